@@ -1,0 +1,3 @@
+//! The `edgectl` command.
+
+fn main() {}

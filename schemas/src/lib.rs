@@ -1,0 +1,6 @@
+//! The documents of an edge solution, and what can be known about them without a device.
+//!
+//! Pure: no input or output, no clock, no environment, no tasks.
+
+pub mod ids;
+pub mod sas;

@@ -1,0 +1,215 @@
+//! The two ports between clients and a hub: [`Gateway`] from client to hub, [`ClientLink`] from hub to client.
+//!
+//! A front end turns bytes into calls of a `Gateway` and implements `ClientLink` for each connection. The edge hub and
+//! the cloud hub both implement `Gateway`; the edge hub reaches its cloud through a third implementation, which speaks
+//! to it over the wire.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgectl_schemas::ids::Identity;
+use serde_json::Value;
+
+use crate::message::Message;
+use crate::method::{MethodRequest, MethodResponse};
+
+/// What a hub offers to its clients.
+#[async_trait]
+pub trait Gateway: Send + Sync + 'static {
+    /// Checks who a client is. Nothing is connected yet: HTTP needs no more than this.
+    async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal>;
+
+    /// Connects a client. An older connection of the same identity is closed. With a persistent session the features
+    /// the client had subscribed to come into force again, and what it had not acknowledged is delivered again.
+    async fn attach(
+        &self,
+        client: &Client,
+        session: SessionKind,
+        link: Arc<dyn ClientLink>,
+    ) -> Result<Attachment, Refusal>;
+
+    /// Ends a connection. Does nothing if another connection of the identity took over.
+    async fn detach(&self, attachment: &Attachment);
+
+    /// Takes messages from a client, in order. Returns when they are kept as safely as the hub is set to keep them.
+    async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal>;
+
+    /// The client's twin as devices see it: `{"desired": {…, "$version"}, "reported": {…, "$version"}}`.
+    async fn twin(&self, client: &Client) -> Result<Value, Refusal>;
+
+    /// Merges a patch into the client's reported properties and returns their new version, if the hub knows it yet.
+    async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal>;
+
+    /// Starts a feature on a connection.
+    async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal>;
+
+    /// Ends a feature on a connection.
+    async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal>;
+
+    /// Calls a direct method of another client.
+    async fn invoke(
+        &self,
+        caller: &Client,
+        target: &Identity,
+        request: MethodRequest,
+    ) -> Result<MethodResponse, Refusal>;
+}
+
+/// What a hub asks of a connected client.
+#[async_trait]
+pub trait ClientLink: Send + Sync {
+    /// Hands over a message and waits until the client has settled it.
+    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed>;
+
+    /// Tells of changed desired properties; the patch holds `$version`.
+    async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed>;
+
+    /// Calls a method. The hub keeps the time and drops the call when it is over.
+    async fn invoke(&self, request: MethodRequest) -> Result<MethodResponse, LinkClosed>;
+
+    /// Closes the connection; the client is told why where its protocol has words for it.
+    fn close(&self, reason: CloseReason);
+}
+
+/// A client whose identity was proved.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Who it is.
+    pub identity: Identity,
+    /// Seconds since the Unix epoch after which the proof no longer holds; none for certificates.
+    pub expires_at: Option<u64>,
+}
+
+/// A connected client. The number tells connections of one identity apart.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    /// Who is connected.
+    pub client: Client,
+    /// Unique among the connections of this hub.
+    pub number: u64,
+    /// Whether a persistent session was found and continued.
+    pub session_present: bool,
+    /// The features that came into force with the session.
+    pub features: Vec<Feature>,
+}
+
+/// Whether a hub remembers subscriptions when the connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionKind {
+    /// Subscriptions outlive the connection and the hub's process (MQTT clean session 0).
+    Persistent,
+    /// Subscriptions end with the connection, and those of an earlier session are forgotten.
+    Clean,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A shared access signature for the client's audience.
+    Token(String),
+    /// A certificate presented in the TLS handshake, DER, leaf first.
+    Certificate(Vec<Vec<u8>>),
+    /// The token of an edge hub that acts for a client of its device. The chain goes from the client to the hub's
+    /// device, `target;…;actor`.
+    OnBehalfOf {
+        /// The edge hub's own shared access signature.
+        token: String,
+        /// Identities from the target to the acting device, joined with `;`.
+        chain: String,
+    },
+}
+
+/// What a client may switch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Feature {
+    /// Messages to the inputs of a module.
+    Inputs,
+    /// Cloud-to-device messages.
+    CloudToDevice,
+    /// Direct methods.
+    Methods,
+    /// Changes of desired properties.
+    DesiredProperties,
+}
+
+/// A message on its way to a client.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Where at the client it goes.
+    pub destination: Destination,
+    /// The message; system properties say where it came from.
+    pub message: Message,
+    /// Whether it may have been delivered before.
+    pub redelivered: bool,
+}
+
+/// Where at a client a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// An input of a module.
+    Input(String),
+    /// The device's queue of cloud-to-device messages.
+    CloudToDevice,
+}
+
+/// What a client did with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// It took the message.
+    Complete,
+    /// It will never take the message.
+    Reject,
+    /// It gives the message back, to be delivered again.
+    Abandon,
+}
+
+/// The connection ended before the client answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was closed")]
+pub struct LinkClosed;
+
+/// Why a hub closes a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Another connection of the same identity took over.
+    TakenOver,
+    /// The proof of identity ran out, or the identity was disabled or removed.
+    Unauthorized,
+    /// The hub is shutting down.
+    ShuttingDown,
+}
+
+/// Why a hub does not do what a client asked. Each front end maps these to its protocol's codes, in one place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The proof of identity does not hold. The reason is for the log, and for clients that may know it.
+    #[error("not authorised: {0}")]
+    Unauthorized(String),
+    /// The client, or what it named, does not exist.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The target of a method is not connected.
+    #[error("{0} is not connected")]
+    NotConnected(Identity),
+    /// The target did not answer in time.
+    #[error("{0} did not answer in time")]
+    NoAnswer(Identity),
+    /// The message, twin or payload is larger than the limit.
+    #[error("too large: {size} bytes, the most is {limit}")]
+    TooLarge {
+        /// Bytes found.
+        size: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The request breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// The connection was taken over or closed meanwhile.
+    #[error("the connection is not attached any more")]
+    Detached,
+    /// The hub cannot do it now; it may later.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}

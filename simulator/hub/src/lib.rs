@@ -1,0 +1,8 @@
+//! What a hub is: identities, messages, twins and methods behind one port, with no protocol and no socket.
+//!
+//! To its clients an edge hub looks like the cloud hub, so both implement [`gateway::Gateway`], and the edge hub
+//! reaches the cloud through the same port.
+
+pub mod gateway;
+pub mod message;
+pub mod method;

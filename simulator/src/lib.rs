@@ -1,0 +1,1 @@
+//! A device you can run: front ends, agent, module runtimes, workload API, and the cloud hub behind them.

@@ -1,0 +1,1 @@
+//! Packets of the protocols that devices speak, as pure functions between bytes and values.
