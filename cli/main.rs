@@ -1,3 +1,74 @@
-//! The `edgectl` command.
+//! The `edgectl` command: parse, dispatch, print the error, exit with its status.
 
-fn main() {}
+mod commands;
+mod error;
+mod output;
+mod settings;
+mod solution;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{CommandError, ErrorKind};
+use crate::settings::{Context, GlobalFlags};
+
+const EXAMPLES: &str = "\
+Examples:
+  edgectl demo                         everything once, in a directory it names
+  edgectl new my-solution              scaffold a solution
+  edgectl sim up -d && edgectl deploy  run it on a simulated device
+  edgectl events -f                    watch what reaches the cloud
+
+Exit status: 0 done, 1 failed, 2 usage, 3 findings, 4 an assertion failed, 5 a build failed,
+6 something on the machine is missing, 7 timed out, 8 changes present, 9 denied, 70 a bug of ours.";
+
+/// Build an edge solution and run it on a simulated device: no account, no network, no telemetry
+#[derive(Debug, Parser)]
+#[command(name = "edgectl", version, before_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Version(commands::version::Args),
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
+    match command {
+        Command::Version(args) => commands::version::run(args, context),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage_error(&error),
+    };
+    let context = match Context::resolve(&cli.global) {
+        Ok(context) => context,
+        Err(error) => {
+            return usage_error(&clap::Error::raw(clap::error::ErrorKind::Io, format!("the directory: {error}\n")));
+        }
+    };
+    match dispatch(cli.command, &context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !error.is_shown() {
+                context.printer.error(&error);
+            }
+            ExitCode::from(error.kind.status())
+        }
+    }
+}
+
+/// Lets clap print its own message: help and version are results, all else is a usage error.
+fn usage_error(error: &clap::Error) -> ExitCode {
+    // Nothing more can be said when not even this can be printed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(ErrorKind::Usage.status()) } else { ExitCode::SUCCESS }
+}

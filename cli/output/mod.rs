@@ -1,0 +1,5 @@
+//! The one writer: results on standard output, progress and trouble on standard error.
+
+pub mod printer;
+pub mod style;
+pub mod table;

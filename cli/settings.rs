@@ -1,0 +1,85 @@
+//! What the flags, the environment and the files say, resolved once. Nothing else reads the environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use crate::output::printer::Printer;
+use crate::output::style::Style;
+
+/// Flags that every command has.
+#[derive(Debug, Clone, clap::Args)]
+pub struct GlobalFlags {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing but the result and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more; twice, everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Run as if started in this directory
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// The resolved settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the command works; absolute.
+    pub directory: PathBuf,
+    /// How much to log: 0 nothing, 1 what happens, 2 everything.
+    pub verbose: u8,
+    /// Whether questions may be asked.
+    pub interactive: bool,
+    /// The process environment, for expanding templates and for finding tools.
+    pub environment: BTreeMap<String, String>,
+    /// This program's own file, for starting it again.
+    pub program: PathBuf,
+}
+
+/// What a command gets: where to print, and the settings.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The writer.
+    pub printer: Printer,
+    /// The settings.
+    pub settings: Settings,
+}
+
+impl Context {
+    /// Resolves flags and environment.
+    pub fn resolve(flags: &GlobalFlags) -> std::io::Result<Self> {
+        let current = std::env::current_dir()?;
+        let directory = match &flags.directory {
+            None => current,
+            Some(directory) => current.join(directory).canonicalize()?,
+        };
+        // Values that are not UTF-8 cannot stand in a manifest or be handed to a module as text.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value): (OsString, OsString)| {
+                Some((name.into_string().ok()?, value.into_string().ok()?))
+            })
+            .collect();
+        let color_wanted = !environment.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+            && environment.get("TERM").is_none_or(|terminal| terminal != "dumb");
+        let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
+        Ok(Self {
+            printer: Printer {
+                json: flags.json,
+                quiet: flags.quiet,
+                out: style(std::io::stdout().is_terminal()),
+                err: style(std::io::stderr().is_terminal()),
+            },
+            settings: Settings {
+                directory,
+                verbose: flags.verbose,
+                interactive: std::io::stdin().is_terminal() && !flags.json,
+                environment,
+                program: std::env::current_exe()?,
+            },
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Finding and loading a solution.
+//!
+//! A solution is a directory with `edgectl.yaml`, or, for solutions made by other tools, one with
+//! `deployment.template.json`. Its root is found by walking up from where the command works.
+
+use std::path::{Path, PathBuf};
+
+use edgectl_schemas::ids::DeviceId;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CommandError;
+
+/// The name of our solution file.
+pub const SOLUTION_FILE: &str = "edgectl.yaml";
+/// The deployment template of solutions that name no other.
+pub const DEFAULT_TEMPLATE: &str = "deployment.template.json";
+/// Where the state of simulated devices and builds lies, inside the solution.
+pub const STATE_DIRECTORY: &str = ".edgectl";
+
+/// `edgectl.yaml`. Every member may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SolutionFile {
+    /// The solution's name; the directory's name where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The simulated device's identifier; the solution's name where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The deployment template, relative to the solution's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<PathBuf>,
+}
+
+/// A solution that was found.
+#[derive(Debug, Clone)]
+pub struct Solution {
+    /// Its root directory, absolute.
+    pub root: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// The identifier of its simulated device.
+    pub device: DeviceId,
+    /// The deployment template, absolute; it may not exist.
+    pub template: PathBuf,
+}
+
+impl Solution {
+    /// Finds the solution that `directory` lies in.
+    pub fn find(directory: &Path) -> Result<Self, CommandError> {
+        let root = directory
+            .ancestors()
+            .find(|candidate| candidate.join(SOLUTION_FILE).is_file() || candidate.join(DEFAULT_TEMPLATE).is_file())
+            .ok_or_else(|| {
+                CommandError::usage(format!("no solution in {} or above it", directory.display()))
+                    .hint("Run `edgectl new NAME` to make one, or go into the directory of one.")
+            })?;
+        Self::load(root)
+    }
+
+    /// Loads the solution whose root is `root`.
+    pub fn load(root: &Path) -> Result<Self, CommandError> {
+        let path = root.join(SOLUTION_FILE);
+        let file = match std::fs::read_to_string(&path) {
+            // A file with nothing but comments is YAML's null: every member left out.
+            Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
+                .map_err(|error| {
+                    CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
+                        .hint("Known members are `name`, `device` and `template`.")
+                })?
+                .unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
+            Err(error) => return Err(CommandError::failed(format!("{}: {error}", path.display()))),
+        };
+        let name = file.name.unwrap_or_else(|| {
+            root.file_name().map_or_else(|| "solution".to_owned(), |name| name.to_string_lossy().into_owned())
+        });
+        let device_text = file.device.unwrap_or_else(|| device_from(&name));
+        let device = DeviceId::new(&device_text).map_err(|error| {
+            CommandError::usage(format!("{}: device {device_text:?}: {error}", path.display()))
+                .hint("Set `device:` to 1 to 128 letters, digits, `-`, `_` or `.`.")
+        })?;
+        let template = root.join(file.template.unwrap_or_else(|| DEFAULT_TEMPLATE.into()));
+        Ok(Self { root: root.to_owned(), name, device, template })
+    }
+
+    /// Where state lies.
+    pub fn state(&self) -> PathBuf {
+        self.root.join(STATE_DIRECTORY)
+    }
+}
+
+/// A device identifier from a name: what may not stand in one becomes a hyphen.
+fn device_from(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).take(128).collect()
+}
