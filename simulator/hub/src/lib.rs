@@ -3,6 +3,7 @@
 //! To its clients an edge hub looks like the cloud hub, so both implement [`gateway::Gateway`], and the edge hub
 //! reaches the cloud through the same port.
 
+pub mod edge;
 pub mod gateway;
 pub mod message;
 pub mod method;

@@ -1,0 +1,288 @@
+//! The store: appended once, read by every queue that wants the message, forgotten when all have it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::log::{Log, LogError};
+use super::queue::{Entry, Queue};
+use super::record::{Record, StoredMessage, Target};
+use crate::message::Message;
+
+/// Bytes of messages kept in memory beside the log, so that what is delivered at once is not read back.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// A message that is to be kept, and the queues it goes to.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// The message.
+    pub message: Message,
+    /// When it came, milliseconds since the Unix epoch.
+    pub enqueued_ms: u64,
+    /// Its queues; at least one.
+    pub targets: Vec<Target>,
+}
+
+/// Messages in a log on disk, in queues by name. All methods are short and never wait for another task.
+pub struct Store {
+    inner: Mutex<Inner>,
+    arrivals: Mutex<HashMap<String, Arc<Notify>>>,
+}
+
+struct Inner {
+    log: Log,
+    next_offset: u64,
+    queues: BTreeMap<String, Queue>,
+    cached_bytes: usize,
+    buffer: Vec<u8>,
+}
+
+impl Store {
+    /// Opens the store in a directory and finds again what was kept and is not done.
+    pub fn open(directory: &Path) -> Result<Self, LogError> {
+        let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
+        let mut next_offset = 0;
+        let log = Log::open(directory, |record, place| match record {
+            Record::Message(stored) => {
+                next_offset = stored.offset + 1;
+                for target in stored.targets {
+                    let entry = Entry { offset: stored.offset, expires_ms: target.expires_ms, place, cached: None };
+                    queues.entry(target.queue).or_default().push(entry);
+                }
+            }
+            Record::Checkpoint { queue, offset } => {
+                if let Some(queue) = queues.get_mut(&queue) {
+                    queue.complete(offset, |_| {});
+                }
+            }
+        })?;
+        next_offset = next_offset.max(log.floor());
+        let inner = Inner { log, next_offset, queues, cached_bytes: 0, buffer: Vec::new() };
+        Ok(Self { inner: Mutex::new(inner), arrivals: Mutex::default() })
+    }
+
+    /// Keeps messages. When this returns they survive the death of the process.
+    pub fn append(&self, messages: Vec<Incoming>) -> Result<(), LogError> {
+        let mut touched = Vec::new();
+        {
+            let mut inner = self.lock();
+            let inner = &mut *inner;
+            let stored: Vec<_> = messages
+                .into_iter()
+                .zip(inner.next_offset..)
+                .map(|(Incoming { message, enqueued_ms, targets }, offset)| StoredMessage {
+                    offset,
+                    enqueued_ms,
+                    targets,
+                    message,
+                })
+                .collect();
+            inner.buffer.clear();
+            let mut records = Vec::with_capacity(stored.len());
+            let mut lengths = Vec::with_capacity(stored.len());
+            for message in stored {
+                let start = inner.buffer.len();
+                let record = Record::Message(message);
+                record.encode(&mut inner.buffer);
+                lengths.push((inner.buffer.len() - start) as u32);
+                records.push(record);
+            }
+            let places = inner.log.append(inner.next_offset, &inner.buffer, &lengths)?;
+            inner.next_offset += records.len() as u64;
+            for (record, place) in records.into_iter().zip(places) {
+                let Record::Message(stored) = record else { continue };
+                let stored = Arc::new(stored);
+                for target in &stored.targets {
+                    let cached = inner.cached_bytes < CACHE_BYTES;
+                    if cached {
+                        inner.cached_bytes += stored.message.body.len();
+                    }
+                    let entry = Entry {
+                        offset: stored.offset,
+                        expires_ms: target.expires_ms,
+                        place,
+                        cached: cached.then(|| Arc::clone(&stored)),
+                    };
+                    inner.queues.entry(target.queue.clone()).or_default().push(entry);
+                    touched.push(target.queue.clone());
+                }
+            }
+        }
+        self.announce(&touched);
+        Ok(())
+    }
+
+    /// The oldest messages of a queue that are still wanted at `now_ms`, at most `count`, and how many had expired
+    /// before them. The expired ones are done; the others stay until [`Store::complete`].
+    pub fn peek(&self, queue: &str, count: usize, now_ms: u64) -> Result<(Vec<Arc<StoredMessage>>, usize), LogError> {
+        let mut inner = self.lock();
+        let expired: Vec<u64> = inner.queues.get(queue).map_or_else(Vec::new, |queue| {
+            queue.first(usize::MAX).take_while(|entry| entry.expires_ms <= now_ms).map(|entry| entry.offset).collect()
+        });
+        if let Some(&last) = expired.last() {
+            inner.complete(queue, last)?;
+        }
+        let Some(waiting) = inner.queues.get(queue) else { return Ok((Vec::new(), expired.len())) };
+        let messages = waiting
+            .first(count)
+            .take_while(|entry| entry.expires_ms > now_ms)
+            .map(|entry| match &entry.cached {
+                Some(stored) => Ok(Arc::clone(stored)),
+                None => inner
+                    .log
+                    .read(entry.place)
+                    .map(|record| match record {
+                        Record::Message(stored) => Some(Arc::new(stored)),
+                        Record::Checkpoint { .. } => None,
+                    })
+                    .and_then(|stored| stored.ok_or_else(|| inner.log.damaged_at(entry.place))),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok((messages, expired.len()))
+    }
+
+    /// Marks all messages of a queue up to an offset as done.
+    pub fn complete(&self, queue: &str, offset: u64) -> Result<(), LogError> {
+        self.lock().complete(queue, offset)
+    }
+
+    /// The names of all queues that hold messages, with how many.
+    pub fn lengths(&self) -> BTreeMap<String, usize> {
+        self.lock().queues.iter().map(|(name, queue)| (name.clone(), queue.len())).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Told whenever a message comes into the queue.
+    pub fn arrivals(&self, queue: &str) -> Arc<Notify> {
+        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(arrivals.entry(queue.to_owned()).or_default())
+    }
+
+    fn announce(&self, queues: &[String]) {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues {
+            if let Some(notify) = arrivals.get(queue) {
+                notify.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn complete(&mut self, name: &str, offset: u64) -> Result<(), LogError> {
+        let Some(queue) = self.queues.get_mut(name) else { return Ok(()) };
+        if queue.oldest().is_none_or(|oldest| oldest > offset) {
+            return Ok(());
+        }
+        self.buffer.clear();
+        Record::Checkpoint { queue: name.to_owned(), offset }.encode(&mut self.buffer);
+        let length = self.buffer.len() as u32;
+        self.log.append(self.next_offset, &self.buffer, &[length])?;
+        let cached_bytes = &mut self.cached_bytes;
+        queue.complete(offset, |entry| {
+            if let Some(stored) = entry.cached {
+                *cached_bytes = cached_bytes.saturating_sub(stored.message.body.len());
+            }
+        });
+        let oldest_wanted = self.queues.values().filter_map(Queue::oldest).min().unwrap_or(self.next_offset);
+        self.log.remove_below(oldest_wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+
+    use super::*;
+
+    const NEVER: u64 = u64::MAX;
+
+    fn incoming(body: &str, queues: &[&str], expires_ms: u64) -> Incoming {
+        let targets = queues.iter().map(|queue| Target { queue: (*queue).to_owned(), expires_ms }).collect();
+        Incoming { message: Message::new(body.to_owned()), enqueued_ms: 1, targets }
+    }
+
+    fn bodies(store: &Store, queue: &str) -> Vec<String> {
+        let (messages, _) = store.peek(queue, 1000, 100).unwrap();
+        messages.iter().map(|stored| String::from_utf8(stored.message.body.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_was_kept_and_not_done_is_there_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("a", &["x", "y"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
+        let (first, _) = store.peek("x", 1, 100).unwrap();
+        store.complete("x", first[0].offset).unwrap();
+        drop(store);
+
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(bodies(&store, "x"), ["b"]);
+        assert_eq!(bodies(&store, "y"), ["a"]);
+        store.append(vec![incoming("c", &["x"], NEVER)]).unwrap();
+        assert_eq!(bodies(&store, "x"), ["b", "c"]);
+    }
+
+    #[test]
+    fn a_torn_last_write_is_cut_off_and_the_log_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::open(directory.path()).unwrap().append(vec![incoming("a", &["x"], NEVER)]).unwrap();
+        let segment = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        OpenOptions::new().append(true).open(&segment).unwrap().write_all(&[40, 0, 0, 0, 1, 2]).unwrap();
+
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("b", &["x"], NEVER)]).unwrap();
+        drop(store);
+        assert_eq!(bodies(&Store::open(directory.path()).unwrap(), "x"), ["a", "b"]);
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_told_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("a", &["x"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
+        drop(store);
+        let segment = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let mut bytes = std::fs::read(&segment).unwrap();
+        bytes[20] ^= 0xff;
+        std::fs::write(&segment, bytes).unwrap();
+        let Err(LogError::Damaged { path, position }) = Store::open(directory.path()).map(|_| ()) else {
+            panic!("damage was not seen")
+        };
+        assert_eq!((path, position), (segment, 0));
+    }
+
+    #[test]
+    fn expired_messages_are_passed_over_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("old", &["x"], 50), incoming("new", &["x"], NEVER)]).unwrap();
+        let (messages, expired) = store.peek("x", 10, 50).unwrap();
+        assert_eq!((messages.len(), expired), (1, 1));
+        assert_eq!(store.lengths()["x"], 1);
+    }
+
+    #[test]
+    fn segments_that_nobody_wants_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let body = "x".repeat(200_000);
+        for _ in 0..250 {
+            store.append(vec![incoming(&body, &["x"], NEVER)]).unwrap();
+        }
+        assert!(store.lock().log.size() > 40_000_000);
+        store.complete("x", 249).unwrap();
+        assert!(store.lock().log.size() < 20_000_000);
+        drop(store);
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("next", &["x"], NEVER)]).unwrap();
+        let (messages, _) = store.peek("x", 10, 100).unwrap();
+        assert_eq!(messages[0].offset, 250);
+    }
+}
