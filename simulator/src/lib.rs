@@ -1,1 +1,5 @@
 //! A device you can run: front ends, agent, module runtimes, workload API, and the cloud hub behind them.
+
+pub mod address;
+pub mod control;
+pub mod state;

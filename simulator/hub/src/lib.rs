@@ -4,6 +4,7 @@
 //! reaches the cloud through the same port.
 
 pub mod edge;
+pub mod event;
 pub mod gateway;
 pub mod message;
 pub mod method;

@@ -4,8 +4,8 @@
 //! record   := length u32 · crc32 u32 · payload[length]          little endian, crc over the payload
 //! payload  := 1 · message | 2 · checkpoint
 //! message  := offset u64 · enqueued_ms u64 · targets u16 · target* · body · properties · properties
-//! target   := queue text · expires_ms u64
-//! checkpoint := queue text · offset u64
+//! target   := endpoint text · priority u32 · expires_ms u64
+//! checkpoint := endpoint text · priority u32 · offset u64
 //! text, body := length u32 · bytes
 //! properties := count u32 · (name text · 0 | name text · 1 · value text)*
 //! ```
@@ -26,8 +26,8 @@ pub enum Record {
     Message(StoredMessage),
     /// All messages of a queue up to this offset are done.
     Checkpoint {
-        /// The queue's name.
-        queue: String,
+        /// The queue.
+        queue: QueueKey,
         /// The last offset that is done.
         offset: u64,
     },
@@ -46,11 +46,20 @@ pub struct StoredMessage {
     pub message: Message,
 }
 
+/// An endpoint has a queue for each priority.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueKey {
+    /// The endpoint: `iothub`, or `D/{module}/{input}`.
+    pub endpoint: String,
+    /// 0 is the most urgent.
+    pub priority: u32,
+}
+
 /// A queue that a message stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The queue's name.
-    pub queue: String,
+    /// The queue.
+    pub queue: QueueKey,
     /// When the message is no longer wanted there, milliseconds since the Unix epoch; [`u64::MAX`] for never.
     pub expires_ms: u64,
 }
@@ -75,7 +84,7 @@ impl Record {
             Self::Message(stored) => encode_message(buffer, stored),
             Self::Checkpoint { queue, offset } => {
                 buffer.put_u8(2);
-                put_bytes(buffer, queue.as_bytes());
+                put_queue(buffer, queue);
                 buffer.put_u64_le(*offset);
             }
         }
@@ -109,12 +118,17 @@ fn encode_message(buffer: &mut Vec<u8>, stored: &StoredMessage) {
     buffer.put_u64_le(stored.enqueued_ms);
     buffer.put_u16_le(stored.targets.len() as u16);
     for target in &stored.targets {
-        put_bytes(buffer, target.queue.as_bytes());
+        put_queue(buffer, &target.queue);
         buffer.put_u64_le(target.expires_ms);
     }
     put_bytes(buffer, &stored.message.body);
     put_properties(buffer, &stored.message.properties);
     put_properties(buffer, &stored.message.system);
+}
+
+fn put_queue(buffer: &mut Vec<u8>, queue: &QueueKey) {
+    put_bytes(buffer, queue.endpoint.as_bytes());
+    buffer.put_u32_le(queue.priority);
 }
 
 fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
@@ -136,7 +150,7 @@ fn put_properties(buffer: &mut Vec<u8>, properties: &Properties) {
 fn decode_payload(mut bytes: Bytes) -> Option<Record> {
     let record = match bytes.try_get_u8().ok()? {
         1 => Record::Message(take_message(&mut bytes)?),
-        2 => Record::Checkpoint { queue: take_text(&mut bytes)?, offset: bytes.try_get_u64_le().ok()? },
+        2 => Record::Checkpoint { queue: take_queue(&mut bytes)?, offset: bytes.try_get_u64_le().ok()? },
         _ => return None,
     };
     bytes.is_empty().then_some(record)
@@ -147,12 +161,16 @@ fn take_message(bytes: &mut Bytes) -> Option<StoredMessage> {
     let enqueued_ms = bytes.try_get_u64_le().ok()?;
     let count = bytes.try_get_u16_le().ok()?;
     let targets = (0..count)
-        .map(|_| Some(Target { queue: take_text(bytes)?, expires_ms: bytes.try_get_u64_le().ok()? }))
+        .map(|_| Some(Target { queue: take_queue(bytes)?, expires_ms: bytes.try_get_u64_le().ok()? }))
         .collect::<Option<_>>()?;
     let body = take_bytes(bytes)?;
     let properties = take_properties(bytes)?;
     let system = take_properties(bytes)?;
     Some(StoredMessage { offset, enqueued_ms, targets, message: Message { body, properties, system } })
+}
+
+fn take_queue(bytes: &mut Bytes) -> Option<QueueKey> {
+    Some(QueueKey { endpoint: take_text(bytes)?, priority: bytes.try_get_u32_le().ok()? })
 }
 
 fn take_bytes(bytes: &mut Bytes) -> Option<Bytes> {
@@ -194,11 +212,14 @@ mod tests {
     prop_compose! {
         fn stored()(
             offset: u64, enqueued_ms: u64,
-            targets in proptest::collection::vec((".{0,12}", any::<u64>()), 0..4),
+            targets in proptest::collection::vec((".{0,12}", any::<u32>(), any::<u64>()), 0..4),
             body in proptest::collection::vec(any::<u8>(), 0..64),
             application in properties(), system in properties(),
         ) -> StoredMessage {
-            let targets = targets.into_iter().map(|(queue, expires_ms)| Target { queue, expires_ms }).collect();
+            let targets = targets
+                .into_iter()
+                .map(|(endpoint, priority, expires_ms)| Target { queue: QueueKey { endpoint, priority }, expires_ms })
+                .collect();
             let message = Message { body: body.into(), properties: application, system };
             StoredMessage { offset, enqueued_ms, targets, message }
         }
@@ -232,7 +253,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_damage() {
         let mut bytes = Vec::new();
-        Record::Checkpoint { queue: "iothub".into(), offset: 7 }.encode(&mut bytes);
+        Record::Checkpoint { queue: QueueKey { endpoint: "iothub".into(), priority: 0 }, offset: 7 }.encode(&mut bytes);
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         assert_eq!(Record::decode(&bytes), Read::Damaged);

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::log::{Log, LogError};
 use super::queue::{Entry, Queue};
-use super::record::{Record, StoredMessage, Target};
+use super::record::{QueueKey, Record, StoredMessage, Target};
 use crate::message::Message;
 
 /// Bytes of messages kept in memory beside the log, so that what is delivered at once is not read back.
@@ -25,6 +25,17 @@ pub struct Incoming {
     pub targets: Vec<Target>,
 }
 
+/// Messages that wait in one queue.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The queue they stand in; none if the endpoint has no message.
+    pub queue: Option<QueueKey>,
+    /// The messages, oldest first.
+    pub messages: Vec<Arc<StoredMessage>>,
+    /// How many messages of the endpoint had expired.
+    pub expired: usize,
+}
+
 /// Messages in a log on disk, in queues by name. All methods are short and never wait for another task.
 pub struct Store {
     inner: Mutex<Inner>,
@@ -34,7 +45,7 @@ pub struct Store {
 struct Inner {
     log: Log,
     next_offset: u64,
-    queues: BTreeMap<String, Queue>,
+    queues: BTreeMap<QueueKey, Queue>,
     cached_bytes: usize,
     buffer: Vec<u8>,
 }
@@ -42,7 +53,7 @@ struct Inner {
 impl Store {
     /// Opens the store in a directory and finds again what was kept and is not done.
     pub fn open(directory: &Path) -> Result<Self, LogError> {
-        let mut queues: BTreeMap<String, Queue> = BTreeMap::new();
+        let mut queues: BTreeMap<QueueKey, Queue> = BTreeMap::new();
         let mut next_offset = 0;
         let log = Log::open(directory, |record, place| match record {
             Record::Message(stored) => {
@@ -106,7 +117,7 @@ impl Store {
                         cached: cached.then(|| Arc::clone(&stored)),
                     };
                     inner.queues.entry(target.queue.clone()).or_default().push(entry);
-                    touched.push(target.queue.clone());
+                    touched.push(target.queue.endpoint.clone());
                 }
             }
         }
@@ -114,55 +125,48 @@ impl Store {
         Ok(())
     }
 
-    /// The oldest messages of a queue that are still wanted at `now_ms`, at most `count`, and how many had expired
-    /// before them. The expired ones are done; the others stay until [`Store::complete`].
-    pub fn peek(&self, queue: &str, count: usize, now_ms: u64) -> Result<(Vec<Arc<StoredMessage>>, usize), LogError> {
+    /// The oldest messages of an endpoint's most urgent queue, at most `count`, that are still wanted at `now_ms`. They
+    /// stay until [`Store::complete`]. Messages that expired before them are done.
+    pub fn peek(&self, endpoint: &str, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut inner = self.lock();
-        let expired: Vec<u64> = inner.queues.get(queue).map_or_else(Vec::new, |queue| {
-            queue.first(usize::MAX).take_while(|entry| entry.expires_ms <= now_ms).map(|entry| entry.offset).collect()
-        });
-        if let Some(&last) = expired.last() {
-            inner.complete(queue, last)?;
+        let mut batch = Batch::default();
+        for priority in inner.priorities(endpoint) {
+            let key = QueueKey { endpoint: endpoint.to_owned(), priority };
+            batch.expired += inner.drop_expired(&key, now_ms)?;
+            let Some(queue) = inner.queues.get(&key) else { continue };
+            if !queue.is_empty() {
+                batch.messages = queue
+                    .first(count)
+                    .take_while(|entry| entry.expires_ms > now_ms)
+                    .map(|entry| inner.load(entry))
+                    .collect::<Result<_, _>>()?;
+                batch.queue = Some(key);
+                break;
+            }
         }
-        let Some(waiting) = inner.queues.get(queue) else { return Ok((Vec::new(), expired.len())) };
-        let messages = waiting
-            .first(count)
-            .take_while(|entry| entry.expires_ms > now_ms)
-            .map(|entry| match &entry.cached {
-                Some(stored) => Ok(Arc::clone(stored)),
-                None => inner
-                    .log
-                    .read(entry.place)
-                    .map(|record| match record {
-                        Record::Message(stored) => Some(Arc::new(stored)),
-                        Record::Checkpoint { .. } => None,
-                    })
-                    .and_then(|stored| stored.ok_or_else(|| inner.log.damaged_at(entry.place))),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok((messages, expired.len()))
+        Ok(batch)
     }
 
     /// Marks all messages of a queue up to an offset as done.
-    pub fn complete(&self, queue: &str, offset: u64) -> Result<(), LogError> {
+    pub fn complete(&self, queue: &QueueKey, offset: u64) -> Result<(), LogError> {
         self.lock().complete(queue, offset)
     }
 
-    /// The names of all queues that hold messages, with how many.
-    pub fn lengths(&self) -> BTreeMap<String, usize> {
-        self.lock().queues.iter().map(|(name, queue)| (name.clone(), queue.len())).filter(|(_, n)| *n > 0).collect()
+    /// All queues that hold messages, with how many.
+    pub fn lengths(&self) -> Vec<(QueueKey, usize)> {
+        self.lock().queues.iter().map(|(key, queue)| (key.clone(), queue.len())).filter(|(_, n)| *n > 0).collect()
     }
 
-    /// Told whenever a message comes into the queue.
-    pub fn arrivals(&self, queue: &str) -> Arc<Notify> {
+    /// Told whenever a message comes in for the endpoint.
+    pub fn arrivals(&self, endpoint: &str) -> Arc<Notify> {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(arrivals.entry(queue.to_owned()).or_default())
+        Arc::clone(arrivals.entry(endpoint.to_owned()).or_default())
     }
 
-    fn announce(&self, queues: &[String]) {
+    fn announce(&self, endpoints: &[String]) {
         let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        for queue in queues {
-            if let Some(notify) = arrivals.get(queue) {
+        for endpoint in endpoints {
+            if let Some(notify) = arrivals.get(endpoint) {
                 notify.notify_one();
             }
         }
@@ -174,13 +178,44 @@ impl Store {
 }
 
 impl Inner {
-    fn complete(&mut self, name: &str, offset: u64) -> Result<(), LogError> {
-        let Some(queue) = self.queues.get_mut(name) else { return Ok(()) };
+    /// The priorities at which an endpoint has queues, most urgent first.
+    fn priorities(&self, endpoint: &str) -> Vec<u32> {
+        let from = QueueKey { endpoint: endpoint.to_owned(), priority: 0 };
+        self.queues
+            .range(from..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.endpoint == endpoint)
+            .map(|key| key.priority)
+            .collect()
+    }
+
+    fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<usize, LogError> {
+        let Some(queue) = self.queues.get(key) else { return Ok(0) };
+        let expired = queue.first(usize::MAX).take_while(|entry| entry.expires_ms <= now_ms);
+        let (count, last) = expired.fold((0, None), |(count, _), entry| (count + 1, Some(entry.offset)));
+        if let Some(last) = last {
+            self.complete(key, last)?;
+        }
+        Ok(count)
+    }
+
+    fn load(&self, entry: &Entry) -> Result<Arc<StoredMessage>, LogError> {
+        if let Some(stored) = &entry.cached {
+            return Ok(Arc::clone(stored));
+        }
+        match self.log.read(entry.place)? {
+            Record::Message(stored) => Ok(Arc::new(stored)),
+            Record::Checkpoint { .. } => Err(self.log.damaged_at(entry.place)),
+        }
+    }
+
+    fn complete(&mut self, key: &QueueKey, offset: u64) -> Result<(), LogError> {
+        let Some(queue) = self.queues.get_mut(key) else { return Ok(()) };
         if queue.oldest().is_none_or(|oldest| oldest > offset) {
             return Ok(());
         }
         self.buffer.clear();
-        Record::Checkpoint { queue: name.to_owned(), offset }.encode(&mut self.buffer);
+        Record::Checkpoint { queue: key.clone(), offset }.encode(&mut self.buffer);
         let length = self.buffer.len() as u32;
         self.log.append(self.next_offset, &self.buffer, &[length])?;
         let cached_bytes = &mut self.cached_bytes;
@@ -203,14 +238,18 @@ mod tests {
 
     const NEVER: u64 = u64::MAX;
 
+    fn key(endpoint: &str) -> QueueKey {
+        QueueKey { endpoint: endpoint.to_owned(), priority: 0 }
+    }
+
     fn incoming(body: &str, queues: &[&str], expires_ms: u64) -> Incoming {
-        let targets = queues.iter().map(|queue| Target { queue: (*queue).to_owned(), expires_ms }).collect();
+        let targets = queues.iter().map(|queue| Target { queue: key(queue), expires_ms }).collect();
         Incoming { message: Message::new(body.to_owned()), enqueued_ms: 1, targets }
     }
 
     fn bodies(store: &Store, queue: &str) -> Vec<String> {
-        let (messages, _) = store.peek(queue, 1000, 100).unwrap();
-        messages.iter().map(|stored| String::from_utf8(stored.message.body.to_vec()).unwrap()).collect()
+        let batch = store.peek(queue, 1000, 100).unwrap();
+        batch.messages.iter().map(|stored| String::from_utf8(stored.message.body.to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -218,8 +257,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("a", &["x", "y"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
-        let (first, _) = store.peek("x", 1, 100).unwrap();
-        store.complete("x", first[0].offset).unwrap();
+        let first = store.peek("x", 1, 100).unwrap();
+        store.complete(&key("x"), first.messages[0].offset).unwrap();
         drop(store);
 
         let store = Store::open(directory.path()).unwrap();
@@ -263,9 +302,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("old", &["x"], 50), incoming("new", &["x"], NEVER)]).unwrap();
-        let (messages, expired) = store.peek("x", 10, 50).unwrap();
-        assert_eq!((messages.len(), expired), (1, 1));
-        assert_eq!(store.lengths()["x"], 1);
+        let batch = store.peek("x", 10, 50).unwrap();
+        assert_eq!((batch.messages.len(), batch.expired), (1, 1));
+        assert_eq!(store.lengths(), [(key("x"), 1)]);
+    }
+
+    #[test]
+    fn the_more_urgent_queue_goes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.append(vec![incoming("later", &["x"], NEVER)]).unwrap();
+        let mut urgent = incoming("urgent", &["x"], NEVER);
+        urgent.targets[0].queue.priority = 0;
+        let mut slow = incoming("slow", &["x"], NEVER);
+        slow.targets[0].queue.priority = 9;
+        store.append(vec![slow, urgent]).unwrap();
+        assert_eq!(bodies(&store, "x"), ["later", "urgent"]);
+        store.complete(&key("x"), 2).unwrap();
+        assert_eq!(bodies(&store, "x"), ["slow"]);
     }
 
     #[test]
@@ -277,12 +331,11 @@ mod tests {
             store.append(vec![incoming(&body, &["x"], NEVER)]).unwrap();
         }
         assert!(store.lock().log.size() > 40_000_000);
-        store.complete("x", 249).unwrap();
+        store.complete(&key("x"), 249).unwrap();
         assert!(store.lock().log.size() < 20_000_000);
         drop(store);
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("next", &["x"], NEVER)]).unwrap();
-        let (messages, _) = store.peek("x", 10, 100).unwrap();
-        assert_eq!(messages[0].offset, 250);
+        assert_eq!(store.peek("x", 10, 100).unwrap().messages[0].offset, 250);
     }
 }

@@ -1,0 +1,192 @@
+//! From a queue of the store to its endpoint: one task for each, strictly in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgectl_schemas::ids::Identity;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::edge::store::record::{QueueKey, StoredMessage};
+use crate::edge::store::store::{Batch, Store};
+use crate::edge::upstream::Upstream;
+use crate::event::{DropReason, Event, Ledger};
+use crate::gateway::{Delivery, Destination, Feature, Refusal, Settlement};
+use crate::message::{Message, system};
+use crate::sessions::Sessions;
+
+/// How long a module may take to acknowledge a message before it is sent again (`MessageAckTimeoutSecs`).
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Messages taken from the store at once for the cloud hub.
+const UPSTREAM_BATCH: usize = 100;
+/// Messages taken from the store at once for a module, which gets them one by one.
+const MODULE_BATCH: usize = 16;
+/// Waits between tries grow from the first to the last of these.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// How long a module that gave a message back, or whose connection just ended, is left alone.
+const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
+
+/// What all deliveries share.
+pub struct Outbound {
+    /// Where messages wait.
+    pub store: Arc<Store>,
+    /// Connected modules.
+    pub sessions: Arc<Sessions>,
+    /// The way to the cloud hub.
+    pub upstream: Arc<Upstream>,
+    /// Where deliveries are written down.
+    pub ledger: Arc<Ledger>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Ends all deliveries.
+    pub shutdown: CancellationToken,
+}
+
+/// Where an endpoint's messages go.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The cloud hub.
+    Upstream,
+    /// An input of a module of this device.
+    Module {
+        /// The module.
+        identity: Identity,
+        /// Its input.
+        input: String,
+    },
+}
+
+impl Outbound {
+    /// Delivers an endpoint's messages until shutdown.
+    pub async fn run(self: Arc<Self>, endpoint: String, target: Target) {
+        let work = async {
+            match &target {
+                Target::Upstream => self.run_upstream(&endpoint).await,
+                Target::Module { identity, input } => self.run_module(&endpoint, identity, input).await,
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn run_upstream(&self, endpoint: &str) {
+        let mut delay = RETRY_DELAYS[0];
+        loop {
+            let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
+            // One sender's messages travel together; order is kept within the queue all the same.
+            for run in messages.chunk_by(|a, b| sender(&a.message) == sender(&b.message)) {
+                let last = run[run.len() - 1].offset;
+                let Some(identity) = sender(&run[0].message) else {
+                    self.done(&queue, last, run.len(), Some(DropReason::Rejected));
+                    continue;
+                };
+                let bodies = run.iter().map(|stored| stored.message.clone()).collect();
+                match self.upstream.send(&identity, bodies).await {
+                    Ok(()) => {
+                        delay = RETRY_DELAYS[0];
+                        self.done(&queue, last, run.len(), None);
+                    }
+                    Err(refusal) if is_final(&refusal) => {
+                        tracing::warn!(%identity, %refusal, "the cloud hub refused messages for good");
+                        self.done(&queue, last, run.len(), Some(DropReason::Rejected));
+                    }
+                    Err(refusal) => {
+                        tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
+                        tokio::time::sleep(delay).await;
+                        delay = (delay * 2).min(RETRY_DELAYS[1]);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run_module(&self, endpoint: &str, identity: &Identity, input: &str) {
+        let mut tried = None;
+        loop {
+            let (queue, messages) = self.next(endpoint, MODULE_BATCH).await;
+            for stored in messages {
+                let settlement = self.hand_over(identity, input, &stored, tried == Some(stored.offset)).await;
+                match settlement {
+                    Some(Settlement::Complete) => self.done(&queue, stored.offset, 1, None),
+                    Some(Settlement::Reject) => self.done(&queue, stored.offset, 1, Some(DropReason::Rejected)),
+                    Some(Settlement::Abandon) | None => {
+                        tried = Some(stored.offset);
+                        tokio::time::sleep(REDELIVERY_DELAY).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the module and gives it the message. None if it did not settle it.
+    async fn hand_over(
+        &self,
+        identity: &Identity,
+        input: &str,
+        stored: &StoredMessage,
+        redelivered: bool,
+    ) -> Option<Settlement> {
+        let link = self.sessions.wait_for(identity, Feature::Inputs).await;
+        let mut message = stored.message.clone();
+        message.system.set(system::INPUT_NAME, input.to_owned());
+        let delivery = Delivery { destination: Destination::Input(input.to_owned()), message, redelivered };
+        tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, link.deliver(delivery)).await.ok()?.ok()
+    }
+
+    /// The next messages of an endpoint; waits until there are some.
+    async fn next(&self, endpoint: &str, count: usize) -> (QueueKey, Vec<Arc<StoredMessage>>) {
+        let arrivals = self.store.arrivals(endpoint);
+        loop {
+            let arrival = arrivals.notified();
+            match self.store.peek(endpoint, count, self.clock.now_ms()) {
+                Ok(Batch { queue, messages, expired }) => {
+                    for _ in 0..expired {
+                        self.ledger.record(Event::MessageDropped { reason: DropReason::TtlExpiry });
+                    }
+                    if let (Some(queue), false) = (queue, messages.is_empty()) {
+                        return (queue, messages);
+                    }
+                    arrival.await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, endpoint, "the store cannot be read");
+                    tokio::time::sleep(RETRY_DELAYS[1]).await;
+                }
+            }
+        }
+    }
+
+    fn done(&self, queue: &QueueKey, offset: u64, count: usize, dropped: Option<DropReason>) {
+        if let Err(error) = self.store.complete(queue, offset) {
+            // The messages will be delivered once more after a restart, which at-least-once allows.
+            tracing::error!(%error, "the store cannot be written");
+        }
+        for _ in 0..count {
+            self.ledger.record(match dropped {
+                None => Event::MessageDelivered { endpoint: queue.endpoint.clone() },
+                Some(reason) => Event::MessageDropped { reason },
+            });
+        }
+    }
+}
+
+fn sender(message: &Message) -> Option<Identity> {
+    let device = message.system.get(system::CONNECTION_DEVICE_ID)?;
+    let text = match message.system.get(system::CONNECTION_MODULE_ID) {
+        None => device.to_owned(),
+        Some(module) => format!("{device}/{module}"),
+    };
+    Identity::parse(&text).ok()
+}
+
+fn is_final(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::TooLarge { .. } | Refusal::Invalid(_) | Refusal::Unauthorized(_) | Refusal::NotFound(_) => true,
+        Refusal::NotConnected(_) | Refusal::NoAnswer(_) | Refusal::Detached | Refusal::Unavailable(_) => false,
+    }
+}

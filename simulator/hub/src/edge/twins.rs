@@ -1,0 +1,169 @@
+//! Twins at the edge: a copy of each client's twin, reported patches that the cloud hub does not have yet, and what a
+//! change of desired properties means for a client.
+//!
+//! The rules are those of the real hub: reading asks the cloud first and falls back to the copy; a reported patch is
+//! kept here, acknowledged, and handed on when the cloud can be reached; a desired patch that is not the next one makes
+//! the hub read the whole twin and tell the client the difference.
+
+use std::sync::Arc;
+
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::twin;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::documents::{Documents, DocumentsError, Table};
+use crate::edge::upstream::Upstream;
+use crate::gateway::Refusal;
+
+const TABLE: Table = Table::new("twins");
+
+/// What is kept of a client's twin.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Copy {
+    desired: Map<String, Value>,
+    reported: Map<String, Value>,
+    /// Reported changes that the cloud hub has not taken yet, nulls included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending: Option<Value>,
+}
+
+impl Copy {
+    fn version(&self) -> Option<u64> {
+        self.desired.get("$version")?.as_u64()
+    }
+}
+
+/// The twins of all clients of this hub.
+pub struct Twins {
+    documents: Arc<Documents>,
+    upstream: Arc<Upstream>,
+}
+
+impl Twins {
+    /// Keeps copies in `documents` and reaches the cloud through `upstream`.
+    pub fn new(documents: Arc<Documents>, upstream: Arc<Upstream>) -> Self {
+        Self { documents, upstream }
+    }
+
+    /// The twin of a client: the cloud's if it can be reached, else the copy, else an empty one.
+    pub async fn get(&self, identity: &Identity) -> Result<Value, Refusal> {
+        let copy = match self.upstream.twin(identity).await {
+            Ok(document) => self.store_pulled(identity, document).map_err(|error| unavailable(&error))?,
+            Err(_) => self.copy(identity).map_err(|error| unavailable(&error))?,
+        };
+        Ok(json!({ "desired": versioned(copy.desired), "reported": versioned(copy.reported) }))
+    }
+
+    /// Merges a reported patch into the copy and remembers it for the cloud hub.
+    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(), Refusal> {
+        twin::validate_reported(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+        copy.reported = merged(copy.reported, patch, true);
+        copy.pending = Some(match copy.pending {
+            None => patch.clone(),
+            Some(pending) => twin::merge(&pending, patch, false),
+        });
+        self.put(identity, &copy).map_err(|error| unavailable(&error))
+    }
+
+    /// Hands what is pending of a client to the cloud hub. Returns whether nothing is pending any more.
+    pub async fn push_reported(&self, identity: &Identity) -> Result<bool, Refusal> {
+        let Some(pending) = self.copy(identity).map_err(|error| unavailable(&error))?.pending else { return Ok(true) };
+        match self.upstream.report(identity, pending.clone()).await {
+            // A patch that the cloud will never take must not block those after it.
+            Ok(_) | Err(Refusal::Invalid(_) | Refusal::TooLarge { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+        // What was reported meanwhile repeats what was just sent, which does no harm, and adds what is new.
+        let done = copy.pending.as_ref() == Some(&pending);
+        if done {
+            copy.pending = None;
+            self.put(identity, &copy).map_err(|error| unavailable(&error))?;
+        }
+        Ok(done)
+    }
+
+    /// The clients whose reported properties the cloud hub does not have in full.
+    pub fn pending(&self) -> Result<Vec<Identity>, DocumentsError> {
+        let copies: Vec<(String, Copy)> = self.documents.all(TABLE)?;
+        Ok(copies
+            .into_iter()
+            .filter(|(_, copy)| copy.pending.is_some())
+            .filter_map(|(key, _)| Identity::parse(&key).ok())
+            .collect())
+    }
+
+    /// Takes a desired patch from the cloud hub. Returns what the client is to be told, if anything.
+    pub async fn desired_changed(&self, identity: &Identity, patch: Value) -> Result<Option<Value>, Refusal> {
+        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+        let (known, new) = (copy.version(), patch.get("$version").and_then(Value::as_u64));
+        match (known, new) {
+            (Some(known), Some(new)) if new <= known => Ok(None),
+            (Some(known), Some(new)) if new == known + 1 => {
+                copy.desired = merged(copy.desired, &patch, true);
+                self.put(identity, &copy).map_err(|error| unavailable(&error))?;
+                Ok(Some(patch))
+            }
+            _ => self.resynchronise(identity).await,
+        }
+    }
+
+    /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one.
+    pub async fn resynchronise(&self, identity: &Identity) -> Result<Option<Value>, Refusal> {
+        let before = self.copy(identity).map_err(|error| unavailable(&error))?;
+        let document = self.upstream.twin(identity).await?;
+        let after = self.store_pulled(identity, document).map_err(|error| unavailable(&error))?;
+        if after.version() == before.version() {
+            return Ok(None);
+        }
+        let version = after.desired.get("$version").cloned();
+        let mut patch = twin::diff(&Value::Object(before.desired), &Value::Object(after.desired));
+        if let (Value::Object(members), Some(version)) = (&mut patch, version) {
+            members.insert("$version".into(), version);
+        }
+        Ok(Some(patch))
+    }
+
+    fn store_pulled(&self, identity: &Identity, document: Value) -> Result<Copy, DocumentsError> {
+        let Value::Object(mut document) = document else { return self.copy(identity) };
+        let mut section = |name: &str| match document.remove(name) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        let (desired, mut reported) = (section("desired"), section("reported"));
+        let pending = self.copy(identity)?.pending;
+        if let Some(pending) = &pending {
+            reported = merged(reported, pending, true);
+        }
+        let copy = Copy { desired, reported, pending };
+        self.put(identity, &copy)?;
+        Ok(copy)
+    }
+
+    fn copy(&self, identity: &Identity) -> Result<Copy, DocumentsError> {
+        Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
+    }
+
+    fn put(&self, identity: &Identity, copy: &Copy) -> Result<(), DocumentsError> {
+        self.documents.put(TABLE, &identity.to_string(), copy)
+    }
+}
+
+fn merged(base: Map<String, Value>, patch: &Value, null_deletes: bool) -> Map<String, Value> {
+    match twin::merge(&Value::Object(base), patch, null_deletes) {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// Clients count on a version being there, also in a twin that the cloud never had.
+fn versioned(mut section: Map<String, Value>) -> Value {
+    section.entry("$version").or_insert_with(|| json!(0));
+    Value::Object(section)
+}
+
+fn unavailable(error: &DocumentsError) -> Refusal {
+    Refusal::Unavailable(error.to_string())
+}
