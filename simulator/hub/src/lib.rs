@@ -3,8 +3,12 @@
 //! To its clients an edge hub looks like the cloud hub, so both implement [`gateway::Gateway`], and the edge hub
 //! reaches the cloud through the same port.
 
+pub mod auth;
+pub mod clock;
+pub mod documents;
 pub mod edge;
 pub mod event;
 pub mod gateway;
 pub mod message;
 pub mod method;
+pub mod sessions;

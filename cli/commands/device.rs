@@ -1,0 +1,183 @@
+//! What the commands that start, or talk to, a running device share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use edgectl_simulator::address::DeviceAddress;
+use edgectl_simulator::builtin::catalog::Builtin;
+use edgectl_simulator::control::{self, ControlError, Request};
+use edgectl_simulator::device::{DeviceError, DeviceOptions};
+use edgectl_simulator::runtime::process::ProcessImage;
+use edgectl_simulator::state::{StateDirectory, StateError};
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::commands::internal;
+use crate::error::{CommandError, ErrorKind, chain};
+use crate::image::records;
+use crate::service::access;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
+
+/// How long a device may take to stop: modules have ten seconds to end by themselves.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a module's process gets of the user's environment.
+const BASE_ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+
+/// Runs asynchronous work to its end.
+pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
+    let result = runtime.block_on(work);
+    // A name look-up or a file operation that hangs must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(result)
+}
+
+/// Sends what the simulator logs to standard error.
+pub fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(format!("off,edgectl={level},edgectl_simulator={level},edgectl_hub={level}"));
+    // A second start in one process keeps the first one's settings.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}
+
+/// The options of a solution's device.
+pub fn options(
+    solution: &Solution,
+    context: &Context,
+    address: Option<&str>,
+    builtins: bool,
+) -> Result<DeviceOptions, CommandError> {
+    let address = address
+        .map(|text| {
+            DeviceAddress::from_gateway(text).ok_or_else(|| {
+                CommandError::usage(format!("{text} is not an address for a device"))
+                    .hint("Give 127.0.N.1 with N from 1 to 254.")
+            })
+        })
+        .transpose()?;
+    let program = context.settings.program.clone();
+    let environment = &context.settings.environment;
+    let base_environment = BASE_ENVIRONMENT
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), environment.get(*name)?.clone())))
+        .collect();
+    Ok(DeviceOptions {
+        device: solution.device.clone(),
+        state: StateDirectory::new(&solution.state()),
+        preferred: DeviceAddress::preferred(&solution.root),
+        address,
+        launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
+        base_environment,
+        images: image_lookup(&solution.state(), &program, builtins),
+    })
+}
+
+/// How an image becomes a process: what `edgectl build` made, or a built-in stand-in.
+fn image_lookup(
+    state: &Path,
+    program: &Path,
+    builtins: bool,
+) -> Arc<dyn Fn(&str) -> Option<ProcessImage> + Send + Sync> {
+    let (state, program) = (state.to_owned(), program.to_owned());
+    Arc::new(move |image| {
+        if let Some(record) = records::lookup(&state, image) {
+            return Some(record.into_process_image());
+        }
+        let builtin = builtins.then(|| Builtin::for_image(image)).flatten()?;
+        let argv = vec![
+            program.clone().into(),
+            internal::NAME.into(),
+            internal::BUILTIN.into(),
+            builtin.word().into(),
+        ];
+        Some(ProcessImage {
+            argv,
+            cwd: None,
+            env: std::collections::BTreeMap::new(),
+            description: format!("built-in {}", builtin.word()),
+            hash: format!("builtin:{}:{}", builtin.word(), env!("CARGO_PKG_VERSION")),
+        })
+    })
+}
+
+/// Why a device did not start.
+pub fn start_error(error: DeviceError) -> CommandError {
+    let text = chain(&error);
+    match error {
+        DeviceError::State(error) => state_error(error),
+        DeviceError::PortInUse { .. } => CommandError::failed(text)
+            .hint("Stop what listens there, or choose another address with `edgectl sim up --address 127.0.N.1`."),
+        DeviceError::NoAddress => {
+            CommandError::failed(text).hint("Stop what listens at port 8883 of all addresses, or give --address.")
+        }
+        _ => CommandError::failed(text).hint(access::START_AFRESH),
+    }
+}
+
+/// What is the matter with the state directory.
+pub fn state_error(error: StateError) -> CommandError {
+    match error {
+        StateError::Running { .. } => CommandError::failed(error.to_string())
+            .hint("Run `edgectl status` to see it, or `edgectl sim down` to stop it."),
+        StateError::Io { .. } | StateError::Foreign(_) => CommandError::failed(error.to_string()),
+        StateError::Damaged { .. } => access::damaged(error),
+    }
+}
+
+/// Asks the running device for one result.
+pub async fn ask(state: &StateDirectory, request: &Request) -> Result<Value, ControlError> {
+    control::ask(&state.control_socket(), request).await?.result().await
+}
+
+/// Why a device did not answer.
+pub fn control_error(error: ControlError) -> CommandError {
+    match error {
+        ControlError::NotRunning => access::no_device(),
+        ControlError::Failed(message) => CommandError::failed(message),
+        ControlError::Interrupted | ControlError::Io { .. } => CommandError::failed(error.to_string()),
+    }
+}
+
+/// Waits until no device holds the state directory any more.
+pub fn wait_until_gone(state: &StateDirectory) -> Result<(), CommandError> {
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while access::is_running(state) {
+        if Instant::now() > deadline {
+            return Err(CommandError::new(ErrorKind::TimedOut, "the simulated device has not stopped yet"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// The signals that end a command.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on signals are heard here and do not end the process by themselves.
+    pub fn listen() -> Result<Self, CommandError> {
+        let listen = |kind| signal(kind).map_err(|error| CommandError::failed(format!("signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    /// Waits for a signal; the error says how the command ends.
+    pub async fn next(&mut self) -> CommandError {
+        tokio::select! {
+            _ = self.interrupt.recv() => CommandError::shown(ErrorKind::Interrupted),
+            _ = self.terminate.recv() => CommandError::shown(ErrorKind::Terminated),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The subcommands of `edgectl sim`.
+
+use crate::error::CommandError;
+use crate::settings::Context;
+
+/// Run the simulated device
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Up(super::up::Args),
+    Down(super::down::Args),
+}
+
+/// Dispatches.
+pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    match args.command {
+        Command::Up(args) => super::up::run(args, context),
+        Command::Down(args) => super::down::run(&args, context),
+    }
+}

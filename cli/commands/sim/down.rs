@@ -1,0 +1,57 @@
+//! `edgectl sim down`.
+
+use edgectl_simulator::control::{ControlError, Request};
+use edgectl_simulator::state::{StateDirectory, StateError};
+use serde::Serialize;
+
+use crate::commands::device::{self, block_on};
+use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Report;
+use crate::output::style::Style;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
+
+/// Stop the simulated device of this solution and all its modules
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Its state stays: `edgectl sim up` goes on where it was. Remove `.edgectl` to start afresh.")]
+pub struct Args {}
+
+#[derive(Serialize)]
+struct Stopped {
+    stopped: bool,
+}
+
+impl Report for Stopped {
+    fn text(&self, _style: Style) -> String {
+        let text = if self.stopped { "The simulated device is stopped." } else { "No simulated device was running." };
+        format!("{text}\n")
+    }
+}
+
+/// Stops the device. That none runs is no error: what was asked for is so.
+pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
+    let solution = Solution::find(&context.settings.directory)?;
+    let state = StateDirectory::new(&solution.state());
+    let stopped = match block_on(device::ask(&state, &Request::Stop))? {
+        Ok(_) => true,
+        // The last answer may get lost when the device is quicker to go.
+        Err(ControlError::Interrupted) => true,
+        Err(ControlError::NotRunning) => match state.lock() {
+            Err(StateError::Running { process }) => return Err(stuck(process)),
+            _ => false,
+        },
+        Err(error) => return Err(device::control_error(error)),
+    };
+    if stopped {
+        device::wait_until_gone(&state)?;
+    }
+    context.printer.result(&Stopped { stopped });
+    Ok(())
+}
+
+fn stuck(process: Option<u32>) -> CommandError {
+    let name = process.map_or_else(|| "its process".to_owned(), |id| format!("process {id}"));
+    CommandError::new(ErrorKind::Failed, format!("the simulated device ({name}) does not listen to its control socket"))
+        .hint("It may be starting or stopping: try again in a moment.")
+        .hint(process.map_or_else(|| "End its process.".to_owned(), |id| format!("End it with `kill {id}`.")))
+}

@@ -1,0 +1,167 @@
+//! `edgectl sim up`.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+
+use edgectl_simulator::device::{Device, Stopped};
+use edgectl_simulator::state::{Endpoints, StateDirectory};
+use serde::Serialize;
+
+use crate::commands::device::{self, block_on};
+use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Report;
+use crate::output::style::Style;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
+
+const EXAMPLES: &str = "\
+Examples:
+  edgectl sim up                    in the foreground; Ctrl-C stops everything
+  edgectl sim up -d                 in the background, until `edgectl sim down`
+  edgectl sim up --address 127.0.7.1";
+
+/// Lines of the device's log that are shown when it does not start.
+const LOG_LINES: usize = 20;
+
+/// Start the simulated device of this solution
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub struct Args {
+    /// Run in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Listen at this address, 127.0.N.1; the cloud hub gets 127.0.N.2
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<String>,
+    /// Run the modules' images and no built-in stand-ins
+    #[arg(long)]
+    no_builtins: bool,
+    /// This is the process in the background
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Started<'a> {
+    #[serde(flatten)]
+    endpoints: &'a Endpoints,
+    detached: bool,
+}
+
+impl Report for Started<'_> {
+    fn text(&self, style: Style) -> String {
+        let Endpoints { device_id, gateway_host_name, hub_host_name, hub_https_port, gateway_has_https, .. } =
+            self.endpoints;
+        let mut text = format!(
+            "Device {} is running.\n  edge hub   {gateway_host_name}  MQTT 8883{}\n  cloud hub  {hub_host_name}  MQTT 8883, HTTPS {hub_https_port}\n",
+            style.bold(device_id),
+            if *gateway_has_https { ", HTTPS 443" } else { "" },
+        );
+        if !gateway_has_https {
+            text.push_str(
+                "  Port 443 needs a privilege: methods from module to module are off.\n  \
+                 To have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=443\n",
+            );
+        }
+        let next = if self.detached { "edgectl deploy" } else { "edgectl deploy (in another terminal); Ctrl-C stops" };
+        text.push_str(&format!("Next: {}\n", style.cyan(next)));
+        text
+    }
+}
+
+/// Starts the device, here or in the background.
+pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    let solution = Solution::find(&context.settings.directory)?;
+    if args.detach { start_behind(&args, &solution, context) } else { run_here(&args, &solution, context) }
+}
+
+fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
+    if args.detached {
+        // Away from the terminal that started it. It fails only for a process that leads a session already.
+        let _ = rustix::process::setsid();
+    }
+    device::start_logging(context.settings.verbose);
+    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins)?;
+    let stopped = block_on(async {
+        let mut signals = device::Signals::listen()?;
+        let device = tokio::select! {
+            device = Device::start(options) => device.map_err(device::start_error)?,
+            signal = signals.next() => return Err(signal),
+        };
+        context.printer.item(&Started { endpoints: device.endpoints(), detached: args.detached });
+        let outcome = tokio::select! {
+            stopped = device.stopped() => Ok(stopped),
+            signal = signals.next() => Err(signal),
+        };
+        device.stop().await;
+        outcome
+    })??;
+    match stopped {
+        Stopped::Asked => Ok(()),
+        Stopped::StateRemoved => {
+            Err(CommandError::failed(format!("{} was removed; the device is stopped", solution.state().display())))
+        }
+    }
+}
+
+/// Starts this program again in the background and waits until the device says that it runs.
+fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
+    let state = StateDirectory::new(&solution.state());
+    state.create().map_err(crate::service::access::damaged)?;
+    // Told here, so that the message is not one from a log.
+    drop(state.lock().map_err(device::state_error)?);
+    let log = std::fs::File::create(state.log())
+        .map_err(|error| CommandError::failed(format!("{}: {error}", state.log().display())))?;
+    let mut command = Command::new(&context.settings.program);
+    command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
+    command.args((0..context.settings.verbose).map(|_| "-v"));
+    command.args(args.address.iter().flat_map(|address| ["--address", address]));
+    command.args(args.no_builtins.then_some("--no-builtins"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
+    let mut first = String::new();
+    if let Some(out) = child.stdout.take() {
+        let mut out = BufReader::new(out);
+        // A device that fails prints an error instead, over several lines, and ends.
+        let _ = out.read_line(&mut first);
+        if serde_json::from_str::<Endpoints>(&first).is_err() {
+            let _ = out.read_to_string(&mut first);
+        }
+    }
+    if let Ok(endpoints) = serde_json::from_str::<Endpoints>(&first) {
+        context.printer.result(&Started { endpoints: &endpoints, detached: true });
+        return Ok(());
+    }
+    let status = child.wait().map_err(|error| CommandError::failed(error.to_string()))?;
+    Err(failed_behind(&first, status.code(), &state))
+}
+
+/// What the process in the background said when it did not start.
+fn failed_behind(output: &str, status: Option<i32>, state: &StateDirectory) -> CommandError {
+    let told = serde_json::from_str::<serde_json::Value>(output).unwrap_or_default();
+    let text = |name: &str| told.pointer(&format!("/error/{name}")).and_then(serde_json::Value::as_str);
+    let mut error = match text("message") {
+        Some(message) => CommandError::new(kind_of(status), message),
+        None => {
+            let log = std::fs::read_to_string(state.log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            CommandError::new(kind_of(status), format!("the device did not start\n{tail}"))
+                .hint(format!("The whole log is {}.", state.log().display()))
+        }
+    };
+    for hint in told.pointer("/error/hints").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        error = error.hint(hint.as_str().unwrap_or_default());
+    }
+    error
+}
+
+fn kind_of(status: Option<i32>) -> ErrorKind {
+    match status {
+        Some(2) => ErrorKind::Usage,
+        Some(6) => ErrorKind::Missing,
+        Some(1) => ErrorKind::Failed,
+        _ => ErrorKind::Bug,
+    }
+}

@@ -1,0 +1,107 @@
+//! `edgectl twin`.
+
+use edgectl_schemas::ids::Identity;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::commands::device::block_on;
+use crate::commands::target;
+use crate::error::CommandError;
+use crate::output::printer::Report;
+use crate::output::style::Style;
+use crate::service::access;
+use crate::service::client::ServiceClient;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
+
+const EXAMPLES: &str = "\
+Examples:
+  edgectl twin get filter
+  edgectl twin get filter --reported
+  edgectl twin patch filter '{\"TemperatureThreshold\": 30}'
+  edgectl twin patch filter @desired.json
+  edgectl twin get                       the device's own twin";
+
+/// Read and change the twins of modules and of the device
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show a twin, or one section of it
+    Get {
+        /// The module, `$edgeAgent` or `$edgeHub`; the device without one
+        module: Option<String>,
+        /// Only the desired properties
+        #[arg(long, conflicts_with = "reported")]
+        desired: bool,
+        /// Only the reported properties
+        #[arg(long)]
+        reported: bool,
+    },
+    /// Merge a patch into the desired properties; null removes a property
+    Patch {
+        /// The module, `$edgeAgent` or `$edgeHub`
+        module: String,
+        /// The patch as JSON, `@FILE`, or `-` for standard input
+        patch: String,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(Value);
+
+impl Report for Shown {
+    fn text(&self, _style: Style) -> String {
+        format!("{:#}\n", self.0)
+    }
+}
+
+/// Dispatches.
+pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    let solution = Solution::find(&context.settings.directory)?;
+    let shown = match args.command {
+        Command::Get { module, desired, reported } => {
+            let identity = target::identity(&solution, module.as_deref())?;
+            let twin = with_client(&solution, async |client| client.twin(&identity).await)?;
+            match (desired, reported) {
+                (true, _) => section(&twin, "desired"),
+                (_, true) => section(&twin, "reported"),
+                _ => twin,
+            }
+        }
+        Command::Patch { module, patch } => {
+            let identity = target::identity(&solution, Some(&module))?;
+            let patch = target::json_argument(&patch, &context.settings.directory, "the patch")?;
+            if !patch.is_object() {
+                return Err(CommandError::usage("the patch is not a JSON object")
+                    .hint("Give an object of desired properties, as in '{\"interval\": 5}'."));
+            }
+            section(&patch_desired(&solution, &identity, &patch)?, "desired")
+        }
+    };
+    context.printer.result(&Shown(shown));
+    Ok(())
+}
+
+fn patch_desired(solution: &Solution, identity: &Identity, patch: &Value) -> Result<Value, CommandError> {
+    let patch = json!({ "properties": { "desired": patch } });
+    with_client(solution, async |client| client.patch_twin(identity, &patch).await)
+}
+
+fn section(twin: &Value, name: &str) -> Value {
+    twin.pointer(&format!("/properties/{name}")).cloned().unwrap_or(Value::Null)
+}
+
+fn with_client<T>(
+    solution: &Solution,
+    work: impl AsyncFnOnce(&ServiceClient) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let client = ServiceClient::new(access::simulated(solution)?)?;
+    block_on(work(&client))?
+}

@@ -1,0 +1,153 @@
+//! Requests to the service API: paths, bodies and errors of the public REST API, version 2021-04-12.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::error::{CommandError, ErrorKind, chain};
+use crate::service::access::HubAccess;
+
+const API_VERSION: &str = "2021-04-12";
+/// A token is made for each request and need not hold for long.
+const TOKEN_SECONDS: u64 = 300;
+/// For a hub to answer what needs no device.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one hub.
+pub struct ServiceClient {
+    access: HubAccess,
+    http: reqwest::Client,
+}
+
+impl ServiceClient {
+    /// Makes a client; nothing is connected yet.
+    pub fn new(access: HubAccess) -> Result<Self, CommandError> {
+        let mut builder = reqwest::Client::builder().user_agent(concat!("edgectl/", env!("CARGO_PKG_VERSION")));
+        if let Some(bundle) = &access.trust_bundle {
+            let tls = edgectl_simulator::authority::client_config(bundle)
+                .map_err(|error| CommandError::failed(format!("the trust bundle: {error}")))?;
+            // A proxy for the internet cannot know this machine's loopback addresses.
+            builder = builder.no_proxy().tls_backend_preconfigured(tls);
+        }
+        let http = builder.build().map_err(|error| CommandError::failed(chain(&error)))?;
+        Ok(Self { access, http })
+    }
+
+    /// The twin of a device or module.
+    pub async fn twin(&self, identity: &Identity) -> Result<Value, CommandError> {
+        self.request(Method::GET, &twin_path(identity), None, TIMEOUT).await
+    }
+
+    /// Merges a patch into a twin: `{"properties": {"desired": …}, "tags": …}`.
+    pub async fn patch_twin(&self, identity: &Identity, patch: &Value) -> Result<Value, CommandError> {
+        self.request(Method::PATCH, &twin_path(identity), Some(patch), TIMEOUT).await
+    }
+
+    /// Calls a direct method: `{"status", "payload"}`.
+    pub async fn invoke(
+        &self,
+        identity: &Identity,
+        method: &str,
+        payload: Option<&Value>,
+        connect: Duration,
+        response: Duration,
+    ) -> Result<Value, CommandError> {
+        let mut body = json!({
+            "methodName": method,
+            "connectTimeoutInSeconds": connect.as_secs(),
+            "responseTimeoutInSeconds": response.as_secs(),
+        });
+        if let Some(payload) = payload {
+            body["payload"] = payload.clone();
+        }
+        let path = format!("{}/methods", twin_path(identity));
+        self.request(Method::POST, &path, Some(&body), connect + response + TIMEOUT).await
+    }
+
+    /// Applies a deployment's content to one device.
+    pub async fn apply(&self, device: &str, content: &Value) -> Result<(), CommandError> {
+        let path = format!("/devices/{}/applyConfigurationContent", sas::encode(device));
+        self.request(Method::POST, &path, Some(content), TIMEOUT).await.map(|_| ())
+    }
+
+    /// A device's registration.
+    pub async fn device(&self, device: &str) -> Result<Value, CommandError> {
+        self.request(Method::GET, &format!("/devices/{}", sas::encode(device)), None, TIMEOUT).await
+    }
+
+    /// Registers a device, or changes its registration.
+    pub async fn put_device(&self, device: &str, registration: &Value) -> Result<Value, CommandError> {
+        self.request(Method::PUT, &format!("/devices/{}", sas::encode(device)), Some(registration), TIMEOUT).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        timeout: Duration,
+    ) -> Result<Value, CommandError> {
+        let HubAccess { host, port, .. } = &self.access;
+        let url = format!("https://{host}:{port}{path}?api-version={API_VERSION}");
+        let mut request =
+            self.http.request(method, &url).timeout(timeout).header("Authorization", self.token());
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if !status.is_success() {
+            return Err(refused(status, &bytes));
+        }
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|error| CommandError::failed(format!("{host}: an answer that is not JSON: {error}")))
+    }
+
+    fn token(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        sas::make_token(&self.access.key, &sas::encode(&self.access.host), now + TOKEN_SECONDS, Some(&self.access.policy))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CommandError {
+        let kind = if error.is_timeout() { ErrorKind::TimedOut } else { ErrorKind::Failed };
+        CommandError::new(kind, format!("the hub at {} cannot be reached: {}", self.access.host, chain(error)))
+            .hint("Run `edgectl status` to see whether the device is running.")
+    }
+}
+
+fn twin_path(identity: &Identity) -> String {
+    let device = sas::encode(identity.device.as_str());
+    match &identity.module {
+        None => format!("/twins/{device}"),
+        Some(module) => format!("/twins/{device}/modules/{}", sas::encode(module.as_str())),
+    }
+}
+
+/// The service's own words: `{"Message": "ErrorCode:Code;text"}`, or for methods `{"errorCode", "message"}`.
+fn refused(status: StatusCode, body: &[u8]) -> CommandError {
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(body) => {
+            let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+            member("Message").or_else(|| member("message")).unwrap_or_else(|| body.to_string())
+        }
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    let (kind, hint) = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (ErrorKind::Denied, None),
+        StatusCode::NOT_FOUND => (ErrorKind::Failed, Some("Check the name; `edgectl status` lists the modules.")),
+        StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => (ErrorKind::TimedOut, None),
+        _ => (ErrorKind::Failed, None),
+    };
+    let error = CommandError::new(kind, format!("the hub answered {}: {text}", status.as_u16()));
+    match hint {
+        None => error,
+        Some(hint) => error.hint(hint),
+    }
+}

@@ -1,0 +1,4 @@
+//! The service API of a hub, as a client: the same for the simulated cloud hub and the real one.
+
+pub mod access;
+pub mod client;

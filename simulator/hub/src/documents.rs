@@ -1,0 +1,198 @@
+//! Small JSON documents on disk, by table and key: twins, registrations, sessions. One file, whole after any crash.
+
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A table of documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    name: &'static str,
+}
+
+impl Table {
+    /// The table of that name; it is made when first written to.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name }
+    }
+
+    fn definition(self) -> TableDefinition<'static, &'static str, &'static [u8]> {
+        TableDefinition::new(self.name)
+    }
+}
+
+/// Documents could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentsError {
+    /// The file cannot be used: damaged, locked by another process, on a full disk.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A document is not what was written.
+    #[error("{path}: {table}/{key} is damaged: {reason}")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: &'static str,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The documents of one hub. Every write is on disk when it returns.
+pub struct Documents {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Documents {
+    /// Opens the file, or makes it.
+    pub fn open(path: &Path) -> Result<Self, DocumentsError> {
+        let database = Database::create(path)
+            .map_err(|error| DocumentsError::File { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), database })
+    }
+
+    /// The document of a key.
+    pub fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Option<T>, DocumentsError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            match self.database.begin_read()?.open_table(table.definition()) {
+                Ok(table) => Ok(table.get(key)?.map(|bytes| bytes.value().to_vec())),
+                Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let bytes = read().map_err(|error| self.file_error(&error))?;
+        bytes.map(|bytes| self.decode(table, key, &bytes)).transpose()
+    }
+
+    /// All documents of a table, by key.
+    pub fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, DocumentsError> {
+        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let opened = match self.database.begin_read()?.open_table(table.definition()) {
+                Ok(table) => table,
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(error.into()),
+            };
+            let mut all = Vec::new();
+            for entry in opened.iter()? {
+                let (key, value) = entry?;
+                all.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(all)
+        };
+        let all = read().map_err(|error| self.file_error(&error))?;
+        all.into_iter().map(|(key, bytes)| Ok((key.clone(), self.decode(table, &key, &bytes)?))).collect()
+    }
+
+    /// Writes a document.
+    pub fn put<T: Serialize>(&self, table: Table, key: &str, document: &T) -> Result<(), DocumentsError> {
+        let mut batch = Batch::default();
+        batch.put(table, key, document);
+        self.write(batch)
+    }
+
+    /// Removes a document; nothing happens if there is none.
+    pub fn remove(&self, table: Table, key: &str) -> Result<(), DocumentsError> {
+        let mut batch = Batch::default();
+        batch.remove(table, key);
+        self.write(batch)
+    }
+
+    /// Writes all changes of a batch, or none.
+    pub fn write(&self, batch: Batch) -> Result<(), DocumentsError> {
+        let write = || -> Result<(), redb::Error> {
+            let transaction = self.database.begin_write()?;
+            for Change { table, key, document } in &batch.changes {
+                let mut table = transaction.open_table(table.definition())?;
+                match document {
+                    Some(bytes) => table.insert(key.as_str(), bytes.as_slice())?,
+                    None => table.remove(key.as_str())?,
+                };
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        write().map_err(|error| self.file_error(&error))
+    }
+
+    fn decode<T: DeserializeOwned>(&self, table: Table, key: &str, bytes: &[u8]) -> Result<T, DocumentsError> {
+        serde_json::from_slice(bytes).map_err(|error| DocumentsError::Document {
+            path: self.path.clone(),
+            table: table.name,
+            key: key.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    fn file_error(&self, error: &redb::Error) -> DocumentsError {
+        DocumentsError::File { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// Changes that belong together.
+#[derive(Default)]
+pub struct Batch {
+    changes: Vec<Change>,
+}
+
+struct Change {
+    table: Table,
+    key: String,
+    document: Option<Vec<u8>>,
+}
+
+impl Batch {
+    /// Adds a document to write.
+    pub fn put<T: Serialize>(&mut self, table: Table, key: &str, document: &T) {
+        // Our documents are maps with text keys, and those can always be written as JSON.
+        let bytes = serde_json::to_vec(document).unwrap_or_default();
+        self.changes.push(Change { table, key: key.to_owned(), document: Some(bytes) });
+    }
+
+    /// Adds a document to remove.
+    pub fn remove(&mut self, table: Table, key: &str) {
+        self.changes.push(Change { table, key: key.to_owned(), document: None });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THINGS: Table = Table::new("things");
+
+    #[test]
+    fn documents_are_there_after_opening_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("documents");
+        let documents = Documents::open(&path).unwrap();
+        assert_eq!(documents.get::<u32>(THINGS, "a").unwrap(), None);
+        let mut batch = Batch::default();
+        batch.put(THINGS, "a", &1);
+        batch.put(THINGS, "b", &2);
+        documents.write(batch).unwrap();
+        documents.remove(THINGS, "a").unwrap();
+        drop(documents);
+        let documents = Documents::open(&path).unwrap();
+        assert_eq!(documents.all::<u32>(THINGS).unwrap(), [("b".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("documents");
+        std::fs::write(&path, "not a database").unwrap();
+        let Err(error) = Documents::open(&path) else { panic!("opened") };
+        assert!(error.to_string().contains("documents"), "{error}");
+    }
+}
