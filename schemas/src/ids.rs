@@ -95,6 +95,18 @@ identifier! {
     ModuleId
 }
 
+impl ModuleId {
+    /// `$edgeAgent`, the runtime's module that runs the others.
+    pub fn edge_agent() -> Self {
+        Self("$edgeAgent".into())
+    }
+
+    /// `$edgeHub`, the runtime's module that others connect to.
+    pub fn edge_hub() -> Self {
+        Self("$edgeHub".into())
+    }
+}
+
 /// Who a client is: a device, or a module on a device. Shown as `D` or `D/M`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {

@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod clock;
+pub mod cloud;
 pub mod documents;
 pub mod edge;
 pub mod event;

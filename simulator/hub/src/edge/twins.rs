@@ -106,16 +106,27 @@ impl Twins {
                 self.put(identity, &copy).map_err(|error| unavailable(&error))?;
                 Ok(Some(patch))
             }
-            _ => self.resynchronise(identity).await,
+            (None, _) => {
+                self.resynchronise(identity).await?;
+                Ok(Some(patch))
+            }
+            (Some(_), _) => self.resynchronise(identity).await,
         }
     }
 
-    /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one.
+    /// The desired properties as they were last seen; none if the client's twin was never read.
+    pub fn desired(&self, identity: &Identity) -> Result<Option<Value>, DocumentsError> {
+        let copy = self.copy(identity)?;
+        Ok(copy.version().map(|_| Value::Object(copy.desired)))
+    }
+
+    /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one
+    /// and the twin was known before.
     pub async fn resynchronise(&self, identity: &Identity) -> Result<Option<Value>, Refusal> {
         let before = self.copy(identity).map_err(|error| unavailable(&error))?;
         let document = self.upstream.twin(identity).await?;
         let after = self.store_pulled(identity, document).map_err(|error| unavailable(&error))?;
-        if after.version() == before.version() {
+        if before.version().is_none() || after.version() == before.version() {
             return Ok(None);
         }
         let version = after.desired.get("$version").cloned();

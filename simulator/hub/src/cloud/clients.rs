@@ -1,0 +1,111 @@
+//! What the cloud hub offers to devices: the same port as an edge hub.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgectl_schemas::ids::{Identity, ModuleId};
+use serde_json::Value;
+
+use super::hub::{CloudHub, refusal};
+use crate::auth::{AuthError, TokenCheck, check_chain};
+use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
+use crate::message::{MAX_MESSAGE_BYTES, Message};
+use crate::method::{MethodRequest, MethodResponse};
+
+#[async_trait]
+impl Gateway for CloudHub {
+    async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
+        let expires_at = match credential {
+            Credential::Token(token) => self.check_token(identity, token)?,
+            Credential::OnBehalfOf { token, chain } => self.check_on_behalf(identity, token, chain)?,
+            Credential::Certificate(_) => {
+                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
+            }
+        };
+        Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
+    }
+
+    async fn attach(
+        &self,
+        client: &Client,
+        session: SessionKind,
+        link: Arc<dyn ClientLink>,
+    ) -> Result<Attachment, Refusal> {
+        self.sessions.attach(client, session, link).map_err(unavailable)
+    }
+
+    async fn detach(&self, attachment: &Attachment) {
+        self.sessions.detach(attachment);
+    }
+
+    async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
+        if let Some(size) = messages.iter().map(Message::size).find(|size| *size > MAX_MESSAGE_BYTES) {
+            return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
+        }
+        self.events.append(&client.identity, &messages, &self.clock.now_text()).map_err(unavailable)
+    }
+
+    async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
+        self.twin_of(&client.identity).map(|twin| twin.for_device()).map_err(refusal)
+    }
+
+    async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
+        self.merge_reported(&client.identity, &patch).map(Some)
+    }
+
+    async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
+        if self.sessions.subscribe(attachment, feature).map_err(unavailable)? { Ok(()) } else { Err(Refusal::Detached) }
+    }
+
+    async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
+        if self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
+            Ok(())
+        } else {
+            Err(Refusal::Detached)
+        }
+    }
+
+    async fn invoke(
+        &self,
+        _caller: &Client,
+        target: &Identity,
+        request: MethodRequest,
+    ) -> Result<MethodResponse, Refusal> {
+        self.call(target, request).await
+    }
+}
+
+impl CloudHub {
+    fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
+        let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
+        let registration = self
+            .registry()
+            .get(identity)
+            .map_err(unavailable)?
+            .ok_or_else(|| unauthorized(AuthError::Unknown(identity.clone())))?;
+        let device = match identity.module {
+            Some(_) => self.registry().get(&Identity::device(identity.device.clone())).map_err(unavailable)?,
+            None => None,
+        };
+        let device = device.map(|device| device.record);
+        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
+        check.check(token, &registration.record, device.as_ref()).map_err(unauthorized)
+    }
+
+    /// An edge hub acts for a client: the token is its own, and the client is in its scope.
+    fn check_on_behalf(&self, identity: &Identity, token: &str, chain: &str) -> Result<u64, Refusal> {
+        let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
+        let actor = chain.rsplit(';').next().unwrap_or_default();
+        let actor = Identity::parse(actor).map_err(|_| unauthorized(AuthError::Chain(chain.to_owned())))?.device;
+        check_chain(chain, identity, actor.as_str()).map_err(unauthorized)?;
+        let scope = self.registry().in_scope_of(&actor).map_err(refusal)?;
+        if !scope.iter().any(|member| member.record.identity == *identity && member.record.enabled) {
+            return Err(unauthorized(AuthError::Chain(chain.to_owned())));
+        }
+        self.check_token(&Identity::module(actor, ModuleId::edge_hub()), token)
+    }
+}
+
+fn unavailable(error: impl std::error::Error) -> Refusal {
+    Refusal::Unavailable(error.to_string())
+}

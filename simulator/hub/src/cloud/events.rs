@@ -1,0 +1,226 @@
+//! Messages that reached the cloud hub: appended to a file as lines of JSON, numbered, and read again from any number.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use edgectl_schemas::ids::Identity;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::message::{Message, Properties, system};
+
+/// A file that has grown to this size is put aside, and the one put aside before is removed.
+const FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A message as it was received.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedEvent {
+    /// Its number; the first is 0.
+    pub sequence_number: u64,
+    /// When it was received.
+    pub enqueued_time: String,
+    /// The sending device.
+    pub device_id: String,
+    /// The sending module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_id: Option<String>,
+    /// Application properties.
+    pub properties: Map<String, Value>,
+    /// System properties, by the names that routes use.
+    pub system_properties: Map<String, Value>,
+    /// The body: JSON where the sender says it is and it is, else text where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    /// A body that is neither, base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct EventsError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The messages that one cloud hub received.
+pub struct Events {
+    directory: PathBuf,
+    inner: Mutex<Inner>,
+    next: watch::Sender<u64>,
+}
+
+struct Inner {
+    file: File,
+    length: u64,
+}
+
+impl Events {
+    /// Opens what was kept in a directory. A line that a crash left unfinished is cut off.
+    pub fn open(directory: &Path) -> Result<Self, EventsError> {
+        let path = current(directory);
+        let error = |source| EventsError { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path).map_err(error)?;
+        let (length, last) = whole_lines(&path).map_err(error)?;
+        file.set_len(length).map_err(error)?;
+        let last = match last {
+            Some(last) => Some(last),
+            None if aside(directory).exists() => whole_lines(&aside(directory)).map_err(error)?.1,
+            None => None,
+        };
+        let next = last.map_or(0, |number| number + 1);
+        let inner = Mutex::new(Inner { file, length });
+        Ok(Self { directory: directory.to_owned(), inner, next: watch::Sender::new(next) })
+    }
+
+    /// Keeps messages of one sender. When this returns they survive the death of the process.
+    pub fn append(&self, from: &Identity, messages: &[Message], now: &str) -> Result<(), EventsError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = |source| EventsError { path: current(&self.directory), source };
+        let first = *self.next.borrow();
+        let mut bytes = Vec::new();
+        for (message, number) in messages.iter().zip(first..) {
+            serde_json::to_writer(&mut bytes, &received(number, from, message, now)).map_err(|e| error(e.into()))?;
+            bytes.push(b'\n');
+        }
+        if inner.length >= FILE_BYTES {
+            let path = current(&self.directory);
+            std::fs::rename(&path, aside(&self.directory)).map_err(error)?;
+            inner.file =
+                OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(&path).map_err(error)?;
+            inner.length = 0;
+        }
+        if let Err(source) = inner.file.write_all(&bytes) {
+            // Half a line must not stay before the next one.
+            let _ = inner.file.set_len(inner.length);
+            return Err(error(source));
+        }
+        inner.length += bytes.len() as u64;
+        drop(inner);
+        self.next.send_replace(first + messages.len() as u64);
+        Ok(())
+    }
+
+    /// The messages that are kept, from a number on, at most so many.
+    pub fn read(&self, from: u64, count: usize) -> Result<Vec<ReceivedEvent>, EventsError> {
+        let mut events = Vec::new();
+        for path in [aside(&self.directory), current(&self.directory)] {
+            let error = |source| EventsError { path: path.clone(), source };
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(error(source)),
+            };
+            for line in BufReader::new(file).lines() {
+                // The last line may be one that is being written.
+                let Ok(event) = serde_json::from_str::<ReceivedEvent>(&line.map_err(error)?) else { continue };
+                if event.sequence_number >= from {
+                    events.push(event);
+                }
+                if events.len() == count {
+                    return Ok(events);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// The number that the next message will have, and how to wait for it to grow.
+    pub fn next_number(&self) -> watch::Receiver<u64> {
+        self.next.subscribe()
+    }
+}
+
+fn current(directory: &Path) -> PathBuf {
+    directory.join("events.jsonl")
+}
+
+fn aside(directory: &Path) -> PathBuf {
+    directory.join("events.old.jsonl")
+}
+
+/// Bytes of the whole lines of a file, and the number in the last of them.
+fn whole_lines(path: &Path) -> io::Result<(u64, Option<u64>)> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let (mut length, mut last, mut line) = (0, None, Vec::new());
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line)?;
+        if read == 0 || line.last() != Some(&b'\n') {
+            return Ok((length, last));
+        }
+        match serde_json::from_slice::<ReceivedEvent>(&line) {
+            Ok(event) => last = Some(event.sequence_number),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+        length += read as u64;
+    }
+}
+
+fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str) -> ReceivedEvent {
+    let is_json =
+        message.system.get(system::CONTENT_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    let text = std::str::from_utf8(&message.body).ok();
+    let parsed = text.filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok());
+    let body = parsed.or_else(|| text.map(|text| Value::String(text.to_owned())));
+    ReceivedEvent {
+        sequence_number,
+        enqueued_time: now.to_owned(),
+        device_id: from.device.to_string(),
+        module_id: from.module.as_ref().map(ToString::to_string),
+        properties: object(&message.properties),
+        system_properties: object(&message.system),
+        body_base64: body.is_none().then(|| BASE64.encode(&message.body)),
+        body,
+    }
+}
+
+fn object(properties: &Properties) -> Map<String, Value> {
+    properties.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(events: &Events, body: &str) {
+        let mut message = Message::new(body.to_owned());
+        message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
+        events.append(&Identity::parse("edge/filter").unwrap(), &[message], "2026-01-01T00:00:00.000Z").unwrap();
+    }
+
+    #[test]
+    fn messages_are_numbered_on_after_opening_again() {
+        let directory = tempfile::tempdir().unwrap();
+        append(&Events::open(directory.path()).unwrap(), r#"{"a":1}"#);
+        let path = current(directory.path());
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"sequenceNum").unwrap();
+
+        let events = Events::open(directory.path()).unwrap();
+        append(&events, "not json");
+        let kept = events.read(0, 10).unwrap();
+        assert_eq!(kept.iter().map(|event| event.sequence_number).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(kept[0].body, Some(json!({ "a": 1 })));
+        assert_eq!(kept[1].body, Some(json!("not json")));
+        assert_eq!(kept[0].module_id.as_deref(), Some("filter"));
+        assert_eq!(events.read(1, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_is_base64() {
+        let directory = tempfile::tempdir().unwrap();
+        let events = Events::open(directory.path()).unwrap();
+        let identity = Identity::parse("leaf").unwrap();
+        events.append(&identity, &[Message::new(vec![0xff, 0x00])], "t").unwrap();
+        let event = events.read(0, 1).unwrap().remove(0);
+        assert_eq!((event.body, event.body_base64.as_deref()), (None, Some("/wA=")));
+    }
+}

@@ -1,0 +1,175 @@
+//! The cloud hub itself, with what the service offers to those who manage devices.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use edgectl_schemas::ids::Identity;
+use serde_json::Value;
+
+use super::events::{Events, EventsError};
+use super::registry::{Condition, Registration, Registry, RegistryError, Wanted};
+use super::twins::{Change, Twin, TwinError, Twins};
+use crate::clock::Clock;
+use crate::documents::{Documents, DocumentsError};
+use crate::gateway::{CloseReason, Feature, Refusal};
+use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
+use crate::sessions::Sessions;
+
+/// What a cloud hub needs to know.
+#[derive(Debug, Clone)]
+pub struct CloudHubOptions {
+    /// Its host name, which tokens are for.
+    pub host: String,
+    /// Where it keeps what it keeps.
+    pub directory: PathBuf,
+}
+
+/// A cloud hub could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudHubError {
+    /// Its documents cannot be used.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
+    /// The messages it received cannot be used.
+    #[error(transparent)]
+    Events(#[from] EventsError),
+}
+
+/// A simulated cloud hub.
+pub struct CloudHub {
+    pub(super) host: String,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sessions: Sessions,
+    pub(super) events: Events,
+    registry: Registry,
+    twins: Twins,
+}
+
+impl CloudHub {
+    /// Opens what was kept.
+    pub fn open(options: CloudHubOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, CloudHubError> {
+        let documents = Arc::new(Documents::open(&file(&options.directory))?);
+        Ok(Arc::new(Self {
+            host: options.host,
+            sessions: Sessions::open(Arc::clone(&documents))?,
+            events: Events::open(&options.directory)?,
+            registry: Registry::new(Arc::clone(&documents), Arc::clone(&clock)),
+            twins: Twins::new(documents, Arc::clone(&clock)),
+            clock,
+        }))
+    }
+
+    /// Closes all connections.
+    pub fn stop(&self) {
+        self.sessions.close_all(CloseReason::ShuttingDown);
+    }
+
+    /// The host name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The time, as this hub has it.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The messages that were received.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// The registry, for reading. Identities are changed through this hub, which closes connections that end.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whether a client is connected.
+    pub fn is_connected(&self, identity: &Identity) -> bool {
+        self.sessions.is_connected(identity)
+    }
+
+    /// Makes or changes an identity.
+    pub fn put_identity(
+        &self,
+        identity: &Identity,
+        wanted: Wanted,
+        condition: Option<Condition>,
+    ) -> Result<Registration, RegistryError> {
+        let registration = self.registry.put(identity, wanted, condition)?;
+        if !registration.record.enabled {
+            self.sessions.evict(identity)?;
+        }
+        Ok(registration)
+    }
+
+    /// Removes an identity with its twin, a device with its modules.
+    pub fn remove_identity(&self, identity: &Identity, condition: Option<Condition>) -> Result<(), RegistryError> {
+        for removed in self.registry.remove(identity, condition)? {
+            self.twins.remove(&removed)?;
+            self.sessions.evict(&removed)?;
+        }
+        Ok(())
+    }
+
+    /// The twin of a registered identity.
+    pub fn twin_of(&self, identity: &Identity) -> Result<Twin, RegistryError> {
+        self.registry.require(identity)?;
+        Ok(self.twins.get(identity)?)
+    }
+
+    /// Changes a twin and tells the client of changed desired properties.
+    pub async fn change_twin(
+        &self,
+        identity: &Identity,
+        change: &Change,
+        etag: Option<u64>,
+    ) -> Result<Twin, TwinError> {
+        let (twin, told) = self.twins.change(identity, change, etag)?;
+        if let (Some(patch), Some(link)) = (told, self.sessions.link(identity, Feature::DesiredProperties)) {
+            // A client that is just going away reads its whole twin when it is back.
+            let _ = link.desired_changed(patch).await;
+        }
+        Ok(twin)
+    }
+
+    /// Merges what a client reports.
+    pub(super) fn merge_reported(&self, identity: &Identity, patch: &Value) -> Result<u64, Refusal> {
+        self.twins.report(identity, patch).map_err(|error| match error {
+            TwinError::Invalid(text) => Refusal::Invalid(text),
+            TwinError::Precondition | TwinError::Documents(_) => Refusal::Unavailable(error.to_string()),
+        })
+    }
+
+    /// Calls a direct method of a client.
+    pub async fn call(&self, target: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
+        self.registry.require(target).map_err(refusal)?;
+        if request.payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(Refusal::TooLarge { size: request.payload.len(), limit: MAX_PAYLOAD_BYTES });
+        }
+        let link = match self.sessions.link(target, Feature::Methods) {
+            Some(link) => link,
+            None => tokio::time::timeout(request.connect_timeout, self.sessions.wait_for(target, Feature::Methods))
+                .await
+                .map_err(|_| Refusal::NotConnected(target.clone()))?,
+        };
+        match tokio::time::timeout(request.response_timeout, link.invoke(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer(target.clone())),
+        }
+    }
+}
+
+fn file(directory: &Path) -> PathBuf {
+    directory.join("documents")
+}
+
+pub(super) fn refusal(error: RegistryError) -> Refusal {
+    match error {
+        RegistryError::NotFound(identity) => Refusal::NotFound(identity.to_string()),
+        RegistryError::Exists(_) | RegistryError::Precondition(_) | RegistryError::Invalid(_) => {
+            Refusal::Invalid(error.to_string())
+        }
+        RegistryError::Documents(error) => Refusal::Unavailable(error.to_string()),
+    }
+}

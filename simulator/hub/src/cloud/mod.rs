@@ -1,0 +1,8 @@
+//! The cloud hub: registry, twins, deployments and received messages, as the service behind a device has them.
+
+pub mod clients;
+pub mod deployments;
+pub mod events;
+pub mod hub;
+pub mod registry;
+pub mod twins;

@@ -1,0 +1,335 @@
+//! The identities that a cloud hub knows.
+
+use std::sync::Arc;
+
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use edgectl_schemas::sas::SharedKey;
+use serde::{Deserialize, Serialize};
+
+use crate::auth::{Authentication, IdentityRecord};
+use crate::clock::Clock;
+use crate::documents::{Batch, Documents, DocumentsError, Table};
+
+const TABLE: Table = Table::new("registry");
+
+/// An identity with all that the registry says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Registration {
+    /// How it connects.
+    #[serde(flatten)]
+    pub record: IdentityRecord,
+    /// Counts changes.
+    pub etag: u64,
+    /// Whether it is an edge device.
+    pub edge: bool,
+    /// An edge device's own scope, or the scope of the edge device that a leaf device belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Who manages a module: `IotEdge` for modules of a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
+    /// Why it is disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+}
+
+/// What is asked for when an identity is made or changed. What is absent is made up, or stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether it may connect.
+    pub enabled: Option<bool>,
+    /// How it proves itself; empty keys are made up.
+    pub authentication: Option<Authentication>,
+    /// Whether it is an edge device.
+    pub edge: Option<bool>,
+    /// The scope of a leaf device.
+    pub scope: Option<String>,
+    /// Who manages a module.
+    pub managed_by: Option<String>,
+    /// Why it is disabled.
+    pub status_reason: Option<String>,
+}
+
+/// What a change is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// The identity must not exist.
+    Absent,
+    /// The identity must exist.
+    Present,
+    /// The identity must be at this etag.
+    Etag(u64),
+}
+
+/// The registry does not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no such identity.
+    #[error("{0} is not registered")]
+    NotFound(Identity),
+    /// There is one already.
+    #[error("{0} is registered already")]
+    Exists(Identity),
+    /// It was changed meanwhile.
+    #[error("{0} was changed meanwhile")]
+    Precondition(Identity),
+    /// The request breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// The registry cannot be read or written.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
+}
+
+/// The registry of one cloud hub.
+pub struct Registry {
+    documents: Arc<Documents>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Registry {
+    /// Uses what is kept in `documents`.
+    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
+        Self { documents, clock }
+    }
+
+    /// A registration.
+    pub fn get(&self, identity: &Identity) -> Result<Option<Registration>, DocumentsError> {
+        self.documents.get(TABLE, &identity.to_string())
+    }
+
+    /// A registration that must be there.
+    pub fn require(&self, identity: &Identity) -> Result<Registration, RegistryError> {
+        self.get(identity)?.ok_or_else(|| RegistryError::NotFound(identity.clone()))
+    }
+
+    /// All devices, by name.
+    pub fn devices(&self) -> Result<Vec<Registration>, DocumentsError> {
+        self.select(|identity| identity.module.is_none())
+    }
+
+    /// All modules of a device, by name.
+    pub fn modules(&self, device: &DeviceId) -> Result<Vec<Registration>, DocumentsError> {
+        self.select(|identity| identity.module.is_some() && identity.device == *device)
+    }
+
+    /// All identities in the scope of an edge device: itself, its modules, and its leaf devices.
+    pub fn in_scope_of(&self, device: &DeviceId) -> Result<Vec<Registration>, RegistryError> {
+        let own = self.require(&Identity::device(device.clone()))?;
+        let all: Vec<(String, Registration)> = self.documents.all(TABLE)?;
+        let all = all.into_iter().map(|(_, registration)| registration);
+        Ok(all
+            .filter(|registration| {
+                registration.record.identity.device == *device
+                    || (!registration.edge && registration.scope.is_some() && registration.scope == own.scope)
+            })
+            .collect())
+    }
+
+    /// Makes or changes an identity. An edge device gets `$edgeAgent` and `$edgeHub` at once.
+    pub fn put(
+        &self,
+        identity: &Identity,
+        wanted: Wanted,
+        condition: Option<Condition>,
+    ) -> Result<Registration, RegistryError> {
+        let old = self.get(identity)?;
+        match (&old, condition) {
+            (Some(_), None | Some(Condition::Absent)) => return Err(RegistryError::Exists(identity.clone())),
+            (None, Some(Condition::Present | Condition::Etag(_))) => {
+                return Err(RegistryError::NotFound(identity.clone()));
+            }
+            (Some(old), Some(Condition::Etag(etag))) if old.etag != etag => {
+                return Err(RegistryError::Precondition(identity.clone()));
+            }
+            _ => {}
+        }
+        let device = Identity::device(identity.device.clone());
+        if identity.module.is_some() {
+            self.require(&device)?;
+        }
+        let registration = match old {
+            Some(old) => changed(old, wanted)?,
+            None => self.made(identity, wanted)?,
+        };
+        let mut batch = Batch::default();
+        batch.put(TABLE, &identity.to_string(), &registration);
+        if registration.edge && identity.module.is_none() {
+            for module in [ModuleId::edge_agent(), ModuleId::edge_hub()] {
+                let module = Identity::module(identity.device.clone(), module);
+                if self.get(&module)?.is_none() {
+                    batch.put(TABLE, &module.to_string(), &self.made(&module, Wanted::default())?);
+                }
+            }
+        }
+        self.documents.write(batch)?;
+        Ok(registration)
+    }
+
+    /// Removes an identity, a device with its modules. Returns what was removed.
+    pub fn remove(&self, identity: &Identity, condition: Option<Condition>) -> Result<Vec<Identity>, RegistryError> {
+        let old = self.require(identity)?;
+        if matches!(condition, Some(Condition::Etag(etag)) if etag != old.etag) {
+            return Err(RegistryError::Precondition(identity.clone()));
+        }
+        let mut removed = vec![identity.clone()];
+        if identity.module.is_none() {
+            removed.extend(self.modules(&identity.device)?.into_iter().map(|module| module.record.identity));
+        }
+        let mut batch = Batch::default();
+        for identity in &removed {
+            batch.remove(TABLE, &identity.to_string());
+        }
+        self.documents.write(batch)?;
+        Ok(removed)
+    }
+
+    fn made(&self, identity: &Identity, wanted: Wanted) -> Result<Registration, RegistryError> {
+        let now = self.clock.now_ms();
+        let edge = wanted.edge.unwrap_or(false) && identity.module.is_none();
+        let scope = if edge { Some(format!("ms-azure-iot-edge://{}-{}", identity.device, ticks(now))) } else { None };
+        let fresh = Registration {
+            record: IdentityRecord {
+                identity: identity.clone(),
+                generation_id: ticks(now).to_string(),
+                enabled: true,
+                authentication: Authentication::Sas { primary_key: new_key(), secondary_key: new_key() },
+            },
+            etag: 0,
+            edge,
+            scope,
+            managed_by: None,
+            status_reason: None,
+        };
+        changed(fresh, wanted)
+    }
+
+    fn select(&self, wanted: impl Fn(&Identity) -> bool) -> Result<Vec<Registration>, DocumentsError> {
+        let all: Vec<(String, Registration)> = self.documents.all(TABLE)?;
+        Ok(all.into_iter().map(|(_, item)| item).filter(|item| wanted(&item.record.identity)).collect())
+    }
+}
+
+fn changed(mut registration: Registration, wanted: Wanted) -> Result<Registration, RegistryError> {
+    registration.etag += 1;
+    if let Some(enabled) = wanted.enabled {
+        registration.record.enabled = enabled;
+    }
+    if let Some(authentication) = wanted.authentication {
+        registration.record.authentication = completed(authentication, &registration.record.authentication)?;
+    }
+    if let Some(scope) = wanted.scope {
+        if registration.edge && registration.scope.as_ref() != Some(&scope) {
+            return Err(RegistryError::Invalid("the scope of an edge device cannot be changed".to_owned()));
+        }
+        registration.scope = Some(scope);
+    }
+    if wanted.managed_by.is_some() {
+        registration.managed_by = wanted.managed_by;
+    }
+    if wanted.status_reason.is_some() {
+        registration.status_reason = wanted.status_reason;
+    }
+    Ok(registration)
+}
+
+/// Empty keys stay what they were, or are made up.
+fn completed(wanted: Authentication, old: &Authentication) -> Result<Authentication, RegistryError> {
+    let Authentication::Sas { primary_key, secondary_key } = wanted else { return Ok(wanted) };
+    let (old_primary, old_secondary) = match old {
+        Authentication::Sas { primary_key, secondary_key } => (primary_key.clone(), secondary_key.clone()),
+        _ => (new_key(), new_key()),
+    };
+    let key = |wanted: String, old: String| {
+        if wanted.is_empty() {
+            return Ok(old);
+        }
+        match SharedKey::from_base64(&wanted) {
+            Ok(_) => Ok(wanted),
+            Err(error) => Err(RegistryError::Invalid(error.to_string())),
+        }
+    };
+    Ok(Authentication::Sas {
+        primary_key: key(primary_key, old_primary)?,
+        secondary_key: key(secondary_key, old_secondary)?,
+    })
+}
+
+/// 32 random bytes in base64.
+pub fn new_key() -> String {
+    let bytes: Vec<u8> = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4(), uuid::Uuid::new_v4()]
+        .iter()
+        // Six of the 128 bits are not random, in bytes 6 and 8.
+        .flat_map(|id| id.as_bytes().iter().enumerate().filter(|(n, _)| !matches!(n, 6 | 8)).map(|(_, byte)| *byte))
+        .take(32)
+        .collect();
+    SharedKey::from_bytes(bytes).to_base64()
+}
+
+/// The service counts in steps of 100 ns since the year 1.
+fn ticks(ms: u64) -> u64 {
+    621_355_968_000_000_000 + ms * 10_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn registry(directory: &tempfile::TempDir) -> Registry {
+        let documents = Documents::open(&directory.path().join("documents")).unwrap();
+        Registry::new(Arc::new(documents), Arc::new(SystemClock))
+    }
+
+    fn id(text: &str) -> Identity {
+        Identity::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_edge_device_comes_with_its_runtime_modules_and_a_scope() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory);
+        let edge = registry.put(&id("edge"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
+        let names: Vec<_> = registry.modules(&edge.record.identity.device).unwrap();
+        let names: Vec<_> = names.iter().map(|module| module.record.identity.to_string()).collect();
+        assert_eq!(names, ["edge/$edgeAgent", "edge/$edgeHub"]);
+        assert!(edge.scope.clone().unwrap().starts_with("ms-azure-iot-edge://edge-"));
+
+        let leaf = Wanted { scope: edge.scope, ..Wanted::default() };
+        registry.put(&id("leaf"), leaf, None).unwrap();
+        registry.put(&id("stranger"), Wanted::default(), None).unwrap();
+        let scope = registry.in_scope_of(&id("edge").device).unwrap();
+        let mut scope: Vec<_> = scope.iter().map(|item| item.record.identity.to_string()).collect();
+        scope.sort();
+        assert_eq!(scope, ["edge", "edge/$edgeAgent", "edge/$edgeHub", "leaf"]);
+    }
+
+    #[test]
+    fn conditions_guard_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory);
+        let put = |condition| registry.put(&id("d"), Wanted::default(), condition);
+        assert!(matches!(put(Some(Condition::Present)), Err(RegistryError::NotFound(_))));
+        assert_eq!(put(None).unwrap().etag, 1);
+        assert!(matches!(put(None), Err(RegistryError::Exists(_))));
+        assert!(matches!(put(Some(Condition::Etag(7))), Err(RegistryError::Precondition(_))));
+        assert_eq!(put(Some(Condition::Etag(1))).unwrap().etag, 2);
+        assert!(matches!(registry.put(&id("x/m"), Wanted::default(), None), Err(RegistryError::NotFound(_))));
+    }
+
+    #[test]
+    fn keys_are_made_up_kept_and_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory);
+        let made = registry.put(&id("d"), Wanted::default(), None).unwrap();
+        assert_eq!(made.record.keys().len(), 2);
+        let empty = Authentication::Sas { primary_key: String::new(), secondary_key: String::new() };
+        let wanted = Wanted { authentication: Some(empty), ..Wanted::default() };
+        let kept = registry.put(&id("d"), wanted, Some(Condition::Present)).unwrap();
+        assert_eq!(kept.record.authentication, made.record.authentication);
+        let bad = Authentication::Sas { primary_key: "*".into(), secondary_key: String::new() };
+        let wanted = Wanted { authentication: Some(bad), ..Wanted::default() };
+        assert!(registry.put(&id("d"), wanted, Some(Condition::Present)).is_err());
+    }
+}

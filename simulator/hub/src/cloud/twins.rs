@@ -1,0 +1,251 @@
+//! Twins as the service has them: tags, desired and reported properties, each with its version.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::twin;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::clock::Clock;
+use crate::documents::{Documents, DocumentsError, Table};
+
+const TABLE: Table = Table::new("twins");
+
+/// The twin of a device or module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Twin {
+    /// Counts changes of tags and desired properties.
+    pub etag: u64,
+    /// Counts all changes.
+    pub version: u64,
+    /// What the service knows of a device.
+    pub tags: Map<String, Value>,
+    /// What is wanted.
+    pub desired: Section,
+    /// What is so.
+    pub reported: Section,
+}
+
+/// One section of a twin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Section {
+    /// Counts changes.
+    pub version: u64,
+    /// When it last changed.
+    pub last_updated: String,
+    /// The properties.
+    pub properties: Map<String, Value>,
+}
+
+impl Section {
+    fn new() -> Self {
+        Self { version: 1, last_updated: "0001-01-01T00:00:00Z".to_owned(), properties: Map::new() }
+    }
+
+    /// As devices see it: the properties with `$version`.
+    pub fn for_device(&self) -> Value {
+        let mut properties = self.properties.clone();
+        properties.insert("$version".into(), json!(self.version));
+        Value::Object(properties)
+    }
+
+    /// As the service shows it: with `$metadata` as well.
+    pub fn for_service(&self) -> Value {
+        let mut properties = self.properties.clone();
+        properties.insert("$metadata".into(), json!({ "$lastUpdated": self.last_updated }));
+        properties.insert("$version".into(), json!(self.version));
+        Value::Object(properties)
+    }
+
+    fn change(&mut self, properties: Map<String, Value>, now: String) {
+        self.properties = properties;
+        self.version += 1;
+        self.last_updated = now;
+    }
+}
+
+impl Default for Twin {
+    fn default() -> Self {
+        Self { etag: 1, version: 2, tags: Map::new(), desired: Section::new(), reported: Section::new() }
+    }
+}
+
+impl Twin {
+    /// As devices see it.
+    pub fn for_device(&self) -> Value {
+        json!({ "desired": self.desired.for_device(), "reported": self.reported.for_device() })
+    }
+}
+
+/// A change of a twin does not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum TwinError {
+    /// It was changed meanwhile.
+    #[error("the twin was changed meanwhile")]
+    Precondition,
+    /// It breaks a limit.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
+}
+
+/// What the service changes in a twin.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Change {
+    /// A patch of the tags, or all of them.
+    pub tags: Option<Value>,
+    /// A patch of the desired properties, or all of them.
+    pub desired: Option<Value>,
+    /// Whether the two replace what is there.
+    pub replace: bool,
+}
+
+/// The twins of one cloud hub.
+pub struct Twins {
+    documents: Arc<Documents>,
+    clock: Arc<dyn Clock>,
+    /// One change at a time, since each reads before it writes.
+    changing: Mutex<()>,
+}
+
+impl Twins {
+    /// Uses what is kept in `documents`.
+    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
+        Self { documents, clock, changing: Mutex::default() }
+    }
+
+    /// The twin of a registered identity; an empty one if nothing was ever set.
+    pub fn get(&self, identity: &Identity) -> Result<Twin, DocumentsError> {
+        Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
+    }
+
+    /// Changes tags and desired properties. Returns the twin, and the desired patch that the client is to be told.
+    pub fn change(
+        &self,
+        identity: &Identity,
+        change: &Change,
+        etag: Option<u64>,
+    ) -> Result<(Twin, Option<Value>), TwinError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut twin = self.get(identity)?;
+        if etag.is_some_and(|etag| etag != twin.etag) {
+            return Err(TwinError::Precondition);
+        }
+        if let Some(tags) = &change.tags {
+            twin.tags = combined(&twin.tags, tags, change.replace)?;
+        }
+        let mut told = None;
+        if let Some(desired) = &change.desired {
+            let old = Value::Object(twin.desired.properties.clone());
+            let new = combined(&twin.desired.properties, desired, change.replace)?;
+            check_size(&new)?;
+            let mut patch = if change.replace {
+                twin::diff(&old, &Value::Object(new.clone()))
+            } else {
+                twin::strip_metadata(desired)
+            };
+            twin.desired.change(new, self.clock.now_text());
+            if let Value::Object(members) = &mut patch {
+                members.insert("$version".into(), json!(twin.desired.version));
+            }
+            told = Some(patch);
+        }
+        twin.etag += 1;
+        twin.version += 1;
+        self.documents.put(TABLE, &identity.to_string(), &twin)?;
+        Ok((twin, told))
+    }
+
+    /// Merges what a client reports. Returns the new version of its reported properties.
+    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<u64, TwinError> {
+        twin::validate_reported(patch).map_err(|error| TwinError::Invalid(error.to_string()))?;
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut twin = self.get(identity)?;
+        let merged = combined(&twin.reported.properties, patch, false)?;
+        check_size(&merged)?;
+        twin.reported.change(merged, self.clock.now_text());
+        twin.version += 1;
+        self.documents.put(TABLE, &identity.to_string(), &twin)?;
+        Ok(twin.reported.version)
+    }
+
+    /// Removes the twin of an identity that is gone.
+    pub fn remove(&self, identity: &Identity) -> Result<(), DocumentsError> {
+        self.documents.remove(TABLE, &identity.to_string())
+    }
+}
+
+/// A section after a patch, or replaced. Null empties it.
+fn combined(old: &Map<String, Value>, change: &Value, replace: bool) -> Result<Map<String, Value>, TwinError> {
+    match (twin::strip_metadata(change), replace) {
+        (Value::Null, _) => Ok(Map::new()),
+        (Value::Object(new), true) => Ok(without_nulls(new)),
+        (new @ Value::Object(_), false) => match twin::merge(&Value::Object(old.clone()), &new, true) {
+            Value::Object(merged) => Ok(without_nulls(merged)),
+            _ => Ok(Map::new()),
+        },
+        _ => Err(TwinError::Invalid("a section of a twin has to be an object".to_owned())),
+    }
+}
+
+/// The service keeps no nulls.
+fn without_nulls(members: Map<String, Value>) -> Map<String, Value> {
+    let kept = members.into_iter().filter(|(_, value)| !value.is_null());
+    kept.map(|(name, value)| match value {
+        Value::Object(inner) => (name, Value::Object(without_nulls(inner))),
+        other => (name, other),
+    })
+    .collect()
+}
+
+fn check_size(section: &Map<String, Value>) -> Result<(), TwinError> {
+    let size = serde_json::to_vec(section).map_or(0, |bytes| bytes.len());
+    if size > twin::MAX_SECTION_BYTES {
+        let limit = twin::MAX_SECTION_BYTES;
+        return Err(TwinError::Invalid(format!("the section has {size} bytes, the most is {limit}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn versions_count_and_patches_are_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let documents = Arc::new(Documents::open(&directory.path().join("documents")).unwrap());
+        let twins = Twins::new(documents, Arc::new(SystemClock));
+        let identity = Identity::parse("edge/filter").unwrap();
+        let change = Change { desired: Some(json!({ "a": { "b": 1 }, "c": 2 })), ..Change::default() };
+        let (twin, told) = twins.change(&identity, &change, None).unwrap();
+        assert_eq!(told, Some(json!({ "a": { "b": 1 }, "c": 2, "$version": 2 })));
+        let replace = Change { desired: Some(json!({ "a": { "b": 1 } })), replace: true, ..Change::default() };
+        assert!(matches!(twins.change(&identity, &replace, Some(twin.etag + 9)), Err(TwinError::Precondition)));
+        let (twin, told) = twins.change(&identity, &replace, Some(twin.etag)).unwrap();
+        assert_eq!(told, Some(json!({ "c": null, "$version": 3 })));
+        assert_eq!(twin.desired.for_device(), json!({ "a": { "b": 1 }, "$version": 3 }));
+
+        assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap(), 2);
+        assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap(), 3);
+        let twin = twins.get(&identity).unwrap();
+        assert_eq!(twin.for_device()["reported"], json!({ "y": 2, "$version": 3 }));
+    }
+
+    #[test]
+    fn a_section_has_a_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let documents = Arc::new(Documents::open(&directory.path().join("documents")).unwrap());
+        let twins = Twins::new(documents, Arc::new(SystemClock));
+        let identity = Identity::parse("edge").unwrap();
+        let change = Change { desired: Some(json!({ "x": "y".repeat(40_000) })), ..Change::default() };
+        assert!(matches!(twins.change(&identity, &change, None), Err(TwinError::Invalid(_))));
+        assert_eq!(twins.get(&identity).unwrap().desired.version, 1);
+    }
+}

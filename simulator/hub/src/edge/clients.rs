@@ -1,0 +1,172 @@
+//! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::route::source;
+use serde_json::Value;
+
+use super::hub::EdgeHub;
+use super::report::HubReport;
+use super::upstream::Downstream;
+use crate::documents::DocumentsError;
+use crate::event::Event;
+use crate::gateway::{
+    Attachment, Client, ClientLink, Credential, Delivery, Destination, Feature, Gateway, Refusal, SessionKind,
+    Settlement,
+};
+use crate::message::{MAX_MESSAGE_BYTES, Message, system};
+use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
+
+#[async_trait]
+impl Gateway for EdgeHub {
+    async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
+        let hosts = [self.options.hub_host.as_str(), self.options.gateway_host.as_str()];
+        self.scope.authenticate(identity, credential, &hosts, self.clock.now_seconds()).await
+    }
+
+    async fn attach(
+        &self,
+        client: &Client,
+        session: SessionKind,
+        link: Arc<dyn ClientLink>,
+    ) -> Result<Attachment, Refusal> {
+        let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
+        for feature in &attachment.features {
+            self.mirror(&client.identity, *feature, true);
+        }
+        self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
+        self.report(&HubReport::client(&client.identity, true, &self.clock.now_text()));
+        Ok(attachment)
+    }
+
+    async fn detach(&self, attachment: &Attachment) {
+        if !self.sessions.detach(attachment) {
+            return;
+        }
+        let identity = &attachment.client.identity;
+        self.upstream.disconnect(identity).await;
+        self.ledger.record(Event::ClientDisconnected { client: identity.clone() });
+        self.report(&HubReport::client(identity, false, &self.clock.now_text()));
+    }
+
+    async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
+        let mut stamped = Vec::with_capacity(messages.len());
+        for mut message in messages {
+            let size = message.size();
+            if size > MAX_MESSAGE_BYTES {
+                return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
+            }
+            self.stamp(&mut message, &client.identity);
+            let source = source_of(&client.identity, &self.options.device, &message);
+            stamped.push((source, message));
+        }
+        self.take(&client.identity, stamped)
+    }
+
+    async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
+        self.twins.get(&client.identity).await
+    }
+
+    async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
+        self.twins.report(&client.identity, &patch)?;
+        self.reported.notify_one();
+        let mut message = Message::new(patch.to_string());
+        message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
+        message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
+        message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
+        self.stamp(&mut message, &client.identity);
+        self.take(&client.identity, vec![(source::TWIN_CHANGES.to_owned(), message)])?;
+        // The edge hub does not know which version the cloud will give it.
+        Ok(None)
+    }
+
+    async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
+        if !self.sessions.subscribe(attachment, feature).map_err(unavailable)? {
+            return Err(Refusal::Detached);
+        }
+        self.mirror(&attachment.client.identity, feature, true);
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
+        if !self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
+            return Err(Refusal::Detached);
+        }
+        self.mirror(&attachment.client.identity, feature, false);
+        Ok(())
+    }
+
+    async fn invoke(
+        &self,
+        _caller: &Client,
+        target: &Identity,
+        request: MethodRequest,
+    ) -> Result<MethodResponse, Refusal> {
+        if request.payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(Refusal::TooLarge { size: request.payload.len(), limit: MAX_PAYLOAD_BYTES });
+        }
+        self.call(target, request).await
+    }
+}
+
+#[async_trait]
+impl Downstream for EdgeHub {
+    async fn desired_changed(&self, identity: &Identity, patch: Value) {
+        match self.twins.desired_changed(identity, patch).await {
+            Ok(Some(patch)) if *identity != self.own => self.tell_desired(identity, patch).await,
+            Ok(Some(_)) => self.reconfigure(),
+            Ok(None) => {}
+            Err(refusal) => tracing::warn!(%identity, %refusal, "changed desired properties are not understood"),
+        }
+    }
+
+    async fn reconnected(&self, identity: &Identity) {
+        match self.twins.resynchronise(identity).await {
+            Ok(_) if *identity == self.own => {
+                self.reconfigure();
+                self.reported.notify_one();
+            }
+            Ok(Some(patch)) => self.tell_desired(identity, patch).await,
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(%identity, %refusal, "the twin cannot be read"),
+        }
+    }
+
+    async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
+        if *identity == self.own {
+            // The hub has no method that means something without a cache of identities that must be refreshed by hand.
+            return Ok(MethodResponse { status: 404, payload: bytes::Bytes::new() });
+        }
+        self.call(identity, request).await
+    }
+
+    async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement {
+        let link = self.sessions.wait_for(identity, Feature::CloudToDevice).await;
+        let delivery = Delivery { destination: Destination::CloudToDevice, message, redelivered: false };
+        link.deliver(delivery).await.unwrap_or(Settlement::Abandon)
+    }
+}
+
+impl EdgeHub {
+    fn reconfigure(&self) {
+        if let Err(error) = self.configure() {
+            tracing::error!(%error, "the configuration cannot be read");
+        }
+    }
+}
+
+/// The source that routes see: leaf devices and modules differ, and a module's output is part of it.
+fn source_of(identity: &Identity, own: &edgectl_schemas::ids::DeviceId, message: &Message) -> String {
+    match &identity.module {
+        Some(module) if identity.device == *own => {
+            source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME))
+        }
+        _ => source::DEVICE_MESSAGES.to_owned(),
+    }
+}
+
+fn unavailable(error: DocumentsError) -> Refusal {
+    Refusal::Unavailable(error.to_string())
+}

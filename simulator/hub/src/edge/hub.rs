@@ -1,0 +1,354 @@
+//! The edge hub itself: takes what clients ask, and hands each thing to the room that does it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::delivery::{Outbound, Target};
+use super::report::HubReport;
+use super::router::Router;
+use super::scope::{Scope, ScopeSource};
+use super::store::log::LogError;
+use super::store::store::Store;
+use super::twins::Twins;
+use super::upstream::Upstream;
+use crate::clock::Clock;
+use crate::documents::{Documents, DocumentsError};
+use crate::event::{Counters, DropReason, Event, Ledger};
+use crate::gateway::{CloseReason, Feature, Gateway, Refusal};
+use crate::message::{Message, system};
+use crate::method::{MethodRequest, MethodResponse};
+use crate::sessions::Sessions;
+
+/// Reported properties that could not be handed on are tried again after this time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What an edge hub needs to know.
+#[derive(Debug, Clone)]
+pub struct EdgeHubOptions {
+    /// The device it runs on.
+    pub device: DeviceId,
+    /// The cloud hub's host name, which tokens are for.
+    pub hub_host: String,
+    /// The name that clients of this hub dial; tokens may be for it too.
+    pub gateway_host: String,
+    /// Where it keeps what it keeps.
+    pub directory: PathBuf,
+}
+
+/// An edge hub could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeHubError {
+    /// Its documents cannot be used.
+    #[error(transparent)]
+    Documents(#[from] DocumentsError),
+    /// Its log of messages cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What an edge hub is doing.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EdgeHubStatus {
+    /// What was counted since it started.
+    pub counters: Counters,
+    /// Messages that wait, by endpoint.
+    pub queues: BTreeMap<String, usize>,
+    /// Who is connected.
+    pub clients: Vec<Identity>,
+    /// The routes in force, by name.
+    pub routes: BTreeMap<String, String>,
+    /// The `$version` of the desired properties last looked at.
+    pub desired_version: Option<u64>,
+    /// Why they were refused, if they were.
+    pub refused: Option<String>,
+}
+
+/// The edge hub of one device.
+pub struct EdgeHub {
+    pub(super) options: EdgeHubOptions,
+    pub(super) own: Identity,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) scope: Scope,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) twins: Twins,
+    pub(super) upstream: Arc<Upstream>,
+    store: Arc<Store>,
+    outbound: Arc<Outbound>,
+    router: RwLock<Arc<Router>>,
+    configuration: Mutex<HubReport>,
+    /// Endpoints that have a delivery task.
+    delivering: Mutex<HashSet<String>>,
+    /// Reported properties wait to be handed on.
+    pub(super) reported: Notify,
+    tasks: TaskTracker,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl EdgeHub {
+    /// Opens what was kept and begins to deliver. The cloud hub need not be reachable.
+    pub async fn start(
+        options: EdgeHubOptions,
+        cloud: Arc<dyn Gateway>,
+        scope: Arc<dyn ScopeSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, EdgeHubError> {
+        let documents = Arc::new(Documents::open(&options.directory.join("documents"))?);
+        let store = Arc::new(Store::open(&options.directory.join("messages"))?);
+        let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
+        let scope = Scope::open(scope, Arc::clone(&documents))?;
+        let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
+        let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
+        let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
+            let upstream = Arc::new(Upstream::new(cloud, hub.clone()));
+            let outbound = Arc::new(Outbound {
+                store: Arc::clone(&store),
+                sessions: Arc::clone(&sessions),
+                upstream: Arc::clone(&upstream),
+                ledger: Arc::clone(&ledger),
+                clock: Arc::clone(&clock),
+                shutdown: shutdown.clone(),
+            });
+            Self {
+                twins: Twins::new(documents, Arc::clone(&upstream)),
+                router: RwLock::new(Arc::new(Router::empty())),
+                configuration: Mutex::default(),
+                delivering: Mutex::default(),
+                reported: Notify::new(),
+                tasks: TaskTracker::new(),
+                options,
+                own,
+                clock,
+                ledger,
+                scope,
+                sessions,
+                upstream,
+                store,
+                outbound,
+                shutdown,
+            }
+        });
+        hub.configure()?;
+        hub.resume_deliveries();
+        hub.spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.hand_on_reported().await }
+        });
+        if let Err(refusal) = hub.upstream.subscribe(&hub.own, Feature::DesiredProperties).await {
+            tracing::warn!(%refusal, "the cloud hub does not tell of changed desired properties");
+        }
+        Ok(hub)
+    }
+
+    /// Closes all connections and ends all tasks. What was acknowledged is kept.
+    pub async fn stop(&self) {
+        self.shutdown.cancel();
+        self.sessions.close_all(CloseReason::ShuttingDown);
+        self.upstream.close().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// What the hub is doing.
+    pub fn status(&self) -> EdgeHubStatus {
+        let mut queues = BTreeMap::new();
+        for (key, length) in self.store.lengths() {
+            *queues.entry(key.endpoint).or_default() += length;
+        }
+        let report = self.configuration.lock().unwrap_or_else(PoisonError::into_inner);
+        EdgeHubStatus {
+            counters: self.ledger.counters(),
+            queues,
+            clients: self.sessions.connected(),
+            routes: self.router().texts().clone(),
+            desired_version: report.version(),
+            refused: report.refused(),
+        }
+    }
+
+    /// The stream of what happens.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Puts a message into an input of a module of this device, as if a route had taken it there.
+    pub fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
+        let router = self.router();
+        let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
+        self.deliver_to(&incoming.targets);
+        self.store.append(vec![incoming]).map_err(|error| Refusal::Unavailable(error.to_string()))
+    }
+
+    fn router(&self) -> Arc<Router> {
+        Arc::clone(&self.router.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Compiles the desired properties as they are now; a mistake in them leaves the old routes in force.
+    pub(super) fn configure(&self) -> Result<(), DocumentsError> {
+        let Some(desired) = self.twins.desired(&self.own)? else { return Ok(()) };
+        let version = desired.get("$version").and_then(Value::as_u64).unwrap_or_default();
+        let refused = match Router::compile(&desired) {
+            Ok(router) => {
+                *self.router.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
+                None
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "the edge hub's configuration is refused");
+                Some(reason)
+            }
+        };
+        let code = if refused.is_none() { 200 } else { 400 };
+        self.ledger.record(Event::HubConfigured { version, code });
+        let patch = self.configuration.lock().unwrap_or_else(PoisonError::into_inner).configured(version, refused);
+        self.report(&patch);
+        Ok(())
+    }
+
+    /// Adds to what the hub reports of itself.
+    pub(super) fn report(&self, patch: &Value) {
+        if let Err(refusal) = self.twins.report(&self.own, patch) {
+            tracing::warn!(%refusal, "the edge hub's own report");
+        }
+        self.reported.notify_one();
+    }
+
+    async fn hand_on_reported(&self) {
+        loop {
+            let mut left = false;
+            for identity in self.twins.pending().unwrap_or_default() {
+                left |= !matches!(self.twins.push_reported(&identity).await, Ok(true));
+            }
+            if left {
+                // Back at once when more is reported, or after a while when the cloud could not be reached.
+                let _ = tokio::time::timeout(REPORT_INTERVAL, self.reported.notified()).await;
+            } else {
+                self.reported.notified().await;
+            }
+        }
+    }
+
+    /// Starts the delivery of what was kept from an earlier run.
+    fn resume_deliveries(&self) {
+        for (key, _) in self.store.lengths() {
+            self.deliver(&key.endpoint);
+        }
+    }
+
+    fn deliver_to(&self, targets: &[super::store::record::Target]) {
+        for target in targets {
+            self.deliver(&target.queue.endpoint);
+        }
+    }
+
+    /// Sees to it that an endpoint has its delivery task.
+    fn deliver(&self, endpoint: &str) {
+        let mut delivering = self.delivering.lock().unwrap_or_else(PoisonError::into_inner);
+        if delivering.contains(endpoint) {
+            return;
+        }
+        delivering.insert(endpoint.to_owned());
+        match Target::parse(endpoint) {
+            Some(target) => {
+                self.tasks.spawn(Arc::clone(&self.outbound).run(endpoint.to_owned(), target));
+            }
+            None => tracing::warn!(endpoint, "messages wait for an endpoint that cannot be"),
+        }
+    }
+
+    /// Stamps a message with where it came from, as only the hub may.
+    pub(super) fn stamp(&self, message: &mut Message, identity: &Identity) {
+        let system = &mut message.system;
+        system.set(system::CONNECTION_DEVICE_ID, identity.device.to_string());
+        match &identity.module {
+            Some(module) => system.set(system::CONNECTION_MODULE_ID, module.to_string()),
+            None => system.remove(system::CONNECTION_MODULE_ID),
+        }
+        system.set(system::EDGE_MESSAGE_ID, uuid::Uuid::new_v4().to_string());
+        let own = identity.device == self.options.device && identity.module.is_some();
+        system.set(system::EDGE_HUB_ORIGIN, if own { "internal" } else { "downstream" }.to_owned());
+        system.set(system::ENQUEUED_TIME, self.clock.now_text());
+    }
+
+    /// Routes messages that are stamped already and keeps what a route wants.
+    pub(super) fn take(&self, identity: &Identity, messages: Vec<(String, Message)>) -> Result<(), Refusal> {
+        let (router, now) = (self.router(), self.clock.now_ms());
+        let mut wanted = Vec::with_capacity(messages.len());
+        let mut events = Vec::with_capacity(messages.len() * 2);
+        for (source, message) in messages {
+            events.push(Event::MessageAccepted { from: identity.clone() });
+            let routed = router.route(&self.options.device, &source, message, now);
+            events.extend(routed.routes.into_iter().map(|route| Event::MessageRouted { route }));
+            match routed.incoming {
+                Some(incoming) => wanted.push(incoming),
+                None => events.push(Event::MessageDropped { reason: DropReason::NoRoute }),
+            }
+        }
+        for incoming in &wanted {
+            self.deliver_to(&incoming.targets);
+        }
+        self.store.append(wanted).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        for event in events {
+            self.ledger.record(event);
+        }
+        Ok(())
+    }
+
+    /// Calls a method of a client that is connected here.
+    pub(super) async fn call(&self, target: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
+        let waiting = tokio::time::timeout(request.connect_timeout, self.sessions.wait_for(target, Feature::Methods));
+        let link = match self.sessions.link(target, Feature::Methods) {
+            Some(link) => link,
+            None => waiting.await.map_err(|_| Refusal::NotConnected(target.clone()))?,
+        };
+        match tokio::time::timeout(request.response_timeout, link.invoke(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer(target.clone())),
+        }
+    }
+
+    /// Lets the cloud reach a client with what it subscribed to here; the client does not wait for it.
+    pub(super) fn mirror(&self, identity: &Identity, feature: Feature, subscribe: bool) {
+        // The edge hub alone feeds inputs.
+        if feature == Feature::Inputs {
+            return;
+        }
+        let (upstream, identity) = (Arc::clone(&self.upstream), identity.clone());
+        self.spawn(async move {
+            let result = if subscribe {
+                upstream.subscribe(&identity, feature).await
+            } else {
+                upstream.unsubscribe(&identity, feature).await
+            };
+            if let Err(refusal) = result {
+                tracing::debug!(%identity, %refusal, "the cloud hub was not told of a subscription");
+            }
+        });
+    }
+
+    pub(super) async fn tell_desired(&self, identity: &Identity, patch: Value) {
+        if let Some(link) = self.sessions.link(identity, Feature::DesiredProperties) {
+            // A client that is just going away reads its whole twin when it is back.
+            let _ = link.desired_changed(patch).await;
+        }
+    }
+}
