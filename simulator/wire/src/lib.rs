@@ -1,1 +1,3 @@
 //! Packets of the protocols that devices speak, as pure functions between bytes and values.
+
+pub mod mqtt;
