@@ -1,5 +1,8 @@
 //! A device you can run: front ends, agent, module runtimes, workload API, and the cloud hub behind them.
 
 pub mod address;
+pub mod client;
 pub mod control;
+pub mod frontend;
+pub mod mqtt;
 pub mod state;
