@@ -25,8 +25,7 @@ pub enum TlsError {
 /// Configures a server with a certificate. Clients are asked for a certificate, but need none; a certificate's owner
 /// is proved in the handshake, while whether the hub knows it is for the hub to say, once it knows which client it is.
 pub fn server_config(issued: &Issued) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain =
-        CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+    let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(issued.private_key_pem.as_bytes())?;
     let provider = Arc::new(ring::default_provider());
     let verifier = AnyClientCertificate(provider.signature_verification_algorithms);
@@ -115,7 +114,8 @@ mod tests {
     }
 
     async fn shake(server: &Authority, client: &Authority, names: &[&str], host: &str) -> Result<(), std::io::Error> {
-        let acceptor = TlsAcceptor::from(server_config(&server.issue_server(names, Timestamp::now()).unwrap()).unwrap());
+        let acceptor =
+            TlsAcceptor::from(server_config(&server.issue_server(names, Timestamp::now()).unwrap()).unwrap());
         let connector = TlsConnector::from(client_config(client.trust_bundle()).unwrap());
         let (near, far) = tokio::io::duplex(65_536);
         let host = ServerName::try_from(host.to_owned()).unwrap();
