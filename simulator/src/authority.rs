@@ -26,7 +26,7 @@ const ROOT_FILE: &str = "root-ca.pem";
 /// The file in the authority's folder that clients outside the device are told to trust.
 const BUNDLE_FILE: &str = "trust-bundle.pem";
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 const ROOT_DAYS: u32 = 20 * 365;
 const EDGE_DAYS: u32 = 365;
 /// How long the runtime's server certificates hold by default.
@@ -240,10 +240,9 @@ fn write_whole(path: &Path, text: &str, replace: bool) -> io::Result<()> {
             file.sync_all()
         },
     );
-    let placed = written.and_then(|()| match replace {
-        true => fs::rename(&temporary, path),
+    let placed = written.and_then(|()| {
         // A link, unlike a rename, fails when the name is taken.
-        false => fs::hard_link(&temporary, path),
+        if replace { fs::rename(&temporary, path) } else { fs::hard_link(&temporary, path) }
     });
     if placed.is_err() || !replace {
         let removed = fs::remove_file(&temporary);

@@ -152,10 +152,10 @@ impl<'a> Group<'a> {
     }
 
     fn update_agent(&self) -> Vec<Command> {
-        match self.diff.updated.contains(EDGE_AGENT) {
-            true => vec![Command::PrepareUpdate(EDGE_AGENT.to_owned()), Command::UpdateEdgeAgent],
-            false => Vec::new(),
+        if !self.diff.updated.contains(EDGE_AGENT) {
+            return Vec::new();
         }
+        vec![Command::PrepareUpdate(EDGE_AGENT.to_owned()), Command::UpdateEdgeAgent]
     }
 
     fn remove(&self) -> Vec<Command> {

@@ -25,8 +25,8 @@ impl Default for RestartRules {
         Self {
             max_restart_count: 20,
             cool_off_unit: Duration::from_secs(10),
-            max_cool_off: Duration::from_secs(300),
-            intensive_care: Duration::from_secs(600),
+            max_cool_off: Duration::from_mins(5),
+            intensive_care: Duration::from_mins(10),
         }
     }
 }
