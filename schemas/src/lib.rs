@@ -3,5 +3,6 @@
 //! Pure: no input or output, no clock, no environment, no tasks.
 
 pub mod ids;
+pub mod manifest;
 pub mod sas;
 pub mod twin;

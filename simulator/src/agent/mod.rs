@@ -1,0 +1,16 @@
+//! The edge agent: desired modules against running ones.
+//!
+//! All but the agent's loop and its methods is pure: what is desired, what differs, what to do about it, and how to
+//! tell the hub.
+
+pub mod deployment;
+pub mod diff;
+pub mod environment;
+pub mod methods;
+pub mod plan;
+pub mod report;
+pub mod restart;
+pub mod runner;
+
+#[cfg(test)]
+mod vectors;
