@@ -6,6 +6,7 @@ pub mod authority;
 pub mod client;
 pub mod control;
 pub mod frontend;
+pub mod listen;
 pub mod mqtt;
 pub mod runtime;
 pub mod state;
