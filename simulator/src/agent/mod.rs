@@ -6,11 +6,18 @@
 pub mod deployment;
 pub mod diff;
 pub mod environment;
+pub mod identity;
+mod ledger;
 pub mod methods;
 pub mod plan;
+pub mod reconcile;
 pub mod report;
 pub mod restart;
 pub mod runner;
 
+#[cfg(test)]
+mod plan_properties;
+#[cfg(test)]
+mod reconcile_tests;
 #[cfg(test)]
 mod vectors;

@@ -49,6 +49,23 @@ pub enum Command {
     ForgetRestarts(String),
 }
 
+impl Command {
+    /// The module it is about; none for the agent itself.
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Self::UpdateEdgeAgent => None,
+            Self::PrepareUpdate(name)
+            | Self::Create(name)
+            | Self::Update(name)
+            | Self::Start(name)
+            | Self::Stop(name)
+            | Self::Remove(name)
+            | Self::RecordRestart(name)
+            | Self::ForgetRestarts(name) => Some(name),
+        }
+    }
+}
+
 /// When images are pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UpdateMode {

@@ -21,10 +21,11 @@ pub struct RunHistory {
     max_run_count: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Failure {
     count: u32,
     at: Timestamp,
+    reason: String,
 }
 
 impl Default for RunHistory {
@@ -55,14 +56,19 @@ impl RunHistory {
             && (waited.is_negative() || waited.unsigned_abs() >= self.cool_off_unit.saturating_mul(factor))
     }
 
-    /// Notes how a command went.
-    pub fn record(&mut self, command: &Command, succeeded: bool, now: Timestamp) {
-        if succeeded {
+    /// Why a command failed when it was last tried.
+    pub fn failure(&self, command: &Command) -> Option<&str> {
+        self.failures.get(command).map(|failure| failure.reason.as_str())
+    }
+
+    /// Notes how a command went: none, or the reason why it failed.
+    pub fn record(&mut self, command: &Command, failed: Option<String>, now: Timestamp) {
+        let Some(reason) = failed else {
             self.failures.remove(command);
             return;
-        }
+        };
         let count = self.failures.get(command).map_or(0, |failure| failure.count);
-        self.failures.insert(command.clone(), Failure { count: count + 1, at: now });
+        self.failures.insert(command.clone(), Failure { count: count + 1, at: now, reason });
     }
 }
 
@@ -78,12 +84,12 @@ mod tests {
         history.begin(1);
         for wait in [20, 40] {
             assert!(history.may_run(&command, now));
-            history.record(&command, false, now);
+            history.record(&command, Some("no".into()), now);
             assert!(!history.may_run(&command, now + Duration::from_secs(wait - 1)));
             now += Duration::from_secs(wait);
         }
         assert!(history.may_run(&command, now));
-        history.record(&command, false, now);
+        history.record(&command, Some("no".into()), now);
         assert!(!history.may_run(&command, now + Duration::from_secs(1_000_000)));
         history.begin(2);
         assert!(history.may_run(&command, now));
@@ -94,8 +100,8 @@ mod tests {
         let mut history = RunHistory::default();
         let command = Command::Start("a".into());
         history.begin(1);
-        history.record(&command, false, Timestamp::UNIX_EPOCH);
-        history.record(&command, true, Timestamp::UNIX_EPOCH);
+        history.record(&command, Some("no".into()), Timestamp::UNIX_EPOCH);
+        history.record(&command, None, Timestamp::UNIX_EPOCH);
         assert!(history.may_run(&command, Timestamp::UNIX_EPOCH));
     }
 }

@@ -204,7 +204,7 @@ fn check_runner(vector: &Value) {
             if history.may_run(&command, now) {
                 *executions.entry(name).or_default() += 1;
                 failed |= fails;
-                history.record(&command, !fails, now);
+                history.record(&command, fails.then(String::new), now);
             }
         }
         errors.push(failed);
