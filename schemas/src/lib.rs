@@ -3,4 +3,5 @@
 //! Pure: no input or output, no clock, no environment, no tasks.
 
 pub mod ids;
+pub mod route;
 pub mod sas;
