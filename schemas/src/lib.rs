@@ -4,5 +4,6 @@
 
 pub mod ids;
 pub mod manifest;
+pub mod route;
 pub mod sas;
 pub mod twin;
