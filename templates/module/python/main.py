@@ -22,6 +22,7 @@ class Module:
         self.filter = Filter()
 
     async def start(self):
+        self.client.on_connection_state_change = self.on_connection
         await self.connect()
         # The threshold first, so that no message is judged by the default one.
         self.client.on_twin_desired_properties_patch_received = self.on_desired
@@ -36,12 +37,14 @@ class Module:
         while True:
             try:
                 await self.client.connect()
-                log.info("connected to the hub")
                 return
             except (ConnectionFailedError, ConnectionDroppedError, OperationTimeout) as error:
-                log.warning("not connected to the hub, trying again in %s s: %s", delay, error.__cause__ or error)
+                log.warning("not connected to the hub, trying again in %s s: %s", delay, repr(error.__cause__ or error))
             await asyncio.sleep(delay)
             delay = min(delay * 2, 10)
+
+    async def on_connection(self):
+        log.info("connected to the hub" if self.client.connected else "not connected to the hub")
 
     async def on_message(self, message):
         """Filters one message."""
@@ -71,7 +74,8 @@ class Module:
 
 async def main():
     logging.basicConfig(format="[%(levelname)s %(name)s] %(message)s", level=logging.INFO)
-    logging.getLogger("azure").setLevel(logging.WARNING)
+    # The SDK warns of every lost connection with a stack; on_connection says the same in a line.
+    logging.getLogger("azure").setLevel(logging.ERROR)
 
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
