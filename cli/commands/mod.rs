@@ -1,3 +1,7 @@
 //! One file a command: its arguments and its `run`.
 
+pub mod add;
+pub mod build;
+pub mod new;
+pub mod template;
 pub mod version;

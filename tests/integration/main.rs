@@ -1,1 +1,6 @@
 //! The real `edgectl` against real clients.
+
+mod add;
+mod binary;
+mod build;
+mod new;
