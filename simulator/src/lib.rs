@@ -2,12 +2,17 @@
 
 pub mod address;
 pub mod agent;
+pub mod agent_link;
 pub mod authority;
+pub mod builtin;
 pub mod client;
 pub mod control;
+pub mod device;
 pub mod frontend;
 pub mod listen;
+pub mod modules;
 pub mod mqtt;
+pub mod requests;
 pub mod runtime;
 pub mod state;
 pub mod tls;

@@ -4,4 +4,5 @@ pub mod cloud_gateway;
 pub mod connection;
 pub mod device_client;
 pub mod pending;
+pub mod registry;
 pub mod token;

@@ -1,5 +1,6 @@
 //! The workload API: what a module asks its device for. One Unix socket for each module.
 
+pub mod client;
 pub mod keys;
 pub mod route;
 mod seal;
