@@ -5,4 +5,5 @@
 mod add;
 mod binary;
 mod build;
+mod install;
 mod new;
