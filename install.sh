@@ -48,7 +48,8 @@ source_version() {
 
 fetch() {
     case $1 in
-        https://* | file://*)
+        file://*) cp -- "${1#file://}" "$2" ;;
+        https://*)
             if command -v curl >/dev/null 2>&1; then
                 curl --fail --silent --show-error --location --output "$2" -- "$1"
             elif command -v wget >/dev/null 2>&1; then

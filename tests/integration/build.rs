@@ -10,8 +10,11 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, names, refused};
 
+/// Files with what they hold.
+type Files = &'static [(&'static str, &'static str)];
+
 /// A solution with modules that need nothing from a registry.
-fn solution(modules: &[(&str, &str, &[(&str, &str)])]) -> TempDir {
+fn solution(modules: &[(&str, &str, Files)]) -> TempDir {
     let place = tempdir().unwrap();
     let mut entries = serde_json::Map::new();
     for (name, language, files) in modules {
@@ -36,9 +39,9 @@ fn solution(modules: &[(&str, &str, &[(&str, &str)])]) -> TempDir {
 }
 
 const CARGO: &str = "[package]\nname = \"m\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n";
-const RUST: &[(&str, &str)] = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { println!(\"it runs\"); }\n")];
-const BROKEN: &[(&str, &str)] = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { let x: u8 = \"no\"; }\n")];
-const PYTHON: &[(&str, &str)] = &[("requirements.txt", ""), ("main.py", "print('it runs')\n")];
+const RUST: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { println!(\"it runs\"); }\n")];
+const BROKEN: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { let x: u8 = \"no\"; }\n")];
+const PYTHON: Files = &[("requirements.txt", ""), ("main.py", "print('it runs')\n")];
 
 fn result(place: &Path, arguments: &[&str]) -> Value {
     let assert = edgectl(place).args(["build", "--json"]).args(arguments).assert().success();

@@ -64,6 +64,16 @@ fn without_a_module_the_sensor_reaches_the_cloud() {
 }
 
 #[test]
+fn names_that_look_like_other_things_are_names() {
+    let place = tempdir().unwrap();
+    for name in ["007", "true", "null", "1.0"] {
+        edgectl(place.path()).args(["new", name, "--no-module"]).assert().success();
+        let arguments = ["add", "module", "1st", "--lang", "rust"];
+        edgectl(&place.path().join(name)).args(arguments).assert().success();
+    }
+}
+
+#[test]
 fn an_empty_directory_is_taken() {
     let place = tempdir().unwrap();
     fs::create_dir(place.path().join("s")).unwrap();
