@@ -52,6 +52,8 @@ fn deployment(status: &DeviceStatus) -> String {
     let code = status.deployment.get("code").and_then(Value::as_u64);
     let why = status.deployment.get("description").and_then(Value::as_str).unwrap_or_default();
     let mut text = match (code, status.deployment_version) {
+        // The agent's word for desired properties that nobody has set yet.
+        (Some(417), Some(1)) => "Nothing is deployed yet.\n".to_owned(),
         (Some(200), Some(version)) => format!("Deployment {version} is applied.\n"),
         (Some(code), Some(version)) => format!("Deployment {version}: status {code}: {why}\n"),
         _ => "Nothing is deployed yet.\n".to_owned(),
