@@ -55,6 +55,14 @@ impl SourcePattern {
         folded(source).strip_prefix(&folded(path)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The module whose messages alone are meant, if there is one.
+    pub fn module(&self) -> Option<&str> {
+        let mut segments = self.prefix.split('/').skip(1);
+        let is_module =
+            segments.next()?.eq_ignore_ascii_case("messages") && segments.next()?.eq_ignore_ascii_case("modules");
+        segments.next().filter(|module| is_module && !module.is_empty())
+    }
+
     /// Whether any message can have a source that begins like this.
     pub fn can_match(&self) -> bool {
         let segments: Vec<String> =

@@ -49,7 +49,8 @@ impl BodyPath {
 fn check(text: &str) -> Result<(), InvalidPath> {
     let tokens = tokens(text);
     let mut at = 0;
-    let column = |at: usize| InvalidPath { column: tokens.get(at).map_or(text.chars().count(), |(_, start)| *start) + 1 };
+    let column =
+        |at: usize| InvalidPath { column: tokens.get(at).map_or(text.chars().count(), |(_, start)| *start) + 1 };
     let kind = |at: usize| tokens.get(at).map(|(kind, _)| *kind);
     let expect = |at: &mut usize, expected| {
         if kind(*at) == Some(expected) {
@@ -102,8 +103,26 @@ fn tokens(text: &str) -> Vec<(Token, usize)> {
 fn is_name_character(c: char) -> bool {
     !matches!(
         c,
-        '(' | ')' | '<' | '>' | '@' | ',' | ';' | ':' | '\\' | '"' | '/' | '[' | ']' | '?' | '=' | '{' | '}' | '.'
-            | '\t' | '\n' | '\r'
+        '(' | ')'
+            | '<'
+            | '>'
+            | '@'
+            | ','
+            | ';'
+            | ':'
+            | '\\'
+            | '"'
+            | '/'
+            | '['
+            | ']'
+            | '?'
+            | '='
+            | '{'
+            | '}'
+            | '.'
+            | '\t'
+            | '\n'
+            | '\r'
     )
 }
 

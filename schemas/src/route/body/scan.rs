@@ -351,9 +351,7 @@ fn is_number_character(byte: u8) -> bool {
 }
 
 fn is_plain_integer(digits: &str) -> bool {
-    (1..=18).contains(&digits.len())
-        && !digits.starts_with('0')
-        && digits.bytes().all(|digit| digit.is_ascii_digit())
+    (1..=18).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 fn number(digits: &str) -> Option<f64> {
@@ -427,8 +425,23 @@ mod tests {
     #[test]
     fn what_is_no_object_has_nothing() {
         for body in [
-            "", "[]", "1", "{", r#"{"a"}"#, r#"{"a":1}}"#, r#"{"a":1} x"#, r#"{"a":tru}"#, r#"{"a":truex}"#, r#"{"a":"\q"}"#,
-            r#"{"a":1 "b":2}"#, r#"{"a":1.2.3}"#, r#"{"a":-}"#, r#"{"a":"x}"#, "\u{FEFF}{}", r#"{,}"#, r#"{"a":]}"#,
+            "",
+            "[]",
+            "1",
+            "{",
+            r#"{"a"}"#,
+            r#"{"a":1}}"#,
+            r#"{"a":1} x"#,
+            r#"{"a":tru}"#,
+            r#"{"a":truex}"#,
+            r#"{"a":"\q"}"#,
+            r#"{"a":1 "b":2}"#,
+            r#"{"a":1.2.3}"#,
+            r#"{"a":-}"#,
+            r#"{"a":"x}"#,
+            "\u{FEFF}{}",
+            "{,}",
+            r#"{"a":]}"#,
         ] {
             assert_eq!(find(body, "a"), None, "{body}");
         }

@@ -33,11 +33,7 @@ impl Condition {
         };
         let mut compiler = Compiler { text, paths, errors: Vec::new() };
         let typed = compiler.expression(expression);
-        if compiler.errors.is_empty() {
-            Ok(Self { node: typed.node, kind: typed.kind })
-        } else {
-            Err(compiler.errors)
-        }
+        if compiler.errors.is_empty() { Ok(Self { node: typed.node, kind: typed.kind }) } else { Err(compiler.errors) }
     }
 
     /// The condition that is true for every message, which a route without one has.
@@ -128,8 +124,8 @@ impl Compiler<'_> {
             Err(error) => {
                 let problem = Problem::Arguments {
                     function: name.into(),
-                    arguments: StaticType::Text.to_string(),
-                    detail: format!(". Error: Error in $body query. {error}"),
+                    arguments: StaticType::Text.to_string().into(),
+                    detail: format!(". Error: Error in $body query. {error}").into(),
                 };
                 let advice = "a path is names with `.` between them and perhaps `[number]` behind one";
                 self.errors.push(RouteError::new(span, problem).with_advice(Some(advice.into())));
@@ -163,8 +159,8 @@ impl Compiler<'_> {
                 let shown: Vec<String> = kinds.iter().map(ToString::to_string).collect();
                 let problem = Problem::Arguments {
                     function: written.into(),
-                    arguments: shown.join(", "),
-                    detail: String::new(),
+                    arguments: shown.join(", ").into(),
+                    detail: "".into(),
                 };
                 self.errors.push(RouteError::new(name, problem));
                 UNDEFINED
@@ -273,8 +269,9 @@ impl Compiler<'_> {
         if left_is_query || (is_boolean(sides.left.kind) && is_boolean(sides.right.kind)) {
             return None;
         }
-        let advice = (sides.right.kind == StaticType::Query)
-            .then(|| "a value of the body may stand only on the left: swap the sides or compare it with `= true`".into());
+        let advice = (sides.right.kind == StaticType::Query).then(|| {
+            "a value of the body may stand only on the left: swap the sides or compare it with `= true`".into()
+        });
         self.push_operands(sides, StaticType::Bool, advice);
         Some(UNDEFINED)
     }
@@ -283,8 +280,8 @@ impl Compiler<'_> {
         let problem = Problem::Operands {
             arity: "unary",
             operator: place.of(self.text).into(),
-            have: format!("'{have}'"),
-            expected: format!("'{expected}'"),
+            have: format!("'{have}'").into(),
+            expected: format!("'{expected}'").into(),
         };
         self.errors.push(RouteError::new(place, problem).with_advice(advice));
     }
@@ -298,8 +295,8 @@ impl Compiler<'_> {
         let problem = Problem::Operands {
             arity: "binary",
             operator: sides.place.of(self.text).into(),
-            have: format!("'{}' and '{}'", sides.left.kind, sides.right.kind),
-            expected: format!("'{expected}' and '{expected}'"),
+            have: format!("'{}' and '{}'", sides.left.kind, sides.right.kind).into(),
+            expected: format!("'{expected}' and '{expected}'").into(),
         };
         self.errors.push(RouteError::new(sides.place, problem).with_advice(advice));
     }
@@ -318,7 +315,9 @@ impl Compiler<'_> {
         }
         if kinds.contains(&StaticType::Null) {
             let (_, written) = text_operand(StaticType::Text)?;
-            return Some(format!("a property is never null: write `NOT is_defined({written})` to find that it is absent"));
+            return Some(format!(
+                "a property is never null: write `NOT is_defined({written})` to find that it is absent"
+            ));
         }
         match text_operand(StaticType::Text)? {
             (ExpressionKind::Literal(_), _) => None,
@@ -374,7 +373,9 @@ fn has_brackets(name: &str) -> bool {
 
 fn function_advice(written: &str) -> Option<String> {
     if written.eq_ignore_ascii_case("twin_change_includes") {
-        return Some("an edge hub does not have it; route from `/twinChangeNotifications` and look at `$body` instead".into());
+        return Some(
+            "an edge hub does not have it; route from `/twinChangeNotifications` and look at `$body` instead".into(),
+        );
     }
     let lower = written.to_ascii_lowercase();
     let (name, likeness) = crate::route::condition::function::FUNCTIONS

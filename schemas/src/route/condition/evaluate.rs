@@ -20,15 +20,31 @@ pub(in crate::route) enum Node {
     Number(f64),
     Text(Box<str>),
     /// An application property, or something else where it is absent.
-    Property { name: Box<str>, otherwise: Option<Box<Node>> },
+    Property {
+        name: Box<str>,
+        otherwise: Option<Box<Node>>,
+    },
     SystemProperty(Box<str>),
     Body(Option<Slot>),
     Negate(Box<Node>),
     Not(Box<Node>),
     Arithmetic(Arithmetic, Box<Node>, Box<Node>),
-    Compare { operator: Comparison, left: Box<Node>, right: Box<Node>, has_query: bool },
-    And { left: Box<Node>, right: Box<Node>, has_query: bool },
-    Or { left: Box<Node>, right: Box<Node>, has_query: bool },
+    Compare {
+        operator: Comparison,
+        left: Box<Node>,
+        right: Box<Node>,
+        has_query: bool,
+    },
+    And {
+        left: Box<Node>,
+        right: Box<Node>,
+        has_query: bool,
+    },
+    Or {
+        left: Box<Node>,
+        right: Box<Node>,
+        has_query: bool,
+    },
     Coalesce(Box<Node>, Box<Node>),
     Call(Function, Box<[Node]>),
     /// `is_null` of a value of the body: true for all that is defined, whatever it is.

@@ -145,10 +145,8 @@ impl Parser<'_> {
     /// A character that begins nothing, with the expression behind it if there is one.
     fn unknown(&mut self) -> Result<Expression, RouteError> {
         let symbol = self.advance().span;
-        let kind = ExpressionKind::Broken {
-            problem: Problem::InvalidSymbol(symbol.of(self.text).into()),
-            place: symbol,
-        };
+        let kind =
+            ExpressionKind::Broken { problem: Problem::InvalidSymbol(symbol.of(self.text).into()), place: symbol };
         if !begins_operand(self.peek(), self.text) {
             return node(kind, symbol, 0);
         }
@@ -210,9 +208,7 @@ fn literal(token: Token, text: &str) -> Option<Literal> {
         TokenKind::Undefined => Literal::Undefined,
         TokenKind::Text => Literal::Text(unescaped(&spelled[1..spelled.len() - 1]).into()),
         TokenKind::Integer | TokenKind::Real => number::parse(spelled).map_or(Literal::Undefined, Literal::Number),
-        TokenKind::Hexadecimal => {
-            number::parse_hexadecimal(&spelled[2..]).map_or(Literal::Undefined, Literal::Number)
-        }
+        TokenKind::Hexadecimal => number::parse_hexadecimal(&spelled[2..]).map_or(Literal::Undefined, Literal::Number),
         _ => return None,
     })
 }
@@ -223,16 +219,9 @@ fn unescaped(inner: &str) -> String {
     let mut first = Vec::with_capacity(code_units.len());
     let mut rest = code_units.as_slice();
     while let [unit, behind @ ..] = rest {
-        match code_point(rest) {
-            Some(code) => {
-                first.push(code);
-                rest = &rest[6..];
-            }
-            None => {
-                first.push(*unit);
-                rest = behind;
-            }
-        }
+        let code = code_point(rest);
+        first.push(code.unwrap_or(*unit));
+        rest = if code.is_some() { &rest[6..] } else { behind };
     }
     let mut second = Vec::with_capacity(first.len());
     let mut units = first.into_iter().peekable();
@@ -344,7 +333,11 @@ mod tests {
 
     #[test]
     fn depth_is_limited() {
-        for text in ["(".repeat(10_000) + "a" + &")".repeat(10_000), "not ".repeat(10_000) + "a", "a".to_owned() + &" or a".repeat(10_000)] {
+        for text in [
+            "(".repeat(10_000) + "a" + &")".repeat(10_000),
+            "not ".repeat(10_000) + "a",
+            "a".to_owned() + &" or a".repeat(10_000),
+        ] {
             assert!(matches!(parse_condition(&text).unwrap_err().problem, Problem::TooDeep(_)));
         }
         assert!(parse_condition(&("a = b".to_owned() + &" or a = b".repeat(590))).is_ok());
