@@ -2,6 +2,8 @@
 //!
 //! Pure: no input or output, no clock, no environment, no tasks.
 
+pub mod document;
 pub mod ids;
+pub mod manifest;
 pub mod sas;
 pub mod twin;
