@@ -1,4 +1,9 @@
-//! A solution on disk: where it is, what its file says, where its state lies.
+//! A solution on disk: where it is, what its files say, and the manifest its template stands for.
 
+pub mod dotenv;
+pub mod expand;
+pub mod module_json;
+mod placeholder;
+pub mod render;
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod solution;
