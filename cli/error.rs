@@ -73,7 +73,8 @@ pub struct CommandError {
     pub kind: ErrorKind,
     message: String,
     hints: Vec<String>,
-    details: Option<Value>,
+    /// Boxed, since every result carries room for an error.
+    details: Option<Box<Value>>,
     silent: bool,
 }
 
@@ -113,7 +114,7 @@ impl CommandError {
     /// Adds data for `--json`.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -141,7 +142,7 @@ impl CommandError {
             error["hints"] = json!(self.hints);
         }
         if let Some(details) = &self.details {
-            error["details"] = details.clone();
+            error["details"] = details.as_ref().clone();
         }
         json!({ "error": error })
     }

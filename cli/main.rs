@@ -2,7 +2,9 @@
 
 mod commands;
 mod error;
+mod image;
 mod output;
+mod scaffold;
 mod settings;
 mod solution;
 
@@ -35,11 +37,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(commands::new::Args),
+    Add(commands::add::Args),
+    Template(commands::template::Args),
+    Build(commands::build::Args),
+    Render(commands::render::Args),
     Version(commands::version::Args),
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
+        Command::New(args) => commands::new::run(args, context),
+        Command::Add(args) => commands::add::run(args, context),
+        Command::Template(args) => commands::template::run(args, context),
+        Command::Build(args) => commands::build::run(args, context),
+        Command::Render(args) => commands::render::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }

@@ -3,5 +3,7 @@
 pub mod diagnostics;
 pub mod file;
 pub mod printer;
+pub mod progress;
+pub mod prompt;
 pub mod style;
 pub mod table;

@@ -27,10 +27,10 @@ impl ServiceClient {
     pub fn new(access: HubAccess) -> Result<Self, CommandError> {
         let mut builder = reqwest::Client::builder().user_agent(concat!("edgectl/", env!("CARGO_PKG_VERSION")));
         if let Some(bundle) = &access.trust_bundle {
-            let tls = edgectl_simulator::authority::client_config(bundle)
+            let tls = edgectl_simulator::tls::client_config(bundle)
                 .map_err(|error| CommandError::failed(format!("the trust bundle: {error}")))?;
             // A proxy for the internet cannot know this machine's loopback addresses.
-            builder = builder.no_proxy().tls_backend_preconfigured(tls);
+            builder = builder.no_proxy().tls_backend_preconfigured((*tls).clone());
         }
         let http = builder.build().map_err(|error| CommandError::failed(chain(&error)))?;
         Ok(Self { access, http })

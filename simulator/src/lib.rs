@@ -1,5 +1,19 @@
 //! A device you can run: front ends, agent, module runtimes, workload API, and the cloud hub behind them.
 
 pub mod address;
+pub mod agent;
+pub mod agent_link;
+pub mod authority;
+pub mod builtin;
+pub mod client;
 pub mod control;
+pub mod device;
+pub mod frontend;
+pub mod listen;
+pub mod modules;
+pub mod mqtt;
+pub mod requests;
+pub mod runtime;
 pub mod state;
+pub mod tls;
+pub mod workload;

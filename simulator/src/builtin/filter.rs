@@ -75,7 +75,8 @@ fn alert(message: &Message, threshold: f64) -> Option<Message> {
     if body.pointer("/machine/temperature")?.as_f64()? <= threshold {
         return None;
     }
-    let mut alert = Message { body: message.body.clone(), properties: message.properties.clone(), ..Message::default() };
+    let mut alert =
+        Message { body: message.body.clone(), properties: message.properties.clone(), ..Message::default() };
     alert.properties.set("MessageType", "Alert".to_owned());
     for name in [system::CONTENT_TYPE, system::CONTENT_ENCODING] {
         if let Some(value) = message.system.get(name) {

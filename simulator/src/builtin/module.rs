@@ -54,7 +54,8 @@ pub struct Module {
 impl Module {
     /// Connects with what the environment says.
     pub async fn connect(environment: BTreeMap<String, String>) -> Result<Self, ModuleError> {
-        let variable = |name: &'static str| environment.get(name).map(String::as_str).ok_or(ModuleError::Environment(name));
+        let variable =
+            |name: &'static str| environment.get(name).map(String::as_str).ok_or(ModuleError::Environment(name));
         let device = DeviceId::new(variable("IOTEDGE_DEVICEID")?);
         let module = ModuleId::new(variable("IOTEDGE_MODULEID")?);
         let identity = Identity::module(
@@ -72,7 +73,7 @@ impl Module {
             generation: variable("IOTEDGE_MODULEGENERATIONID")?.to_owned(),
         };
         let bundle = workload.trust_bundle().await?;
-        let tls = crate::authority::client_config(&bundle).map_err(|error| ModuleError::Trust(error.to_string()))?;
+        let tls = crate::tls::client_config(&bundle).map_err(|error| ModuleError::Trust(error.to_string()))?;
         let address = resolve(gateway).await.ok_or(ModuleError::Environment("IOTEDGE_GATEWAYHOSTNAME"))?;
         let server_name = ServerName::try_from(gateway.to_owned())
             .map_err(|_| ModuleError::Environment("IOTEDGE_GATEWAYHOSTNAME"))?;
@@ -81,7 +82,7 @@ impl Module {
             address,
             server_name,
             identity,
-            tls: Arc::new(tls),
+            tls,
             tokens: Arc::new(tokens),
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,

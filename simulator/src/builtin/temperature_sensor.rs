@@ -223,7 +223,8 @@ mod tests {
 
     #[test]
     fn commands_are_words_or_numbers_alone_or_in_an_array() {
-        for body in [r#"{"command":"Reset"}"#, r#"{"command":0}"#, r#"[{"command":"NoOperation"},{"command":"reset"}]"#] {
+        for body in [r#"{"command":"Reset"}"#, r#"{"command":0}"#, r#"[{"command":"NoOperation"},{"command":"reset"}]"#]
+        {
             assert!(is_reset(body.as_bytes()), "{body}");
         }
         for body in [r#"{"command":"NoOperation"}"#, r#"{"command":1}"#, "reset", "[]"] {

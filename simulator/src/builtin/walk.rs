@@ -46,11 +46,8 @@ impl Walk {
     /// One step, as the body of a message.
     pub fn step(&mut self, time_created: &str) -> Value {
         let ranges = self.ranges;
-        self.temperature += if self.temperature > ranges.temperature_max {
-            self.between(-0.5, 0.5)
-        } else {
-            self.between(-0.25, 1.25)
-        };
+        self.temperature +=
+            if self.temperature > ranges.temperature_max { self.between(-0.5, 0.5) } else { self.between(-0.25, 1.25) };
         let share = (self.temperature - ranges.temperature_min) / (ranges.temperature_max - ranges.temperature_min);
         let pressure = ranges.pressure_min + share * (ranges.pressure_max - ranges.pressure_min);
         let ambient = ranges.ambient + self.between(-0.5, 0.5);

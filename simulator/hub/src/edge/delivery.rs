@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgectl_schemas::ids::Identity;
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -55,6 +56,19 @@ pub enum Target {
         /// Its input.
         input: String,
     },
+}
+
+impl Target {
+    /// The target of an endpoint by its identifier: `iothub`, or `{device}/{module}/{input}`.
+    pub fn parse(endpoint: &str) -> Option<Self> {
+        if endpoint == CLOUD_ENDPOINT_ID {
+            return Some(Self::Upstream);
+        }
+        let (device, rest) = endpoint.split_once('/')?;
+        let (module, input) = rest.split_once('/')?;
+        let identity = Identity::module(DeviceId::new(device).ok()?, ModuleId::new(module).ok()?);
+        Some(Self::Module { identity, input: input.to_owned() })
+    }
 }
 
 impl Outbound {

@@ -1,6 +1,11 @@
 //! The edge hub: what runs on the device between its clients and the cloud hub.
 
+pub mod clients;
 pub mod delivery;
+pub mod hub;
+pub mod report;
+pub mod router;
+pub mod scope;
 pub mod store;
 pub mod twins;
 pub mod upstream;

@@ -1,0 +1,86 @@
+//! Why a module was not built.
+
+use std::path::PathBuf;
+
+use crate::error::{CommandError, ErrorKind};
+
+/// Why a module was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Its build failed; what the tool said was shown already.
+    #[error("{tool} failed{}", .reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Failed {
+        /// The tool that failed.
+        tool: &'static str,
+        /// Its last word, where it is worth repeating.
+        reason: Option<String>,
+    },
+    /// Something on the machine is missing.
+    #[error("{what}")]
+    Missing {
+        /// What is missing, and for what.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// It cannot be told how to build it.
+    #[error("{reason}")]
+    Unbuildable {
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A document that says what to build is wrong or missing.
+    #[error("{reason}")]
+    Input {
+        /// Which, and why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl ImageError {
+    /// The failure of a file operation.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// The kind of trouble that this is for a command.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Failed { .. } | Self::Unbuildable { .. } => ErrorKind::Build,
+            Self::Missing { .. } => ErrorKind::Missing,
+            Self::Input { .. } => ErrorKind::Usage,
+            Self::Io { .. } => ErrorKind::Failed,
+        }
+    }
+
+    /// What can be done about it.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Input { hint, .. } => Some(hint),
+            Self::Failed { .. } | Self::Io { .. } => None,
+        }
+    }
+}
+
+impl From<ImageError> for CommandError {
+    fn from(error: ImageError) -> Self {
+        let command_error = Self::new(error.kind(), error.to_string());
+        match error.hint() {
+            Some(hint) => command_error.hint(hint),
+            None => command_error,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a module is built: told by its `module.json`, or by the files that it has.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::image::error::ImageError;
+
+/// How a module is built as a process of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModuleKind {
+    /// With cargo.
+    Rust,
+    /// With a virtual environment of Python.
+    Python,
+}
+
+impl ModuleKind {
+    /// Tells the kind of the module in a directory.
+    pub fn detect(directory: &Path) -> Result<Self, ImageError> {
+        let language = declared_language(directory);
+        let has = |name: &str| directory.join(name).is_file();
+        match language.as_deref() {
+            Some("rust") => Ok(Self::Rust),
+            Some("python") => Ok(Self::Python),
+            _ if has("Cargo.toml") => Ok(Self::Rust),
+            _ if has("requirements.txt") && has("main.py") => Ok(Self::Python),
+            Some(other) => Err(ImageError::Unbuildable {
+                reason: format!("a module in {other} cannot be built as a process"),
+                hint: "Modules in Rust and Python can, with Cargo.toml, or with requirements.txt and main.py."
+                    .to_owned(),
+            }),
+            None => Err(ImageError::Unbuildable {
+                reason: format!("{} does not show what it is built with", directory.display()),
+                hint: "Set `\"language\"` in its module.json to `rust` or `python`.".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The language in `module.json`. The file may lack it, and hold placeholders that make it no JSON yet: then the other
+/// files tell.
+fn declared_language(directory: &Path) -> Option<String> {
+    let text = fs::read_to_string(directory.join("module.json")).ok()?;
+    let document: Value = serde_json::from_str(&text).ok()?;
+    document.get("language")?.as_str().map(str::to_lowercase)
+}

@@ -1,0 +1,85 @@
+//! Writing all or nothing: files are prepared beside their place and moved there in one step.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::scaffold::error::ScaffoldError;
+use crate::scaffold::template::RenderedFile;
+
+/// Something prepared beside its place. Dropped without [`Staged::commit`], it is removed again.
+#[derive(Debug)]
+pub struct Staged {
+    prepared: PathBuf,
+    place: PathBuf,
+}
+
+impl Staged {
+    /// Prepares a directory. Its place must be free, or an empty directory.
+    pub fn directory(place: &Path, files: &[RenderedFile]) -> Result<Self, ScaffoldError> {
+        if !is_free(place).map_err(|source| failed(place, source))? {
+            return Err(ScaffoldError::Exists(place.to_owned()));
+        }
+        let prepared = beside(place);
+        let staged = Self { prepared: prepared.clone(), place: place.to_owned() };
+        fs::create_dir_all(&prepared).map_err(|source| failed(&prepared, source))?;
+        for file in files {
+            let path = prepared.join(&file.path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
+            }
+            write(&path, &file.content).map_err(|source| failed(&path, source))?;
+        }
+        Ok(staged)
+    }
+
+    /// Prepares a file that takes the place of another, with its permissions.
+    pub fn file(place: &Path, content: &[u8]) -> Result<Self, ScaffoldError> {
+        // What a link points to is replaced, and not the link.
+        let place = place.canonicalize().unwrap_or_else(|_| place.to_owned());
+        let prepared = beside(&place);
+        let staged = Self { prepared: prepared.clone(), place: place.clone() };
+        write(&prepared, content).map_err(|source| failed(&prepared, source))?;
+        if let Ok(existing) = fs::metadata(&place) {
+            fs::set_permissions(&prepared, existing.permissions()).map_err(|source| failed(&prepared, source))?;
+        }
+        Ok(staged)
+    }
+
+    /// Moves it to its place.
+    pub fn commit(self) -> Result<(), ScaffoldError> {
+        fs::rename(&self.prepared, &self.place).map_err(|source| failed(&self.place, source))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Moved away, there is nothing left to remove; and nobody is left to tell where that fails.
+        let _ = fs::remove_dir_all(&self.prepared).or_else(|_| fs::remove_file(&self.prepared));
+    }
+}
+
+fn is_free(place: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+        Ok(metadata) if metadata.is_dir() => Ok(fs::read_dir(place)?.next().is_none()),
+        Ok(_) => Ok(false),
+    }
+}
+
+/// A hidden name in the same directory, so that moving is one step; this process's own.
+fn beside(place: &Path) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!(".{name}.edgectl-{}", std::process::id()))
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn failed(path: &Path, source: io::Error) -> ScaffoldError {
+    ScaffoldError::Io { path: path.to_owned(), source }
+}

@@ -1,0 +1,120 @@
+//! Where messages come from: the pattern of a route, and whether a message matches it.
+
+use crate::route::error::Span;
+
+/// Source of the messages of leaf devices.
+pub const DEVICE_MESSAGES: &str = "/messages/";
+/// Source of the changes of reported properties.
+pub const TWIN_CHANGES: &str = "/twinChangeNotifications/";
+
+/// Source of the messages of a module of this device: `/messages/modules/{module}/`, with an output
+/// `/messages/modules/{module}/outputs/{output}/`.
+pub fn module_messages(module: &str, output: Option<&str>) -> String {
+    match output {
+        Some(output) => format!("/messages/modules/{module}/outputs/{output}/"),
+        None => format!("/messages/modules/{module}/"),
+    }
+}
+
+/// The source of a route. Matches every message whose source begins with it, in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePattern {
+    prefix: Box<str>,
+}
+
+/// A source as it stands in the text of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What it matches.
+    pub pattern: SourcePattern,
+    /// Where it is.
+    pub span: Span,
+}
+
+impl SourcePattern {
+    /// Reads a pattern: stars and then slashes at its end mean nothing.
+    pub fn new(text: &str) -> Self {
+        let path = text.trim().trim_end_matches('*').trim_end_matches('/');
+        Self { prefix: format!("{path}/").into() }
+    }
+
+    /// What a message's source must begin with; ends in `/`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether a message of that source is meant.
+    pub fn matches(&self, source: &str) -> bool {
+        // Both count as ending in exactly one slash; they are compared without it, so that it must be there.
+        let source = source.trim().trim_end_matches('/');
+        let path = &self.prefix[..self.prefix.len() - 1];
+        if source.is_ascii() && path.is_ascii() {
+            return source.get(..path.len()).is_some_and(|start| start.eq_ignore_ascii_case(path))
+                && matches!(source.as_bytes().get(path.len()), None | Some(b'/'));
+        }
+        folded(source).strip_prefix(&folded(path)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether any message can have a source that begins like this.
+    pub fn can_match(&self) -> bool {
+        let segments: Vec<String> =
+            self.prefix.trim_matches('/').split('/').map(str::to_ascii_lowercase).filter(|s| !s.is_empty()).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let names_are_plain = |names: &[&str]| names.iter().all(|name| !name.contains('*'));
+        match segments.as_slice() {
+            [] | ["messages" | "twinchangenotifications"] | ["messages", "modules"] => !self.prefix.starts_with("//"),
+            ["messages", "modules", module] | ["messages", "modules", module, "outputs"] => names_are_plain(&[module]),
+            ["messages", "modules", module, "outputs", output] => names_are_plain(&[module, output]),
+            _ => false,
+        }
+    }
+}
+
+/// The text in one case, one character for one.
+fn folded(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let mut upper = c.to_uppercase();
+            match (upper.next(), upper.next()) {
+                (Some(single), None) => single,
+                _ => c,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_a_prefix_in_whole_segments() {
+        for (pattern, source, expected) in [
+            ("/*", TWIN_CHANGES, true),
+            ("/messages", "/messages/modules/a/", true),
+            ("/messages/modules/a", "/messages/modules/ab/", false),
+            ("/Messages/MODULES/a/*", "/messages/modules/A/outputs/o/", true),
+            ("/messages/modules/*/outputs/o", "/messages/modules/a/outputs/o/", false),
+            ("/messages/modules/a/outputs/o", "/messages/modules/a/", false),
+            ("/messages/modules/ä", "/messages/modules/Ä/", true),
+        ] {
+            assert_eq!(SourcePattern::new(pattern).matches(source), expected, "{pattern} {source}");
+        }
+    }
+
+    #[test]
+    fn some_patterns_match_nothing() {
+        for (pattern, expected) in [
+            ("/*", true),
+            ("/messages/*", true),
+            ("/messages/modules/a/outputs/*", true),
+            ("/twinChangeNotifications", true),
+            ("/messages/modules/*/outputs/o", false),
+            ("/messages/modules/a/inputs/i", false),
+            ("/messages/events", false),
+            ("/*/messages/*", false),
+        ] {
+            assert_eq!(SourcePattern::new(pattern).can_match(), expected, "{pattern}");
+        }
+    }
+}

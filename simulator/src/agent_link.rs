@@ -1,0 +1,126 @@
+//! The agent's connection to the hub: desired properties in, reported properties out, direct methods answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgectl_hub::gateway::{Feature, Settlement};
+use edgectl_hub::method::MethodResponse;
+use edgectl_schemas::twin;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::methods::handle_method;
+use crate::client::device_client::{ClientEvent, DeviceClient};
+use crate::runtime::module_runtime::ModuleRuntime;
+
+/// How long a module that is restarted by a method gets to end.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A report that the hub did not take is tried again after this time.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// What the link joins.
+pub struct AgentLink {
+    /// The connection, as `$edgeAgent`.
+    pub client: DeviceClient,
+    /// Where desired properties go, whole.
+    pub desired: watch::Sender<Option<Value>>,
+    /// What methods act on.
+    pub runtime: Arc<dyn ModuleRuntime>,
+}
+
+impl AgentLink {
+    /// Runs until shutdown.
+    pub async fn run(
+        self,
+        mut events: mpsc::Receiver<ClientEvent>,
+        mut reports: mpsc::Receiver<Value>,
+        shutdown: CancellationToken,
+    ) {
+        for feature in [Feature::DesiredProperties, Feature::Methods] {
+            if let Err(error) = self.client.subscribe(feature).await {
+                tracing::warn!(%error, "the agent cannot subscribe");
+            }
+        }
+        // Reports wait here for the hub, merged into one.
+        let mut unsent: Option<Value> = None;
+        loop {
+            let retry = async {
+                match unsent {
+                    Some(_) => tokio::time::sleep(RETRY_DELAY).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event).await,
+                    None => return,
+                },
+                Some(patch) = reports.recv() => {
+                    unsent = Some(match unsent {
+                        None => patch,
+                        Some(earlier) => twin::merge(&earlier, &patch, false),
+                    });
+                    self.report(&mut unsent).await;
+                }
+                () = retry => self.report(&mut unsent).await,
+            }
+        }
+    }
+
+    async fn handle(&self, event: ClientEvent) {
+        match event {
+            ClientEvent::Connected { .. } => self.pull().await,
+            ClientEvent::Desired(patch) => self.patch(patch).await,
+            ClientEvent::Method { request, respond } => {
+                let runtime = Arc::clone(&self.runtime);
+                tokio::spawn(async move {
+                    let answer = handle_method(runtime.as_ref(), STOP_TIMEOUT, &request.name, &request.payload).await;
+                    let payload = answer.payload.map_or_else(bytes::Bytes::new, |payload| payload.to_string().into());
+                    // The caller may have given up.
+                    let _ = respond.send(MethodResponse { status: answer.status, payload });
+                });
+            }
+            ClientEvent::Delivery(delivery) => delivery.settle(Settlement::Complete),
+            ClientEvent::Disconnected { reason } => tracing::info!(reason, "the agent lost the cloud hub"),
+            ClientEvent::Unauthorized { reason } => tracing::error!(reason, "the cloud hub refuses the agent"),
+        }
+    }
+
+    /// Reads the whole twin.
+    async fn pull(&self) {
+        match self.client.twin().await {
+            Ok(twin) => drop(self.desired.send_replace(twin.get("desired").cloned())),
+            Err(error) => tracing::warn!(%error, "the agent's twin cannot be read"),
+        }
+    }
+
+    /// Takes a patch if it is the next one, else reads the whole twin.
+    async fn patch(&self, patch: Value) {
+        let version = |document: &Value| document.get("$version").and_then(Value::as_u64);
+        let current = self.desired.borrow().clone();
+        match current {
+            Some(current) if version(&patch) == version(&current).map(|known| known + 1) => {
+                self.desired.send_replace(Some(twin::merge(&current, &patch, true)));
+            }
+            _ => self.pull().await,
+        }
+    }
+
+    async fn report(&self, unsent: &mut Option<Value>) {
+        let Some(patch) = unsent.take() else { return };
+        if let Err(error) = self.client.report(patch.clone()).await {
+            tracing::warn!(%error, "the agent's report was not taken");
+            *unsent = Some(patch);
+        }
+    }
+}
+
+/// What the hub has of the agent's report, so that only differences are sent. Empty if the hub cannot be reached.
+pub async fn reported(client: &DeviceClient) -> Value {
+    match client.twin().await {
+        Ok(twin) => twin.get("reported").cloned().unwrap_or_else(|| json!({})),
+        Err(_) => json!({}),
+    }
+}

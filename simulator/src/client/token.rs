@@ -1,0 +1,64 @@
+//! Where a client's tokens come from.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
+
+/// How long a token holds.
+const TOKEN_SECONDS: u64 = 3600;
+
+/// A token and its end.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The shared access signature.
+    pub text: String,
+    /// Seconds since the Unix epoch.
+    pub expires_at: u64,
+}
+
+/// No token could be had.
+#[derive(Debug, thiserror::Error)]
+#[error("no token: {0}")]
+pub struct TokenError(String);
+
+impl TokenError {
+    /// For this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// Makes tokens.
+#[async_trait]
+pub trait TokenSource: Send + Sync + 'static {
+    /// A fresh token.
+    async fn token(&self) -> Result<Token, TokenError>;
+}
+
+/// Tokens signed with a key that is at hand.
+pub struct KeyTokens {
+    audience: String,
+    key: SharedKey,
+}
+
+impl KeyTokens {
+    /// Tokens of an identity for a hub.
+    pub fn new(hub_host: &str, identity: &Identity, key: SharedKey) -> Self {
+        Self { audience: encoded_audience(hub_host, identity), key }
+    }
+}
+
+#[async_trait]
+impl TokenSource for KeyTokens {
+    async fn token(&self) -> Result<Token, TokenError> {
+        let expires_at = now_seconds() + TOKEN_SECONDS;
+        Ok(Token { text: make_token(&self.key, &self.audience, expires_at, None), expires_at })
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,13 @@
+//! The HTTPS front end: `service` and `registry` for those who manage devices, `scope` for edge hubs, `gateway` for
+//! modules that call each other.
+
+pub mod access;
+pub mod answer;
+pub mod gateway;
+pub mod method;
+pub mod registry;
+pub mod scope;
+pub mod serve;
+pub mod service;
+pub mod shape;
+pub mod twins;

@@ -1,0 +1,53 @@
+//! The service API as a whole: its paths, and what all of them share.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use edgectl_hub::cloud::hub::CloudHub;
+use edgectl_schemas::sas::SharedKey;
+
+use super::answer::ServiceError;
+use super::{method, registry, scope, twins};
+
+/// Bytes of a request: a deployment has at most a twin's desired properties for each of its modules.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// A cloud hub, and the key of the policy that may use its service.
+#[derive(Clone)]
+pub struct Service {
+    /// The hub.
+    pub hub: Arc<CloudHub>,
+    /// The key of [`OWNER_POLICY`](super::access::OWNER_POLICY).
+    pub key: SharedKey,
+}
+
+/// The paths of the service.
+pub fn router(service: Service) -> Router {
+    Router::new()
+        .route("/devices", get(registry::list_devices))
+        .route("/devices/", get(registry::list_devices))
+        .route("/devices/{device}", put(registry::put_device).get(registry::get_device).delete(registry::remove_device))
+        .route("/devices/{device}/modules", get(registry::list_modules))
+        .route(
+            "/devices/{device}/modules/{module}",
+            put(registry::put_module).get(registry::get_module).delete(registry::remove_module),
+        )
+        .route("/devices/{device}/applyConfigurationContent", post(registry::apply_content))
+        .route(
+            "/devices/{device}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope",
+            post(scope::identities_in_scope),
+        )
+        .route("/statistics/devices", get(registry::statistics))
+        .route("/twins/{device}", get(twins::get_device).patch(twins::patch_device).put(twins::put_device))
+        .route(
+            "/twins/{device}/modules/{module}",
+            get(twins::get_module).patch(twins::patch_module).put(twins::put_module),
+        )
+        .route("/twins/{device}/methods", post(method::call_device))
+        .route("/twins/{device}/modules/{module}/methods", post(method::call_module))
+        .fallback(async || ServiceError::no_such_path())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .with_state(service)
+}

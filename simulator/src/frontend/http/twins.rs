@@ -1,0 +1,80 @@
+//! Twins of devices and modules.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use edgectl_schemas::ids::Identity;
+use serde_json::Value;
+
+use super::access::require_service;
+use super::answer::ServiceError;
+use super::service::Service;
+use super::shape;
+
+type Answer = Result<Json<Value>, ServiceError>;
+type Module = Path<(String, String)>;
+
+/// `GET /twins/{device}`.
+pub async fn get_device(State(service): State<Service>, Path(device): Path<String>, headers: HeaderMap) -> Answer {
+    get(&service, &Identity::device(shape::device_id(&device)?), &headers)
+}
+
+/// `GET /twins/{device}/modules/{module}`.
+pub async fn get_module(State(service): State<Service>, Path((device, module)): Module, headers: HeaderMap) -> Answer {
+    get(&service, &shape::module_identity(&device, &module)?, &headers)
+}
+
+/// `PATCH /twins/{device}`.
+pub async fn patch_device(
+    State(service): State<Service>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, false).await
+}
+
+/// `PATCH /twins/{device}/modules/{module}`.
+pub async fn patch_module(
+    State(service): State<Service>,
+    Path((device, module)): Module,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, false).await
+}
+
+/// `PUT /twins/{device}`.
+pub async fn put_device(
+    State(service): State<Service>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, true).await
+}
+
+/// `PUT /twins/{device}/modules/{module}`.
+pub async fn put_module(
+    State(service): State<Service>,
+    Path((device, module)): Module,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, true).await
+}
+
+fn get(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
+    require_service(&service.hub, &service.key, headers)?;
+    let registration = service.hub.registry().require(identity)?;
+    let twin = service.hub.twin_of(identity)?;
+    Ok(Json(shape::twin(&service.hub, &registration, &twin)))
+}
+
+async fn change(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value, replace: bool) -> Answer {
+    require_service(&service.hub, &service.key, headers)?;
+    let registration = service.hub.registry().require(identity)?;
+    let change = shape::change(body, replace)?;
+    let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers)?).await?;
+    Ok(Json(shape::twin(&service.hub, &registration, &twin)))
+}

@@ -1,0 +1,105 @@
+//! Accepting connections: TCP, TLS, a limit, and an orderly end. What a connection says is for its front end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::listener_at;
+
+/// Connections of one listener at once; more wait.
+const MAX_CONNECTIONS: usize = 20_000;
+/// For the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long connections may take to end when the listener does.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// An address cannot be listened at.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else does.
+    #[error("{address} is in use{}", by.as_ref().map_or_else(String::new, |by| format!(" by {by}")))]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+        /// Who, as far as it can be found out.
+        by: Option<String>,
+    },
+    /// The port needs a privilege.
+    #[error("{0} needs a privilege")]
+    Denied(SocketAddr),
+    /// The system failed.
+    #[error("{address}: {source}")]
+    Io {
+        /// The address.
+        address: SocketAddr,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Listens at an address.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address, by: listener_at(address) },
+        io::ErrorKind::PermissionDenied => BindError::Denied(address),
+        _ => BindError::Io { address, source },
+    })
+}
+
+/// A client's certificates, DER, leaf first; none if it presented none.
+pub type Certificates = Vec<Vec<u8>>;
+
+/// Accepts TLS connections until shutdown and gives each to `serve`; returns when all have ended.
+pub async fn accept<F, W>(listener: TcpListener, tls: Arc<ServerConfig>, shutdown: CancellationToken, serve: F)
+where
+    F: Fn(TlsStream<TcpStream>, Certificates, CancellationToken) -> W + Clone + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let (stream, place) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = async { (listener.accept().await, place.await) } => match accepted {
+                (Ok((stream, _)), Ok(place)) => (stream, place),
+                (Err(error), _) => {
+                    // Out of file descriptors, say: those who are connected may end, so it goes on.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                (_, Err(_)) => break,
+            },
+        };
+        let (acceptor, serve, shutdown) = (acceptor.clone(), serve.clone(), shutdown.clone());
+        connections.spawn(async move {
+            // Small packets must not wait for each other.
+            let _ = stream.set_nodelay(true);
+            match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    let certificates = certificates.iter().map(|certificate| certificate.to_vec()).collect();
+                    serve(stream, certificates, shutdown).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            }
+            drop(place);
+        });
+    }
+    connections.close();
+    // Who does not end by then is dropped with the runtime.
+    let _ = timeout(CLOSE_TIMEOUT, connections.wait()).await;
+}

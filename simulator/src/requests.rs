@@ -1,0 +1,221 @@
+//! What a running device answers on its control socket.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use edgectl_hub::cloud::hub::CloudHub;
+use edgectl_hub::edge::hub::{EdgeHub, EdgeHubStatus};
+use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent_link::STOP_TIMEOUT;
+use crate::control::{Handler, Request};
+use crate::runtime::module_runtime::{LogQuery, ModuleRuntime};
+use crate::state::Endpoints;
+
+/// Events that are read at once.
+const EVENT_BATCH: usize = 256;
+
+/// What answers are made of.
+pub struct Requests {
+    /// The edge hub.
+    pub edge: Arc<EdgeHub>,
+    /// The cloud hub.
+    pub cloud: Arc<CloudHub>,
+    /// The modules.
+    pub runtime: Arc<dyn ModuleRuntime>,
+    /// The device.
+    pub device: DeviceId,
+    /// Where it is reached.
+    pub endpoints: Endpoints,
+    /// Ends the device.
+    pub stop: CancellationToken,
+}
+
+/// A device at a glance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceStatus {
+    /// Where it is reached.
+    pub endpoints: Endpoints,
+    /// Its modules, by name.
+    pub modules: Vec<ModuleStatus>,
+    /// What the agent reported of the deployment: `{code, description}`; null before the first one.
+    pub deployment: Value,
+    /// The version of the deployment that the agent last looked at.
+    pub deployment_version: Option<u64>,
+    /// The edge hub: counters, queues, routes, clients.
+    pub hub: Value,
+    /// Messages that the cloud hub received since it exists.
+    pub received_by_cloud: u64,
+}
+
+/// A module at a glance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModuleStatus {
+    /// Its name in the deployment.
+    pub name: String,
+    /// In the runtime's words: `running`, `stopped`, `failed`, `backoff`.
+    pub status: String,
+    /// The same for people, with why.
+    pub description: String,
+    /// Its image.
+    pub image: String,
+    /// What stands behind the image here.
+    pub runs_as: Option<String>,
+    /// How often the agent started it again.
+    pub restarts: u64,
+    /// Its process.
+    pub process: Option<u32>,
+    /// Whether it is connected to the edge hub.
+    pub connected: bool,
+}
+
+impl Requests {
+    async fn status(&self) -> Result<DeviceStatus, String> {
+        let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
+        let twin = self.cloud.twin_of(&agent).map_err(|error| error.to_string())?;
+        let reported = Value::Object(twin.reported.properties.clone());
+        let hub = self.edge.status();
+        let states = self.runtime.list().await.map_err(|error| error.to_string())?;
+        let modules = match reported.get("modules") {
+            Some(Value::Object(modules)) => modules
+                .iter()
+                .map(|(name, report)| {
+                    let state = states.iter().find(|state| state.name == *name);
+                    module_status(name, report, state, &self.device, &hub)
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        Ok(DeviceStatus {
+            endpoints: self.endpoints.clone(),
+            modules,
+            deployment: reported.get("lastDesiredStatus").cloned().unwrap_or_default(),
+            deployment_version: reported.get("lastDesiredVersion").and_then(Value::as_u64),
+            hub: serde_json::to_value(&hub).map_err(|error| error.to_string())?,
+            received_by_cloud: *self.cloud.events().next_number().borrow(),
+        })
+    }
+
+    async fn logs(&self, module: &str, query: LogQuery, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        let mut lines = self.runtime.logs(module, query).await.map_err(|error| error.to_string())?;
+        while let Some(line) = lines.recv().await {
+            let item = json!({ "timestamp": line.at.to_string(), "stream": line.stream.as_str(), "text": line.text });
+            if items.send(item).await.is_err() {
+                break;
+            }
+        }
+        Ok(Value::Null)
+    }
+
+    async fn events(&self, mut from: u64, follow: bool, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        let mut next = self.cloud.events().next_number();
+        loop {
+            // Read before the number is looked at again, so that nothing slips through between.
+            let end = *next.borrow_and_update();
+            while from < end {
+                let events = self.cloud.events().read(from, EVENT_BATCH).map_err(|error| error.to_string())?;
+                let Some(last) = events.last() else { break };
+                from = last.sequence_number + 1;
+                for event in &events {
+                    let item = serde_json::to_value(event).map_err(|error| error.to_string())?;
+                    if items.send(item).await.is_err() {
+                        return Ok(Value::Null);
+                    }
+                }
+            }
+            if !follow || next.changed().await.is_err() {
+                return Ok(Value::Null);
+            }
+        }
+    }
+
+    fn send(&self, request: SendRequest) -> Result<Value, String> {
+        let module = ModuleId::new(&request.module).map_err(|error| format!("module {:?}: {error}", request.module))?;
+        let identity = Identity::module(self.device.clone(), module.clone());
+        let known = self.cloud.registry().get(&identity).map_err(|error| error.to_string())?;
+        if known.is_none() {
+            return Err(format!("there is no module {module} on this device"));
+        }
+        let body = BASE64.decode(&request.body).map_err(|error| format!("the body: {error}"))?;
+        let mut message = Message::new(body);
+        for (name, value) in request.properties {
+            message.properties.set(name, value);
+        }
+        for (name, value) in request.system {
+            message.system.set(name, value);
+        }
+        if message.size() > MAX_MESSAGE_BYTES {
+            return Err(format!("the message has {} bytes, the most is {MAX_MESSAGE_BYTES}", message.size()));
+        }
+        self.edge.put_into_input(&module, &request.input, message).map_err(|refusal| refusal.to_string())?;
+        Ok(Value::Null)
+    }
+
+    async fn restart(&self, module: &str) -> Result<Value, String> {
+        self.runtime.restart(module, STOP_TIMEOUT).await.map_err(|error| error.to_string())?;
+        Ok(Value::Null)
+    }
+}
+
+struct SendRequest {
+    module: String,
+    input: String,
+    body: String,
+    properties: Vec<(String, String)>,
+    system: Vec<(String, String)>,
+}
+
+#[async_trait]
+impl Handler for Requests {
+    async fn handle(&self, request: Request, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        match request {
+            Request::Status => {
+                let status = self.status().await?;
+                serde_json::to_value(status).map_err(|error| error.to_string())
+            }
+            Request::Logs { module, follow, tail } => {
+                self.logs(&module, LogQuery { tail, follow, ..LogQuery::default() }, items).await
+            }
+            Request::Events { follow, from } => self.events(from, follow, items).await,
+            Request::Send { module, input, body, properties, system } => {
+                self.send(SendRequest { module, input, body, properties, system })
+            }
+            Request::Restart { module } => self.restart(&module).await,
+            Request::Stop => {
+                self.stop.cancel();
+                Ok(Value::Null)
+            }
+        }
+    }
+}
+
+/// What the agent reports of a module, with what only the runtime and the hub know.
+fn module_status(
+    name: &str,
+    report: &Value,
+    state: Option<&crate::runtime::module_runtime::ModuleState>,
+    device: &DeviceId,
+    hub: &EdgeHubStatus,
+) -> ModuleStatus {
+    let text = |pointer: &str| report.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let own = format!("{device}/{name}");
+    ModuleStatus {
+        name: name.to_owned(),
+        status: text("/runtimeStatus"),
+        description: text("/statusDescription"),
+        image: text("/settings/image"),
+        runs_as: state.and_then(|state| state.image_description.clone()),
+        restarts: report.get("restartCount").and_then(Value::as_u64).unwrap_or_default(),
+        process: state.and_then(|state| state.pid),
+        connected: hub.clients.iter().any(|client| client.to_string() == own),
+    }
+}

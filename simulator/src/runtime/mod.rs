@@ -1,0 +1,12 @@
+//! Module runtimes: the port through which the agent runs modules, and what runs them.
+
+pub mod group_record;
+pub mod launcher;
+pub mod log_file;
+pub mod module_runtime;
+pub mod process;
+mod process_group;
+mod process_module;
+
+#[cfg(test)]
+mod process_tests;

@@ -1,0 +1,68 @@
+//! Process groups, and what the kernel tells of them.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// Sends a signal to every process of a group. A group that is gone already is no error.
+pub(super) fn signal(leader: u32, signal: Signal) -> io::Result<()> {
+    let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a process number"));
+    };
+    match kill_process_group(group, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A process as `/proc` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProcessFacts {
+    /// Its group.
+    pub(super) group: u32,
+    /// Its session.
+    pub(super) session: u32,
+    /// When it was started, in clock ticks since the machine was.
+    pub(super) started: u64,
+}
+
+/// Looks a process up. None if it ended, though its parent may not have noticed, or where the kernel has no `/proc`.
+pub(super) fn facts(pid: u32) -> Option<ProcessFacts> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets and may hold anything, brackets and spaces too.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    Some(ProcessFacts {
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// The processes of a group.
+pub(super) fn members(group: u32) -> Vec<ProcessFacts> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.filter_map(facts).filter(|process| process.group == group).collect()
+}
+
+/// A text that is another one after the machine was started again. Empty where the kernel has none.
+pub(super) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_its_group() {
+        let facts = facts(std::process::id()).unwrap();
+        assert!(members(facts.group).contains(&facts));
+        assert!(!boot_id().is_empty());
+    }
+}

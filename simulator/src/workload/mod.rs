@@ -1,0 +1,11 @@
+//! The workload API: what a module asks its device for. One Unix socket for each module.
+
+pub mod client;
+pub mod keys;
+pub mod route;
+mod seal;
+mod service;
+pub mod socket;
+
+#[cfg(test)]
+mod socket_tests;

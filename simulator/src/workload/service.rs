@@ -1,0 +1,217 @@
+//! Requests of the workload API and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use edgectl_schemas::sas::decode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::authority::Issued;
+use crate::runtime::module_runtime::ModuleState;
+use crate::workload::route::{API_VERSIONS, KeyAction, Route, is_caller};
+use crate::workload::seal::Seal;
+use crate::workload::socket::WorkloadFacts;
+
+/// How long a body may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What one socket serves.
+pub(super) struct Service {
+    pub(super) facts: Arc<WorkloadFacts>,
+    /// The module whose socket it is, by its identifier at the hub.
+    pub(super) module_id: String,
+}
+
+/// An answer that is an error: `{"message"}`.
+#[derive(Debug)]
+struct Problem(StatusCode, String);
+
+impl Problem {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self(status, message.into())
+    }
+
+    fn internal(error: &dyn std::error::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({"message": self.1}))).into_response()
+    }
+}
+
+pub(super) fn router(service: Service) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new(service))
+}
+
+async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+    let outcome = service.answer(request).await;
+    outcome.map_or_else(IntoResponse::into_response, |(status, body)| (status, Json(body)).into_response())
+}
+
+impl Service {
+    async fn answer(&self, request: Request) -> Result<(StatusCode, Value), Problem> {
+        check_version(request.uri().query())?;
+        let route =
+            Route::parse(request.uri().path()).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not found"))?;
+        let method = if route.is_get() { Method::GET } else { Method::POST };
+        if request.method() != method {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "method not allowed"));
+        }
+        if route.module().is_some_and(|module| !is_caller(&self.module_id, module)) {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden"));
+        }
+        match route {
+            Route::TrustBundle => Ok((StatusCode::OK, json!({"certificate": self.facts.authority.trust_bundle()}))),
+            Route::ManifestTrustBundle => Ok((StatusCode::OK, json!({"certificate": ""}))),
+            Route::Modules => self.modules().await,
+            Route::IdentityCertificate { .. } => {
+                read_body(request).await?;
+                self.identity_certificate()
+            }
+            Route::WithKey { generation_id, action, .. } => {
+                let body = read_body(request).await?;
+                self.with_key(&generation_id, action, &body.unwrap_or_default())
+            }
+        }
+    }
+
+    async fn modules(&self) -> Result<(StatusCode, Value), Problem> {
+        let modules = self.facts.runtime.list().await.map_err(|error| Problem::internal(&error))?;
+        Ok((StatusCode::OK, json!({"modules": modules.iter().map(details).collect::<Vec<_>>()})))
+    }
+
+    fn identity_certificate(&self) -> Result<(StatusCode, Value), Problem> {
+        let facts = &self.facts;
+        let issued = facts.authority.issue_identity(&facts.hub_host, &facts.device, &self.module_id, Timestamp::now());
+        issued.map(|issued| created(&issued)).map_err(|error| Problem::internal(&error))
+    }
+
+    fn with_key(&self, generation_id: &str, action: KeyAction, body: &Value) -> Result<(StatusCode, Value), Problem> {
+        if body.is_null() {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "missing request body"));
+        }
+        // What is known to nobody cannot be told from what is not this module's.
+        let key = self.facts.keys.find(&self.module_id, generation_id);
+        let unknown = |status| Problem::new(status, format!("no identity {generation_id:?} of {}", self.module_id));
+        let seal = |status| {
+            let key = key.as_ref().ok_or_else(|| unknown(status))?;
+            Ok(Seal::new(key, &self.module_id, generation_id, &bytes(body, "initializationVector")?))
+        };
+        match action {
+            KeyAction::Sign => {
+                check_algorithm(body)?;
+                let data = bytes(body, "data")?;
+                let key = key.as_ref().ok_or_else(|| unknown(StatusCode::NOT_FOUND))?;
+                Ok((StatusCode::OK, json!({"digest": BASE64.encode(key.sign(&data))})))
+            }
+            KeyAction::Encrypt => {
+                let plaintext = bytes(body, "plaintext")?;
+                let ciphertext = seal(StatusCode::INTERNAL_SERVER_ERROR)?.encrypt(&plaintext);
+                let ciphertext = ciphertext.map_err(|error| Problem::internal(&error))?;
+                Ok((StatusCode::OK, json!({"ciphertext": BASE64.encode(ciphertext)})))
+            }
+            KeyAction::Decrypt => {
+                let ciphertext = bytes(body, "ciphertext")?;
+                let plaintext = seal(StatusCode::INTERNAL_SERVER_ERROR)?.decrypt(&ciphertext);
+                let plaintext = plaintext.map_err(|error| Problem::internal(&error))?;
+                Ok((StatusCode::OK, json!({"plaintext": BASE64.encode(plaintext)})))
+            }
+            KeyAction::ServerCertificate => self.server_certificate(text(body, "commonName")?),
+        }
+    }
+
+    fn server_certificate(&self, common_name: &str) -> Result<(StatusCode, Value), Problem> {
+        let module = self.module_id.strip_prefix('$').unwrap_or(&self.module_id);
+        let issued = self.facts.authority.issue_server(&[common_name, module], Timestamp::now());
+        issued.map(|issued| created(&issued)).map_err(|error| Problem::internal(&error))
+    }
+}
+
+/// The answer with a new certificate.
+fn created(issued: &Issued) -> (StatusCode, Value) {
+    let certificate = json!({
+        "privateKey": {"type": "key", "bytes": issued.private_key_pem},
+        "certificate": issued.certificate_pem,
+        "expiration": issued.expires_at.to_string(),
+    });
+    (StatusCode::CREATED, certificate)
+}
+
+/// A module as the management and the workload API show it.
+fn details(module: &ModuleState) -> Value {
+    let mut status = json!({"runtimeStatus": {"status": module.status.as_str(), "description": module.description}});
+    if let Some(started) = module.started_at {
+        status["startTime"] = json!(started.to_string());
+    }
+    if let (Some(exited), Some(code)) = (module.exited_at, module.exit_code) {
+        status["exitStatus"] = json!({"exitTime": exited.to_string(), "statusCode": code.to_string()});
+    }
+    json!({
+        "id": "id", "name": module.name, "type": "docker", "status": status,
+        "config": {"settings": {"image": module.image, "imageHash": module.image_hash}, "env": []},
+    })
+}
+
+fn check_version(query: Option<&str>) -> Result<(), Problem> {
+    let mut fields = query.unwrap_or_default().split('&').filter_map(|field| field.split_once('='));
+    match fields.find(|(name, _)| *name == "api-version").map(|(_, version)| decode(version)) {
+        None => Err(Problem::new(StatusCode::BAD_REQUEST, "api-version not specified")),
+        Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
+        Some(version) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("invalid api-version {version:?}"))),
+    }
+}
+
+/// Reads a JSON body; none if it is empty. Python's library names no content type, and none is JSON too.
+async fn read_body(request: Request<Body>) -> Result<Option<Value>, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let media_type = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
+    if media_type.is_some_and(|media_type| !media_type.eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request body must be application/json"));
+    }
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
+    let body = body
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request body did not come in time"))?
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let unreadable = |reason: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
+    match serde_json::from_slice(&body) {
+        Ok(value @ Value::Object(_)) => Ok(Some(value)),
+        Ok(_) => Err(unreadable("the request body is not a JSON object".to_owned())),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
+fn check_algorithm(body: &Value) -> Result<(), Problem> {
+    match text(body, "algo")? {
+        "HMACSHA256" => Ok(()),
+        other => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, format!("algorithm {other:?} is unknown, HMACSHA256 is not")))
+        }
+    }
+}
+
+fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, Problem> {
+    body[field]
+        .as_str()
+        .ok_or_else(|| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("missing field {field:?}")))
+}
+
+fn bytes(body: &Value, field: &str) -> Result<Vec<u8>, Problem> {
+    BASE64
+        .decode(text(body, field)?)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("{field:?} is not base64: {error}")))
+}
