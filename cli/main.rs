@@ -50,6 +50,7 @@ enum Command {
     Twin(commands::twin::Args),
     Method(commands::method::Args),
     Message(commands::message::Args),
+    Render(commands::render::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -70,6 +71,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Method(args) => commands::method::run(args, context),
         Command::Message(args) => commands::message::run(args, context),
         Command::Internal(args) => commands::internal::run(args, context),
+        Command::Render(args) => commands::render::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }

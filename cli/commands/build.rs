@@ -70,7 +70,7 @@ impl Report for BuildReport {
 /// Builds modules.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = Solution::find(&context.settings.directory)?;
-    let planned = plan::plan(&solution, &context.settings.environment, &args.platform)?;
+    let planned = plan::plan(&solution, context, &args.platform)?;
     let chosen = choose(planned, &args.modules)?;
     let outcomes = build::build(context, &solution, chosen);
     let report = BuildReport { modules: outcomes.iter().map(report).collect() };

@@ -10,6 +10,7 @@ pub mod logs;
 pub mod message;
 pub mod method;
 pub mod new;
+pub mod render;
 pub mod sim;
 pub mod status;
 pub mod target;

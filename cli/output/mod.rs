@@ -1,5 +1,7 @@
 //! The one writer: results on standard output, progress and trouble on standard error.
 
+pub mod diagnostics;
+pub mod file;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

@@ -69,6 +69,11 @@ impl Printer {
         eprintln!("{} {text}", self.err.yellow("warning:"));
     }
 
+    /// Shows on standard error what was laid out for a person to read.
+    pub fn trouble(&self, text: &str) {
+        eprintln!("{text}\n");
+    }
+
     /// Says why a command failed, and what to do: on standard error, or as the JSON result.
     pub fn error(&self, error: &CommandError) {
         if self.json {

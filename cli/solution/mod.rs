@@ -1,5 +1,10 @@
-//! A solution on disk: where it is, what its file says, where its state lies.
+//! A solution on disk: where it is, what its files say, and the manifest its template stands for.
 
+pub mod dotenv;
+pub mod expand;
 pub mod manifest;
+pub mod module_json;
+pub mod placeholder;
+pub mod render;
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod solution;

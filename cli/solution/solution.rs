@@ -3,6 +3,7 @@
 //! A solution is a directory with `edgectl.yaml`, or, for solutions made by other tools, one with
 //! `deployment.template.json`. Its root is found by walking up from where the command works.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use edgectl_schemas::ids::DeviceId;
@@ -30,6 +31,9 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
+    /// Codes of rules whose breaches are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
 }
 
 /// A solution that was found.
@@ -43,6 +47,10 @@ pub struct Solution {
     pub device: DeviceId,
     /// The deployment template, absolute; it may not exist.
     pub template: PathBuf,
+    /// Whether the command line or the solution file names the template; if not, a variable may name another.
+    pub template_is_named: bool,
+    /// Codes of rules whose breaches are accepted.
+    pub allow: Vec<String>,
 }
 
 impl Solution {
@@ -66,7 +74,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device` and `template`.")
+                        .hint("Known members are `name`, `device`, `template` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -80,14 +88,49 @@ impl Solution {
             CommandError::usage(format!("{}: device {device_text:?}: {error}", path.display()))
                 .hint("Set `device:` to 1 to 128 letters, digits, `-`, `_` or `.`.")
         })?;
-        let template = root.join(file.template.unwrap_or_else(|| DEFAULT_TEMPLATE.into()));
-        Ok(Self { root: root.to_owned(), name, device, template })
+        let template_is_named = file.template.is_some();
+        let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
+        Ok(Self { root: root.to_owned(), name, device, template, template_is_named, allow: file.allow })
+    }
+
+    /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
+    /// one the template lies in, else the template's own directory.
+    pub fn of_template(directory: &Path, template: &Path) -> Result<Self, CommandError> {
+        let template = directory.join(template);
+        let parent = template.parent().unwrap_or(directory);
+        let mut solution = match Self::find(directory) {
+            Ok(solution) if template.starts_with(&solution.root) => solution,
+            Ok(_) => Self::find(parent).or_else(|_| Self::load(parent))?,
+            // Without a solution above it, the directory the command works in is the root, as it is for other tools.
+            Err(_) if template.starts_with(directory) => Self::load(directory)?,
+            Err(_) => Self::find(parent).or_else(|_| Self::load(parent))?,
+        };
+        solution.template = template;
+        solution.template_is_named = true;
+        Ok(solution)
+    }
+
+    /// The template, given the solution's variables.
+    pub fn template_with(&self, variables: &BTreeMap<String, String>) -> PathBuf {
+        let named = variables.get("DEPLOYMENT_CONFIG_TEMPLATE_FILE").map(|name| name.trim());
+        match named {
+            Some(name) if !self.template_is_named && name != DEFAULT_TEMPLATE => self.root.join(name),
+            _ => self.template.clone(),
+        }
     }
 
     /// Where state lies.
     pub fn state(&self) -> PathBuf {
         self.root.join(STATE_DIRECTORY)
     }
+}
+
+/// The template of a solution that names none: the first form there is.
+fn default_template(root: &Path) -> &'static str {
+    ["deployment.template.jsonc", "deployment.template.yaml", "deployment.template.yml"]
+        .into_iter()
+        .find(|name| root.join(name).is_file() && !root.join(DEFAULT_TEMPLATE).is_file())
+        .unwrap_or(DEFAULT_TEMPLATE)
 }
 
 /// A device identifier from a name: what may not stand in one becomes a hyphen.

@@ -2,8 +2,11 @@
 //!
 //! Pure: no input or output, no clock, no environment, no tasks.
 
+pub mod diagnostic;
+pub mod document;
 pub mod ids;
 pub mod manifest;
 pub mod route;
+pub mod rules;
 pub mod sas;
 pub mod twin;

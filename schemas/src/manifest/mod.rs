@@ -1,4 +1,5 @@
 //! The deployment manifest.
 
+pub mod content;
 pub mod create_options;
 pub mod image_reference;
