@@ -37,8 +37,7 @@ pub fn text(file: &Findings, found: &Diagnostic, style: Style) -> String {
     for related in &found.related {
         snippet = snippet.annotation(AnnotationKind::Context.span(place(related.span)).label(related.message.as_str()));
     }
-    let mut group: Group<'_> =
-        level.primary_title(found.message.as_str()).id(found.rule.code).element(snippet);
+    let mut group: Group<'_> = level.primary_title(found.message.as_str()).id(found.rule.code).element(snippet);
     if !found.path.is_empty() {
         group = group.element(Level::NOTE.with_name("at").message(found.path.as_str()));
     }
@@ -57,7 +56,7 @@ fn excerpt<'a>(source: &'a str, found: &Diagnostic) -> (usize, &'a str, usize) {
     let start = source[..floor(source, first)].rfind('\n').map_or(0, |end| end + 1);
     let last = floor(source, last);
     let end = source[last..].find('\n').map_or(source.len(), |end| last + end);
-    let line = source.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = source[..start].matches('\n').count() + 1;
     (line, &source[start..end.max(start)], start)
 }
 
@@ -73,15 +72,12 @@ fn floor(source: &str, offset: usize) -> usize {
 pub fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = &source[..floor(source, offset)];
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// Findings as data.
 pub fn json(findings: &[Findings]) -> Vec<Value> {
-    findings
-        .iter()
-        .flat_map(|file| file.diagnostics.iter().map(move |found| json_of(file, found)))
-        .collect()
+    findings.iter().flat_map(|file| file.diagnostics.iter().map(move |found| json_of(file, found))).collect()
 }
 
 fn json_of(file: &Findings, found: &Diagnostic) -> Value {

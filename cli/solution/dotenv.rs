@@ -114,9 +114,8 @@ fn value(rest: &str) -> Option<(String, &str)> {
         Some(quote @ ('\'' | '"')) => quoted(rest, quote),
         _ => {
             let line = &rest[..line_end(rest)];
-            let comment = line.char_indices().find(|(at, c)| {
-                c.is_whitespace() && line[*at..].trim_start().starts_with('#')
-            });
+            let comment =
+                line.char_indices().find(|(at, c)| c.is_whitespace() && line[*at..].trim_start().starts_with('#'));
             let text = comment.map_or(line, |(at, _)| &line[..at]);
             Some((text.trim_end().to_owned(), &rest[line.len()..]))
         }

@@ -24,7 +24,8 @@ pub struct Expanded {
 
 /// Replaces the variables of a text. With `replace_reserved`, those whose names are parts of a manifest too.
 pub fn expand(source: &str, variables: &BTreeMap<String, String>, replace_reserved: bool) -> Expanded {
-    let mut result = Expanded { text: String::with_capacity(source.len()), map: SourceMap::default(), reserved: Vec::new() };
+    let mut result =
+        Expanded { text: String::with_capacity(source.len()), map: SourceMap::default(), reserved: Vec::new() };
     let mut copied = 0;
     let mut at = 0;
     while let Some(dollar) = source[at..].find('$').map(|found| at + found) {

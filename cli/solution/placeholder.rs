@@ -44,14 +44,6 @@ struct Source {
     file: ModuleJson,
 }
 
-/// What an image in the manifest turns out to be.
-pub enum Resolution<'a> {
-    /// One that is built; index into the images.
-    Built(&'a str, usize),
-    /// One that is used as it is.
-    Plain,
-}
-
 /// The placeholders of a solution.
 pub struct Placeholders<'a> {
     template_directory: PathBuf,
@@ -124,7 +116,7 @@ impl<'a> Placeholders<'a> {
         let document = match read {
             Ok(document) => document,
             Err(error) => {
-                self.findings.push(Findings::unreadable(&name, kept, error, Format::Json));
+                self.findings.push(Findings::unreadable(&name, kept, &error, Format::Json));
                 return;
             }
         };
@@ -189,7 +181,9 @@ impl<'a> Placeholders<'a> {
         let source = self
             .sources
             .iter()
-            .filter(|source| inner.strip_prefix(&*source.base).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+            .filter(|source| {
+                inner.strip_prefix(&*source.base).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
             .max_by_key(|source| source.base.len());
         match source {
             Some(source) => Some(self.unsupported(source, inner, node)),
@@ -239,10 +233,15 @@ impl<'a> Placeholders<'a> {
 pub fn module_directory(image: &str) -> Option<&str> {
     let rest = &image[image.find("${MODULEDIR<")? + "${MODULEDIR<".len()..];
     // The path may hold '>' itself: the last one that can end it does.
-    rest.match_indices('>').map(|(end, _)| end).rfind(|end| {
-        let behind = &rest[end + 1..];
-        *end > 0 && (behind.starts_with('}') || (behind.starts_with('.') && behind.len() > 2 && behind[2..].contains('}')))
-    }).map(|end| &rest[..end])
+    rest.match_indices('>')
+        .map(|(end, _)| end)
+        .rfind(|end| {
+            let behind = &rest[end + 1..];
+            *end > 0
+                && (behind.starts_with('}')
+                    || (behind.starts_with('.') && behind.len() > 2 && behind[2..].contains('}')))
+        })
+        .map(|end| &rest[..end])
 }
 
 /// A path without `.` and, where the tree of names allows, without `..`.

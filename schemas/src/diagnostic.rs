@@ -133,8 +133,7 @@ impl Diagnostic {
         // A change inside a replaced variable would change more than is meant.
         self.fix = self.fix.take().and_then(|fix| {
             let span = document.source_span(fix.span);
-            (document.source.get(span.range()) == document.text().get(fix.span.range()))
-                .then_some(Fix { span, ..fix })
+            (document.source.get(span.range()) == document.text().get(fix.span.range())).then_some(Fix { span, ..fix })
         });
         self
     }
@@ -161,12 +160,13 @@ impl Findings {
     }
 
     /// A text that could not be read.
-    pub fn unreadable(name: &str, source: String, error: ParseError, format: Format) -> Self {
+    pub fn unreadable(name: &str, source: String, error: &ParseError, format: Format) -> Self {
         let format = match format {
             Format::Json => "JSON",
             Format::Yaml => "YAML",
         };
-        let found = Diagnostic::new(&rules::NOT_READABLE, error.span, format!("this is not {format}: {}", error.message));
+        let found =
+            Diagnostic::new(&rules::NOT_READABLE, error.span, format!("this is not {format}: {}", error.message));
         Self { name: name.to_owned(), source, diagnostics: vec![found] }
     }
 

@@ -21,9 +21,11 @@ impl SourceMap {
     }
 
     fn offset(&self, offset: usize, is_end: bool) -> usize {
-        let passed = self.pieces.partition_point(|(result, _)| {
-            if is_end { result.start < offset } else { result.start <= offset }
-        });
+        let passed = self.pieces.partition_point(
+            |(result, _)| {
+                if is_end { result.start < offset } else { result.start <= offset }
+            },
+        );
         let Some((result, source)) = passed.checked_sub(1).and_then(|index| self.pieces.get(index)) else {
             return offset;
         };

@@ -72,15 +72,12 @@ fn last_of_each(members: &[Member]) -> Vec<(&str, &Node)> {
     let mut kept: Vec<(&str, &Node)> = Vec::with_capacity(members.len());
     let mut places = std::collections::HashMap::with_capacity(members.len());
     for member in members {
-        match places.get(member.key.as_str()) {
-            Some(&place) => {
-                let entry: &mut (&str, &Node) = &mut kept[place];
-                entry.1 = &member.value;
-            }
-            None => {
-                places.insert(member.key.as_str(), kept.len());
-                kept.push((&member.key, &member.value));
-            }
+        if let Some(&place) = places.get(member.key.as_str()) {
+            let entry: &mut (&str, &Node) = &mut kept[place];
+            entry.1 = &member.value;
+        } else {
+            places.insert(member.key.as_str(), kept.len());
+            kept.push((&member.key, &member.value));
         }
     }
     kept
@@ -140,8 +137,10 @@ mod tests {
         let cases = [
             ("{}", "{}"),
             ("[ ]", "[]"),
-            ("[1.0,1e5,1E-5,123456789012345680.0,1e16,0.0001,-0,-0.0,12345678901234567890]",
-             "[1.0,100000.0,1e-05,1.2345678901234568e+17,1e+16,0.0001,0,-0.0,12345678901234567890]"),
+            (
+                "[1.0,1e5,1E-5,123456789012345680.0,1e16,0.0001,-0,-0.0,12345678901234567890]",
+                "[1.0,100000.0,1e-05,1.2345678901234568e+17,1e+16,0.0001,0,-0.0,12345678901234567890]",
+            ),
             (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
             ("\"é\\u001f\\/😀\u{7f}\"", "\"\\u00e9\\u001f/\\ud83d\\ude00\u{7f}\""),
         ];

@@ -165,9 +165,8 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Kind {
 
 /// A number of YAML's core schema, as JSON writes it. Infinity and NaN have no such form and stay text.
 fn number(text: &str) -> Option<Box<str>> {
-    let radix = |prefix: &str, radix: u32| {
-        text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok())
-    };
+    let radix =
+        |prefix: &str, radix: u32| text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok());
     if let Some(value) = radix("0x", 16).or_else(|| radix("0o", 8)) {
         return Some(value.to_string().into());
     }
