@@ -28,7 +28,7 @@ Exit status 3 if a variable is not set or a placeholder names no module; --compa
 pub struct Args {
     /// The deployment template [default: the solution's]
     template: Option<PathBuf>,
-    /// The platform whose images are used [default: DEFAULT_PLATFORM, else amd64]
+    /// The platform whose images are used [default: `DEFAULT_PLATFORM`, else amd64]
     #[arg(short = 'P', long)]
     platform: Option<String>,
     /// Where to write the manifest; `-` is standard output [default: in config/]
@@ -41,7 +41,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Result_ {
+struct RenderReport {
     output: Option<PathBuf>,
     platform: String,
     images: Vec<Image>,
@@ -51,14 +51,14 @@ struct Result_ {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Image {
-    image: String,
+    reference: String,
     platform: String,
     modules: Vec<String>,
     directory: PathBuf,
     dockerfile: PathBuf,
 }
 
-impl Report for Result_ {
+impl Report for RenderReport {
     fn text(&self, _style: Style) -> String {
         self.output.as_ref().map_or_else(String::new, |output| format!("{}\n", output.display()))
     }
@@ -94,13 +94,13 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         context.printer.raw(rendered.text.as_bytes());
     } else {
         let images = rendered.images.into_iter().map(|image| Image {
-            image: image.image,
+            reference: image.image,
             platform: image.platform,
             modules: image.modules,
             directory: image.directory,
             dockerfile: image.dockerfile,
         });
-        context.printer.result(&Result_ {
+        context.printer.result(&RenderReport {
             output: output.map(|path| path.strip_prefix(directory).map(PathBuf::from).unwrap_or(path)),
             platform: rendered.platform,
             images: images.collect(),

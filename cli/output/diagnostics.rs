@@ -56,7 +56,7 @@ fn excerpt<'a>(source: &'a str, found: &Diagnostic) -> (usize, &'a str, usize) {
     let start = source[..floor(source, first)].rfind('\n').map_or(0, |end| end + 1);
     let last = floor(source, last);
     let end = source[last..].find('\n').map_or(source.len(), |end| last + end);
-    let line = source.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = source[..start].matches('\n').count() + 1;
     (line, &source[start..end.max(start)], start)
 }
 
@@ -72,7 +72,7 @@ fn floor(source: &str, offset: usize) -> usize {
 pub fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = &source[..floor(source, offset)];
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    (before.bytes().filter(|byte| *byte == b'\n').count() + 1, before[line_start..].chars().count() + 1)
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// Findings as data.

@@ -44,14 +44,6 @@ struct Source {
     file: ModuleJson,
 }
 
-/// What an image in the manifest turns out to be.
-pub enum Resolution<'a> {
-    /// One that is built; index into the images.
-    Built(&'a str, usize),
-    /// One that is used as it is.
-    Plain,
-}
-
 /// The placeholders of a solution.
 pub struct Placeholders<'a> {
     template_directory: PathBuf,
@@ -124,7 +116,7 @@ impl<'a> Placeholders<'a> {
         let document = match read {
             Ok(document) => document,
             Err(error) => {
-                self.findings.push(Findings::unreadable(&name, kept, error, Format::Json));
+                self.findings.push(Findings::unreadable(&name, kept, &error, Format::Json));
                 return;
             }
         };

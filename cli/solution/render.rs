@@ -175,7 +175,7 @@ fn read(
                 }
                 None => {
                     error.span = place(error.span);
-                    Findings::unreadable(name, source, error, format)
+                    Findings::unreadable(name, source, &error, format)
                 }
             };
             RenderError::Unreadable(Box::new(findings))
@@ -266,10 +266,10 @@ fn chunk_create_options(module: &mut Node) {
     for (index, chunk) in characters.chunks(CHUNK_CHARACTERS).enumerate() {
         let key = if index == 0 { "createOptions".to_owned() } else { format!("createOptions{index:02}") };
         let value = Node { span, kind: Kind::String(chunk.iter().collect()) };
-        match (settings.get_mut(&key), &mut settings.kind) {
-            (Some(existing), _) => *existing = value,
-            (None, Kind::Object(members)) => members.push(Member { key, key_span: span, value }),
-            (None, _) => {}
+        if let Some(existing) = settings.get_mut(&key) {
+            *existing = value;
+        } else if let Kind::Object(members) = &mut settings.kind {
+            members.push(Member { key, key_span: span, value });
         }
     }
 }

@@ -160,7 +160,7 @@ impl Findings {
     }
 
     /// A text that could not be read.
-    pub fn unreadable(name: &str, source: String, error: ParseError, format: Format) -> Self {
+    pub fn unreadable(name: &str, source: String, error: &ParseError, format: Format) -> Self {
         let format = match format {
             Format::Json => "JSON",
             Format::Yaml => "YAML",

@@ -7,3 +7,4 @@ mod binary;
 mod build;
 mod install;
 mod new;
+mod render;

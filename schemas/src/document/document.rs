@@ -182,13 +182,10 @@ mod tests {
         for format in [Format::Json, Format::Yaml] {
             assert!(Document::parse("test", "[".repeat(10_000), format).is_err());
         }
-        let laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned()
-            + &('b'..='k')
-                .map(|c| {
-                    let before = char::from_u32(c as u32 - 1).unwrap();
-                    format!("{c}: &{c} [*{before},*{before},*{before},*{before},*{before},*{before},*{before}]\n")
-                })
-                .collect::<String>();
+        let mut laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for (before, name) in ('a'..='j').zip('b'..='k') {
+            laughs += &format!("{name}: &{name} [*{before},*{before},*{before},*{before},*{before},*{before}]\n");
+        }
         assert!(Document::parse("test", laughs, Format::Yaml).is_err());
     }
 

@@ -266,19 +266,15 @@ impl Reader<'_> {
     }
 
     fn escape(&mut self) -> Result<char, ParseError> {
-        match read_escape(&self.text[self.at..]) {
-            Some((character, length)) => {
-                self.at += length;
-                Ok(character)
-            }
-            None => {
-                let next = self.text[self.at + 1..].chars().next().map_or(0, char::len_utf8);
-                Err(ParseError {
-                    span: Span::new(self.at, self.at + 1 + next),
-                    message: "this escape is none of JSON's; a backslash itself is written \\\\".to_owned(),
-                })
-            }
+        if let Some((character, length)) = read_escape(&self.text[self.at..]) {
+            self.at += length;
+            return Ok(character);
         }
+        let next = self.text[self.at + 1..].chars().next().map_or(0, char::len_utf8);
+        Err(ParseError {
+            span: Span::new(self.at, self.at + 1 + next),
+            message: "this escape is none of JSON's; a backslash itself is written \\\\".to_owned(),
+        })
     }
 }
 
@@ -295,7 +291,7 @@ pub(super) fn read_escape(text: &str) -> Option<(char, usize)> {
         b'n' => '\n',
         b'r' => '\r',
         b't' => '\t',
-        b'u' => return Some(read_unicode_escape(bytes)?),
+        b'u' => return read_unicode_escape(bytes),
         _ => return None,
     };
     Some((simple, 2))
@@ -307,11 +303,10 @@ fn read_unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
         digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok()).flatten()
     };
     let first = unit(2)?;
-    if (0xd800..0xdc00).contains(&first) && bytes.get(6..8) == Some(b"\\u") {
-        if let Some(second) = unit(8).filter(|second| (0xdc00..0xe000).contains(second)) {
-            let scalar = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return Some((char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), 12));
-        }
+    let has_pair = (0xd800..0xdc00).contains(&first) && bytes.get(6..8) == Some(b"\\u");
+    if let Some(second) = unit(8).filter(|second| has_pair && (0xdc00..0xe000).contains(second)) {
+        let scalar = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return Some((char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), 12));
     }
     Some((char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 6))
 }

@@ -1,5 +1,6 @@
 //! The tree of a document.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -177,7 +178,7 @@ impl Node {
                     let Some(index) = elements.iter().position(|element| inside(element.span)) else {
                         return path;
                     };
-                    path.push_str(&format!("[{index}]"));
+                    let _ = write!(path, "[{index}]");
                     node = &elements[index];
                 }
                 _ => return path,
@@ -192,7 +193,7 @@ pub(super) fn push_key(path: &mut String, key: &str) {
         path.push('.');
     }
     if key.is_empty() || key.contains(['.', ' ', '[', ']', '"']) {
-        path.push_str(&format!("{key:?}"));
+        let _ = write!(path, "{key:?}");
     } else {
         path.push_str(key);
     }

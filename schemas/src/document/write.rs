@@ -72,15 +72,12 @@ fn last_of_each(members: &[Member]) -> Vec<(&str, &Node)> {
     let mut kept: Vec<(&str, &Node)> = Vec::with_capacity(members.len());
     let mut places = std::collections::HashMap::with_capacity(members.len());
     for member in members {
-        match places.get(member.key.as_str()) {
-            Some(&place) => {
-                let entry: &mut (&str, &Node) = &mut kept[place];
-                entry.1 = &member.value;
-            }
-            None => {
-                places.insert(member.key.as_str(), kept.len());
-                kept.push((&member.key, &member.value));
-            }
+        if let Some(&place) = places.get(member.key.as_str()) {
+            let entry: &mut (&str, &Node) = &mut kept[place];
+            entry.1 = &member.value;
+        } else {
+            places.insert(member.key.as_str(), kept.len());
+            kept.push((&member.key, &member.value));
         }
     }
     kept
