@@ -38,6 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     New(commands::new::Args),
     Add(commands::add::Args),
     Template(commands::template::Args),
@@ -58,6 +59,7 @@ enum Command {
 
 fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
+        Command::Demo(args) => commands::demo::run(args, context),
         Command::New(args) => commands::new::run(args, context),
         Command::Add(args) => commands::add::run(args, context),
         Command::Template(args) => commands::template::run(args, context),

@@ -2,10 +2,12 @@
 
 pub mod add;
 pub mod build;
+pub mod demo;
 pub mod deploy;
 pub mod device;
 pub mod events;
 pub mod internal;
+pub mod interrupt;
 pub mod logs;
 pub mod message;
 pub mod method;
