@@ -77,7 +77,7 @@ pub enum Problem {
     Syntax,
     /// A character that begins no token.
     #[error("Syntax error: invalid symbol '{0}'")]
-    InvalidSymbol(String),
+    InvalidSymbol(Box<str>),
     /// A parenthesis closes what nobody opened.
     #[error("Syntax error: unmatched closing ')'")]
     UnmatchedParenthesis,
@@ -93,25 +93,25 @@ pub enum Problem {
         /// `unary` or `binary`.
         arity: &'static str,
         /// The operator as written.
-        operator: String,
+        operator: Box<str>,
         /// The types that it got.
-        have: String,
+        have: Box<str>,
         /// The types that it takes.
-        expected: String,
+        expected: Box<str>,
     },
     /// A function got arguments that it does not take.
     #[error("Invalid arguments to built-in function '{function}': {function}({arguments}){detail}")]
     Arguments {
         /// The function as written.
-        function: String,
+        function: Box<str>,
         /// The types of the arguments.
-        arguments: String,
+        arguments: Box<str>,
         /// More, with the words that lead to it; mostly empty.
-        detail: String,
+        detail: Box<str>,
     },
     /// No function has this name.
     #[error("Invalid built-in function '{0}'")]
-    UnknownFunction(String),
+    UnknownFunction(Box<str>),
     /// Expressions in expressions beyond a limit in
     /// [`expression`](crate::route::condition::expression).
     #[error("the condition is nested more than {0} levels deep")]
@@ -121,13 +121,13 @@ pub enum Problem {
     Empty,
     /// A system endpoint other than `$upstream`.
     #[error("System endpoint type '{0}' not supported.")]
-    SystemEndpoint(String),
+    SystemEndpoint(Box<str>),
     /// A function endpoint other than `BrokeredEndpoint`.
     #[error("Function endpoint type '{0}' not supported.")]
-    FunctionEndpoint(String),
+    FunctionEndpoint(Box<str>),
     /// The string of a sink does not name a module and an input.
     #[error("the address '{0}' of the endpoint is not of the form /modules/{{module}}/inputs/{{input}}")]
-    EndpointAddress(String),
+    EndpointAddress(Box<str>),
 }
 
 impl Problem {

@@ -20,6 +20,22 @@ pub fn module_messages(module: &str, output: Option<&str>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePattern {
     prefix: Box<str>,
+    is_ascii: bool,
+}
+
+/// The source of a message, made ready to be held against many patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageSource<'m> {
+    path: &'m str,
+    is_ascii: bool,
+}
+
+impl<'m> MessageSource<'m> {
+    /// Reads a source; how many slashes end it does not matter.
+    pub fn new(text: &'m str) -> Self {
+        let path = text.trim().trim_end_matches('/');
+        Self { path, is_ascii: path.is_ascii() }
+    }
 }
 
 /// A source as it stands in the text of a route.
@@ -35,7 +51,7 @@ impl SourcePattern {
     /// Reads a pattern: stars and then slashes at its end mean nothing.
     pub fn new(text: &str) -> Self {
         let path = text.trim().trim_end_matches('*').trim_end_matches('/');
-        Self { prefix: format!("{path}/").into() }
+        Self { prefix: format!("{path}/").into(), is_ascii: path.is_ascii() }
     }
 
     /// What a message's source must begin with; ends in `/`.
@@ -43,16 +59,23 @@ impl SourcePattern {
         &self.prefix
     }
 
-    /// Whether a message of that source is meant.
-    pub fn matches(&self, source: &str) -> bool {
+    /// Whether messages of that source are meant.
+    pub fn matches(&self, source: MessageSource<'_>) -> bool {
         // Both count as ending in exactly one slash; they are compared without it, so that it must be there.
-        let source = source.trim().trim_end_matches('/');
         let path = &self.prefix[..self.prefix.len() - 1];
-        if source.is_ascii() && path.is_ascii() {
-            return source.get(..path.len()).is_some_and(|start| start.eq_ignore_ascii_case(path))
-                && matches!(source.as_bytes().get(path.len()), None | Some(b'/'));
+        if source.is_ascii && self.is_ascii {
+            return source.path.get(..path.len()).is_some_and(|start| start.eq_ignore_ascii_case(path))
+                && matches!(source.path.as_bytes().get(path.len()), None | Some(b'/'));
         }
-        folded(source).strip_prefix(&folded(path)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        folded(source.path).strip_prefix(&folded(path)).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The module whose messages alone are meant, if there is one.
+    pub fn module(&self) -> Option<&str> {
+        let mut segments = self.prefix.split('/').skip(1);
+        let is_module =
+            segments.next()?.eq_ignore_ascii_case("messages") && segments.next()?.eq_ignore_ascii_case("modules");
+        segments.next().filter(|module| is_module && !module.is_empty())
     }
 
     /// Whether any message can have a source that begins like this.
@@ -98,7 +121,7 @@ mod tests {
             ("/messages/modules/a/outputs/o", "/messages/modules/a/", false),
             ("/messages/modules/ä", "/messages/modules/Ä/", true),
         ] {
-            assert_eq!(SourcePattern::new(pattern).matches(source), expected, "{pattern} {source}");
+            assert_eq!(SourcePattern::new(pattern).matches(MessageSource::new(source)), expected, "{pattern} {source}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::route::error::RouteError;
 use crate::route::message::MessageView;
 use crate::route::parser::Route;
 use crate::route::sink::Endpoint;
-use crate::route::source::SourcePattern;
+use crate::route::source::{MessageSource, SourcePattern};
 
 /// Routes that are ready for messages. Swapped whole when the configuration changes.
 #[derive(Debug, Clone, Default)]
@@ -72,11 +72,13 @@ impl RouteTable {
 
     /// The routes that take a message: for each endpoint the most urgent one, the first of equally urgent ones.
     pub fn evaluate<M: MessageView + ?Sized>(&self, message: &M) -> Vec<&CompiledRoute> {
+        let source = MessageSource::new(message.source());
         let evaluation = Evaluation::new(message, &self.paths);
-        let mut taken: Vec<&CompiledRoute> = Vec::new();
+        let mut is_served = vec![false; self.endpoints.len()];
+        let mut taken = Vec::new();
         for route in &self.routes {
-            let is_served = taken.iter().any(|other| other.endpoint_index == route.endpoint_index);
-            if !is_served && route.takes(&evaluation) {
+            if !is_served[route.endpoint_index] && route.verdict(source, &evaluation) == Verdict::Taken {
+                is_served[route.endpoint_index] = true;
                 taken.push(route);
             }
         }
@@ -85,8 +87,9 @@ impl RouteTable {
 
     /// What every single route says to a message, whether another has its endpoint or not.
     pub fn trace<M: MessageView + ?Sized>(&self, message: &M) -> Vec<(&CompiledRoute, Verdict)> {
+        let source = MessageSource::new(message.source());
         let evaluation = Evaluation::new(message, &self.paths);
-        self.routes.iter().map(|route| (route, route.verdict(&evaluation))).collect()
+        self.routes.iter().map(|route| (route, route.verdict(source, &evaluation))).collect()
     }
 
     fn add(&mut self, definition: &RouteDefinition) -> Result<(), Vec<RouteError>> {
@@ -125,12 +128,8 @@ pub enum Verdict {
 }
 
 impl CompiledRoute {
-    fn takes<M: MessageView + ?Sized>(&self, evaluation: &Evaluation<'_, M>) -> bool {
-        self.source.matches(evaluation.message().source()) && self.condition.evaluate(evaluation) == Some(true)
-    }
-
-    fn verdict<M: MessageView + ?Sized>(&self, evaluation: &Evaluation<'_, M>) -> Verdict {
-        if !self.source.matches(evaluation.message().source()) {
+    fn verdict<M: MessageView + ?Sized>(&self, source: MessageSource<'_>, evaluation: &Evaluation<'_, M>) -> Verdict {
+        if !self.source.matches(source) {
             return Verdict::OtherSource;
         }
         match self.condition.evaluate(evaluation) {

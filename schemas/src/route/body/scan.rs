@@ -77,7 +77,15 @@ impl<'s> Scanner<'s> {
     }
 
     /// Goes past blanks and comments; none for a comment that does not end.
+    #[inline]
     fn skip_blanks(&mut self) -> Option<()> {
+        match self.peek() {
+            Some(byte @ b'!'..0x80) if byte != b'/' => Some(()),
+            _ => self.skip_blanks_and_comments(),
+        }
+    }
+
+    fn skip_blanks_and_comments(&mut self) -> Option<()> {
         loop {
             self.skip_whitespace();
             if self.peek() != Some(b'/') {
@@ -92,6 +100,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
+    #[inline]
     fn skip_whitespace(&mut self) {
         loop {
             match self.peek() {
@@ -220,14 +229,17 @@ impl<'s> Scanner<'s> {
     }
 
     fn number(&mut self, node: Option<NodeIndex>) -> Option<()> {
-        let rest = self.rest();
-        let length = rest.iter().position(|byte| !is_number_character(*byte)).unwrap_or(rest.len());
-        let digits = &self.text[self.at..self.at + length];
-        self.at += length;
         let is_wanted = node.is_some_and(|node| self.paths.node(node).slot.is_some());
+        let rest = self.rest();
         // Most numbers are skipped, and most of those are plainly good.
-        if is_wanted || !is_plain_integer(digits) {
-            let number = number(digits)?;
+        let plain = plain_number_length(rest);
+        let is_plain = rest.get(plain).is_none_or(|byte| !is_number_character(*byte));
+        if plain > 0 && is_plain && !is_wanted {
+            self.at += plain;
+        } else {
+            let length = rest.iter().position(|byte| !is_number_character(*byte)).unwrap_or(rest.len());
+            let number = number(&self.text[self.at..self.at + length])?;
+            self.at += length;
             self.keep(node, || Found::Number(number));
         }
         self.is_separated().then_some(())
@@ -350,8 +362,23 @@ fn is_number_character(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b'x' | b'X' | b'+' | b'-' | b'.')
 }
 
+<<<<<<< HEAD
 fn is_plain_integer(digits: &str) -> bool {
     (1..=18).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
+=======
+/// Length of a number such as `-12.5` that needs no second look, or 0.
+fn plain_number_length(bytes: &[u8]) -> usize {
+    let digits_from = |start: usize| {
+        bytes[start..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |length| start + length)
+    };
+    let sign = usize::from(bytes.first() == Some(&b'-'));
+    let whole = digits_from(sign);
+    // Zeros in front may mean another base, and very long ones are refused.
+    if whole == sign || (whole > sign + 1 && bytes[sign] == b'0') || whole > MAX_INTEGER_LENGTH {
+        return 0;
+    }
+    if bytes.get(whole) == Some(&b'.') { digits_from(whole + 1) } else { whole }
+>>>>>>> routes
 }
 
 fn number(digits: &str) -> Option<f64> {
@@ -440,7 +467,11 @@ mod tests {
             r#"{"a":-}"#,
             r#"{"a":"x}"#,
             "\u{FEFF}{}",
+<<<<<<< HEAD
             r#"{,}"#,
+=======
+            "{,}",
+>>>>>>> routes
             r#"{"a":]}"#,
         ] {
             assert_eq!(find(body, "a"), None, "{body}");

@@ -124,8 +124,8 @@ impl Compiler<'_> {
             Err(error) => {
                 let problem = Problem::Arguments {
                     function: name.into(),
-                    arguments: StaticType::Text.to_string(),
-                    detail: format!(". Error: Error in $body query. {error}"),
+                    arguments: StaticType::Text.to_string().into(),
+                    detail: format!(". Error: Error in $body query. {error}").into(),
                 };
                 let advice = "a path is names with `.` between them and perhaps `[number]` behind one";
                 self.errors.push(RouteError::new(span, problem).with_advice(Some(advice.into())));
@@ -157,8 +157,11 @@ impl Compiler<'_> {
             }
             None => {
                 let shown: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-                let problem =
-                    Problem::Arguments { function: written.into(), arguments: shown.join(", "), detail: String::new() };
+                let problem = Problem::Arguments {
+                    function: written.into(),
+                    arguments: shown.join(", ").into(),
+                    detail: "".into(),
+                };
                 self.errors.push(RouteError::new(name, problem));
                 UNDEFINED
             }
@@ -277,8 +280,8 @@ impl Compiler<'_> {
         let problem = Problem::Operands {
             arity: "unary",
             operator: place.of(self.text).into(),
-            have: format!("'{have}'"),
-            expected: format!("'{expected}'"),
+            have: format!("'{have}'").into(),
+            expected: format!("'{expected}'").into(),
         };
         self.errors.push(RouteError::new(place, problem).with_advice(advice));
     }
@@ -292,8 +295,8 @@ impl Compiler<'_> {
         let problem = Problem::Operands {
             arity: "binary",
             operator: sides.place.of(self.text).into(),
-            have: format!("'{}' and '{}'", sides.left.kind, sides.right.kind),
-            expected: format!("'{expected}' and '{expected}'"),
+            have: format!("'{}' and '{}'", sides.left.kind, sides.right.kind).into(),
+            expected: format!("'{expected}' and '{expected}'").into(),
         };
         self.errors.push(RouteError::new(sides.place, problem).with_advice(advice));
     }

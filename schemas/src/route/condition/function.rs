@@ -178,14 +178,14 @@ impl Function {
             | Self::StartsWith
             | Self::EndsWith
             | Self::Contains => {
-                first.into_text().and_then(|text| self.apply_to_text(text, arguments)).unwrap_or(Value::Undefined)
+                first.into_text().and_then(|text| self.apply_to_text(&text, arguments)).unwrap_or(Value::Undefined)
             }
         }
     }
 
-    fn apply_to_text<'v>(self, text: Cow<'v, str>, mut rest: impl Iterator<Item = Value<'v>>) -> Option<Value<'v>> {
+    fn apply_to_text<'v>(self, text: &str, mut rest: impl Iterator<Item = Value<'v>>) -> Option<Value<'v>> {
         Some(match self {
-            Self::Length => Value::Number(code_units(&text)),
+            Self::Length => Value::Number(code_units(text)),
             Self::Lower => Value::Text(Cow::Owned(text.chars().map(lower).collect())),
             Self::Upper => Value::Text(Cow::Owned(text.chars().map(upper).collect())),
             Self::Substring => {
@@ -194,7 +194,7 @@ impl Function {
                     Some(length) => Some(length.as_number()?),
                     None => None,
                 };
-                Value::Text(Cow::Owned(substring(&text, start, length)?))
+                Value::Text(Cow::Owned(substring(text, start, length)?))
             }
             _ => {
                 let part = rest.next()?.into_text()?;

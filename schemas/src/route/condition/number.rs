@@ -47,8 +47,7 @@ fn parse_symbol(text: &str) -> Option<f64> {
 fn take_decoration(text: &str, from_start: bool) -> (&str, Option<bool>) {
     let mut text = text;
     let (mut sign, mut has_currency) = (None, false);
-    loop {
-        let Some(edge) = (if from_start { text.chars().next() } else { text.chars().next_back() }) else { break };
+    while let Some(edge) = if from_start { text.chars().next() } else { text.chars().next_back() } {
         match edge {
             '-' | '+' if sign.is_none() => sign = Some(edge == '-'),
             '¤' if !has_currency => has_currency = true,

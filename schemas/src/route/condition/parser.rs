@@ -219,16 +219,9 @@ fn unescaped(inner: &str) -> String {
     let mut first = Vec::with_capacity(code_units.len());
     let mut rest = code_units.as_slice();
     while let [unit, behind @ ..] = rest {
-        match code_point(rest) {
-            Some(code) => {
-                first.push(code);
-                rest = &rest[6..];
-            }
-            None => {
-                first.push(*unit);
-                rest = behind;
-            }
-        }
+        let code = code_point(rest);
+        first.push(code.unwrap_or(*unit));
+        rest = if code.is_some() { &rest[6..] } else { behind };
     }
     let mut second = Vec::with_capacity(first.len());
     let mut units = first.into_iter().peekable();
