@@ -362,10 +362,6 @@ fn is_number_character(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b'x' | b'X' | b'+' | b'-' | b'.')
 }
 
-<<<<<<< HEAD
-fn is_plain_integer(digits: &str) -> bool {
-    (1..=18).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
-=======
 /// Length of a number such as `-12.5` that needs no second look, or 0.
 fn plain_number_length(bytes: &[u8]) -> usize {
     let digits_from = |start: usize| {
@@ -378,7 +374,6 @@ fn plain_number_length(bytes: &[u8]) -> usize {
         return 0;
     }
     if bytes.get(whole) == Some(&b'.') { digits_from(whole + 1) } else { whole }
->>>>>>> routes
 }
 
 fn number(digits: &str) -> Option<f64> {
@@ -467,11 +462,7 @@ mod tests {
             r#"{"a":-}"#,
             r#"{"a":"x}"#,
             "\u{FEFF}{}",
-<<<<<<< HEAD
-            r#"{,}"#,
-=======
             "{,}",
->>>>>>> routes
             r#"{"a":]}"#,
         ] {
             assert_eq!(find(body, "a"), None, "{body}");
