@@ -5,6 +5,7 @@ mod error;
 mod image;
 mod output;
 mod scaffold;
+mod service;
 mod settings;
 mod solution;
 
@@ -37,20 +38,41 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     New(commands::new::Args),
     Add(commands::add::Args),
     Template(commands::template::Args),
     Build(commands::build::Args),
+    Sim(commands::sim::command::Args),
+    Deploy(commands::deploy::Args),
+    Status(commands::status::Args),
+    Logs(commands::logs::Args),
+    Events(commands::events::Args),
+    Twin(commands::twin::Args),
+    Method(commands::method::Args),
+    Message(commands::message::Args),
     Render(commands::render::Args),
     Version(commands::version::Args),
+    #[command(hide = true)]
+    Internal(commands::internal::Args),
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
+        Command::Demo(args) => commands::demo::run(args, context),
         Command::New(args) => commands::new::run(args, context),
         Command::Add(args) => commands::add::run(args, context),
         Command::Template(args) => commands::template::run(args, context),
         Command::Build(args) => commands::build::run(args, context),
+        Command::Sim(args) => commands::sim::command::run(args, context),
+        Command::Deploy(args) => commands::deploy::run(args, context),
+        Command::Status(args) => commands::status::run(&args, context),
+        Command::Logs(args) => commands::logs::run(args, context),
+        Command::Events(args) => commands::events::run(args, context),
+        Command::Twin(args) => commands::twin::run(args, context),
+        Command::Method(args) => commands::method::run(args, context),
+        Command::Message(args) => commands::message::run(args, context),
+        Command::Internal(args) => commands::internal::run(args, context),
         Command::Render(args) => commands::render::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
+use crate::commands::interrupt::interruptible;
 use crate::error::{CommandError, ErrorKind};
 use crate::image::build::{self, Outcome};
 use crate::image::plan::{self, PlannedModule};
@@ -70,9 +71,9 @@ impl Report for BuildReport {
 /// Builds modules.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = Solution::find(&context.settings.directory)?;
-    let planned = plan::plan(&solution, &context.settings.environment, &args.platform)?;
+    let planned = plan::plan(&solution, context, &args.platform)?;
     let chosen = choose(planned, &args.modules)?;
-    let outcomes = build::build(context, &solution, chosen);
+    let outcomes = interruptible(|| build::build(context, &solution, chosen))?;
     let report = BuildReport { modules: outcomes.iter().map(report).collect() };
     match failure(&outcomes) {
         None => {

@@ -8,7 +8,7 @@ use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::control::{self, ControlError, Request};
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
-use edgectl_simulator::runtime::process::ProcessImage;
+use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -45,7 +45,9 @@ pub fn start_logging(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!("off,edgectl={level},edgectl_simulator={level},edgectl_hub={level}"));
+    let filter = tracing_subscriber::EnvFilter::new(format!(
+        "off,edgectl={level},edgectl_simulator={level},edgectl_hub={level}"
+    ));
     // A second start in one process keeps the first one's settings.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
@@ -67,10 +69,8 @@ pub fn options(
         .transpose()?;
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
-    let base_environment = BASE_ENVIRONMENT
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), environment.get(*name)?.clone())))
-        .collect();
+    let base_environment =
+        BASE_ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), environment.get(*name)?.into()))).collect();
     Ok(DeviceOptions {
         device: solution.device.clone(),
         state: StateDirectory::new(&solution.state()),
@@ -83,31 +83,32 @@ pub fn options(
 }
 
 /// How an image becomes a process: what `edgectl build` made, or a built-in stand-in.
-fn image_lookup(
-    state: &Path,
-    program: &Path,
-    builtins: bool,
-) -> Arc<dyn Fn(&str) -> Option<ProcessImage> + Send + Sync> {
+fn image_lookup(state: &Path, program: &Path, builtins: bool) -> ImageLookup {
     let (state, program) = (state.to_owned(), program.to_owned());
     Arc::new(move |image| {
         if let Some(record) = records::lookup(&state, image) {
-            return Some(record.into_process_image());
+            return Some(process_image(record));
         }
         let builtin = builtins.then(|| Builtin::for_image(image)).flatten()?;
-        let argv = vec![
-            program.clone().into(),
-            internal::NAME.into(),
-            internal::BUILTIN.into(),
-            builtin.word().into(),
-        ];
+        let argv = vec![program.clone().into(), internal::NAME.into(), internal::BUILTIN.into(), builtin.word().into()];
         Some(ProcessImage {
             argv,
-            cwd: None,
+            folder: std::path::PathBuf::from("/"),
             env: std::collections::BTreeMap::new(),
             description: format!("built-in {}", builtin.word()),
-            hash: format!("builtin:{}:{}", builtin.word(), env!("CARGO_PKG_VERSION")),
+            hash: None,
         })
     })
+}
+
+fn process_image(record: records::ImageRecord) -> ProcessImage {
+    ProcessImage {
+        description: format!("built from {}", record.module),
+        argv: record.argv.into_iter().map(Into::into).collect(),
+        folder: record.cwd,
+        env: record.env,
+        hash: Some(record.digest),
+    }
 }
 
 /// Why a device did not start.
@@ -115,9 +116,9 @@ pub fn start_error(error: DeviceError) -> CommandError {
     let text = chain(&error);
     match error {
         DeviceError::State(error) => state_error(error),
-        DeviceError::PortInUse { .. } => CommandError::failed(text)
+        DeviceError::Bind(_) => CommandError::failed(text)
             .hint("Stop what listens there, or choose another address with `edgectl sim up --address 127.0.N.1`."),
-        DeviceError::NoAddress => {
+        DeviceError::NoAddress { .. } => {
             CommandError::failed(text).hint("Stop what listens at port 8883 of all addresses, or give --address.")
         }
         _ => CommandError::failed(text).hint(access::START_AFRESH),

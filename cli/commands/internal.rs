@@ -38,8 +38,8 @@ enum Command {
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     match args.command {
         Command::Exec { argv } => {
-            let name = argv.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            Err(CommandError::missing(format!("{name}: {}", launcher::exec_module(argv))))
+            let name = argv.get(1).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Err(CommandError::missing(format!("{name}: {}", launcher::exec_module(&argv))))
         }
         Command::Builtin { name } => builtin(&name, context),
     }

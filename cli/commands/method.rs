@@ -36,7 +36,9 @@ enum Command {
 
 /// Call a direct method of a module and show what it answers
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status 1 when the module answers with a status that is not 2xx, 7 when it does not answer.")]
+#[command(
+    after_help = "Exit status 1 when the module answers with a status that is not 2xx, 7 when it does not answer."
+)]
 struct Invoke {
     /// The module, `$edgeAgent` or `$edgeHub`
     module: String,
@@ -77,8 +79,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         .map(|text| target::json_argument(&text, &context.settings.directory, "the payload"))
         .transpose()?;
     let client = ServiceClient::new(access::simulated(&solution)?)?;
-    let (connect, response) =
-        (Duration::from_secs(args.connect_timeout), Duration::from_secs(args.response_timeout));
+    let (connect, response) = (Duration::from_secs(args.connect_timeout), Duration::from_secs(args.response_timeout));
     let answer = block_on(client.invoke(&identity, &args.method, payload.as_ref(), connect, response))??;
     let answer = Answer {
         status: answer.get("status").and_then(Value::as_i64).unwrap_or_default(),

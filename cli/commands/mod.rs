@@ -1,8 +1,21 @@
-//! One file a command: its arguments and its `run`.
+//! One file a command: its arguments and its `run`. `device` and `target` hold what several of them need.
 
 pub mod add;
 pub mod build;
+pub mod demo;
+pub mod deploy;
+pub mod device;
+pub mod events;
+pub mod internal;
+pub mod interrupt;
+pub mod logs;
+pub mod message;
+pub mod method;
 pub mod new;
 pub mod render;
+pub mod sim;
+pub mod status;
+pub mod target;
 pub mod template;
+pub mod twin;
 pub mod version;

@@ -92,8 +92,7 @@ impl ServiceClient {
     ) -> Result<Value, CommandError> {
         let HubAccess { host, port, .. } = &self.access;
         let url = format!("https://{host}:{port}{path}?api-version={API_VERSION}");
-        let mut request =
-            self.http.request(method, &url).timeout(timeout).header("Authorization", self.token());
+        let mut request = self.http.request(method, &url).timeout(timeout).header("Authorization", self.token());
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -112,7 +111,12 @@ impl ServiceClient {
 
     fn token(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        sas::make_token(&self.access.key, &sas::encode(&self.access.host), now + TOKEN_SECONDS, Some(&self.access.policy))
+        sas::make_token(
+            &self.access.key,
+            &sas::encode(&self.access.host),
+            now + TOKEN_SECONDS,
+            Some(&self.access.policy),
+        )
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> CommandError {

@@ -2,8 +2,9 @@
 
 pub mod dotenv;
 pub mod expand;
+pub mod manifest;
 pub mod module_json;
-mod placeholder;
+pub mod placeholder;
 pub mod render;
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod solution;

@@ -10,6 +10,7 @@ pub mod control;
 pub mod device;
 pub mod frontend;
 pub mod listen;
+pub mod message;
 pub mod modules;
 pub mod mqtt;
 pub mod requests;

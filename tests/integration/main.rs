@@ -5,6 +5,9 @@
 mod add;
 mod binary;
 mod build;
+mod device;
+mod golden_path;
 mod install;
+mod network;
 mod new;
 mod render;

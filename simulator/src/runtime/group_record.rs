@@ -31,10 +31,8 @@ impl Group {
     /// process meanwhile, which then was started at another time, or belongs to another session.
     fn is_alive(&self) -> bool {
         let ours = |process: &ProcessFacts| process.session == self.session && process.started >= self.started;
-        match process_group::facts(self.leader) {
-            Some(leader) => leader.started == self.started,
-            None => process_group::members(self.leader).iter().any(ours),
-        }
+        let is_another = process_group::facts(self.leader).is_some_and(|leader| leader.started != self.started);
+        !is_another && process_group::members(self.leader).iter().any(ours)
     }
 }
 

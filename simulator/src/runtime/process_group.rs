@@ -19,6 +19,9 @@ pub(super) fn signal(leader: u32, signal: Signal) -> io::Result<()> {
 /// A process as `/proc` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProcessFacts {
+    /// Whether it ended and its parent has not noticed. So looks, for a moment, a process whose second thread starts
+    /// another program, too.
+    pub(super) ended: bool,
     /// Its group.
     pub(super) group: u32,
     /// Its session.
@@ -27,27 +30,25 @@ pub(super) struct ProcessFacts {
     pub(super) started: u64,
 }
 
-/// Looks a process up. None if it ended, though its parent may not have noticed, or where the kernel has no `/proc`.
+/// Looks a process up. None if it is gone, or where the kernel has no `/proc`.
 pub(super) fn facts(pid: u32) -> Option<ProcessFacts> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets and may hold anything, brackets and spaces too.
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    if matches!(*fields.first()?, "Z" | "X") {
-        return None;
-    }
     Some(ProcessFacts {
+        ended: matches!(*fields.first()?, "Z" | "X"),
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
 }
 
-/// The processes of a group.
+/// The processes of a group that have not ended.
 pub(super) fn members(group: u32) -> Vec<ProcessFacts> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    numbers.filter_map(facts).filter(|process| process.group == group).collect()
+    numbers.filter_map(facts).filter(|process| process.group == group && !process.ended).collect()
 }
 
 /// A text that is another one after the machine was started again. Empty where the kernel has none.

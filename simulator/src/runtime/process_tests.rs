@@ -249,7 +249,7 @@ fn modules_die_with_a_simulator_that_is_killed() {
     simulator.kill().unwrap();
     simulator.wait().unwrap();
     // The kernel kills the module, and the next start what the module had started.
-    while process_group::facts(leader).is_some() {
+    while process_group::facts(leader).is_some_and(|leader| !leader.ended) {
         std::thread::yield_now();
     }
     let record = folder.path().join("groups.json");

@@ -207,6 +207,10 @@ impl EdgeHub {
     pub(super) fn configure(&self) -> Result<(), DocumentsError> {
         let Some(desired) = self.twins.desired(&self.own)? else { return Ok(()) };
         let version = desired.get("$version").and_then(Value::as_u64).unwrap_or_default();
+        if edgectl_schemas::twin::strip_metadata(&desired).as_object().is_none_or(serde_json::Map::is_empty) {
+            // Nothing was ever deployed here.
+            return Ok(());
+        }
         let refused = match Router::compile(&desired) {
             Ok(router) => {
                 *self.router.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);

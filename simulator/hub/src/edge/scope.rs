@@ -14,7 +14,7 @@ use crate::documents::{Batch, Documents, DocumentsError, Table};
 use crate::gateway::{Client, Credential, Refusal};
 
 const TABLE: Table = Table::new("scope");
-/// The cloud hub is asked at most this often because of clients that it may not know.
+/// The cloud hub is asked at most this often because of one client that it may not know.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells which identities are in this device's scope.
@@ -29,7 +29,8 @@ pub struct Scope {
     source: Arc<dyn ScopeSource>,
     documents: Arc<Documents>,
     known: RwLock<HashMap<Identity, IdentityRecord>>,
-    refreshed: Mutex<Option<Instant>>,
+    /// For whom the cloud hub was asked lately, and when.
+    refreshed: Mutex<HashMap<Identity, Instant>>,
 }
 
 impl Scope {
@@ -59,7 +60,9 @@ impl Scope {
         };
         let check = TokenCheck { hosts, now };
         let checked = match self.check(identity, token, check) {
-            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_)) if self.may_refresh() => {
+            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_))
+                if self.may_refresh(identity) =>
+            {
                 if let Err(refusal) = self.refresh().await {
                     tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
@@ -95,11 +98,12 @@ impl Scope {
         check.check(token, record, known.get(&Identity::device(identity.device.clone())))
     }
 
-    fn may_refresh(&self) -> bool {
+    fn may_refresh(&self, identity: &Identity) -> bool {
         let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = refreshed.is_none_or(|last| last.elapsed() >= REFRESH_INTERVAL);
+        refreshed.retain(|_, last| last.elapsed() < REFRESH_INTERVAL);
+        let may = !refreshed.contains_key(identity);
         if may {
-            *refreshed = Some(Instant::now());
+            refreshed.insert(identity.clone(), Instant::now());
         }
         may
     }

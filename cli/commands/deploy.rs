@@ -1,0 +1,165 @@
+//! `edgectl deploy`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_simulator::requests::{DeviceStatus, ModuleStatus};
+use edgectl_simulator::state::StateDirectory;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::commands::device::{Signals, block_on, control_error};
+use crate::commands::status;
+use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Report;
+use crate::output::style::Style;
+use crate::output::table::columns;
+use crate::service::access;
+use crate::service::client::ServiceClient;
+use crate::settings::Context;
+use crate::solution::manifest::{self, Manifest};
+use crate::solution::solution::Solution;
+
+const EXAMPLES: &str = "\
+Examples:
+  edgectl deploy                         render the solution's template and deploy it
+  edgectl deploy -f deployment.json      deploy a manifest as it is";
+
+/// How often the device is asked how far it is.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Deploy the solution to its simulated device
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES, after_help = "Exit status 0 when every module that should run does, 1 when one does not, 3 when the manifest has errors, 7 when it takes too long.")]
+pub struct Args {
+    /// Deploy this manifest and not the solution's template
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The platform whose images are deployed
+    #[arg(long, env = "DEFAULT_PLATFORM", default_value = "amd64")]
+    platform: String,
+    /// Seconds to wait until the modules run
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+    /// Do not wait until the modules run
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// What was deployed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Deployed {
+    manifest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modules: Option<Vec<ModuleStatus>>,
+}
+
+impl Report for Deployed {
+    fn text(&self, style: Style) -> String {
+        let mut text = format!("Deployed {}.\n", self.manifest);
+        if let Some(modules) = &self.modules {
+            let rows = modules.iter().map(|module| vec![format!("  {}", module.name), module.status.clone()]);
+            text.push_str(&columns(&rows.collect::<Vec<_>>()));
+        }
+        text.push_str(&format!("Next: {}\n", style.cyan("edgectl events -f")));
+        text
+    }
+}
+
+/// Renders, checks, applies and waits.
+pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    let solution = Solution::find(&context.settings.directory)?;
+    let hub = access::simulated(&solution)?;
+    let manifest = match &args.file {
+        Some(path) => manifest::read(&context.settings.directory.join(path), context)?,
+        None => manifest::render(&solution, &args.platform, context)?,
+    };
+    let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
+    let state = StateDirectory::new(&solution.state());
+    let service = ServiceClient::new(hub)?;
+    let status = block_on(async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            status = apply(&service, &state, &solution, &manifest, timeout) => status,
+            signal = signals.next() => Err(signal),
+        }
+    })??;
+    context.printer.result(&Deployed { manifest: manifest.name, modules: status.map(|status| status.modules) });
+    Ok(())
+}
+
+/// Applies a manifest to the solution's device, and waits until its modules run if there is a time for that.
+pub async fn apply(
+    service: &ServiceClient,
+    state: &StateDirectory,
+    solution: &Solution,
+    manifest: &Manifest,
+    timeout: Option<Duration>,
+) -> Result<Option<DeviceStatus>, CommandError> {
+    service.apply(solution.device.as_str(), &json!({ "modulesContent": manifest.modules_content })).await?;
+    let Some(timeout) = timeout else { return Ok(None) };
+    let agent = Identity::module(solution.device.clone(), ModuleId::edge_agent());
+    let twin = service.twin(&agent).await?;
+    let version = twin.pointer("/properties/desired/$version").and_then(Value::as_u64).unwrap_or_default();
+    wait(state, manifest, version, timeout).await.map(Some)
+}
+
+/// Waits until the device has taken a version and its modules run.
+async fn wait(
+    state: &StateDirectory,
+    manifest: &Manifest,
+    version: u64,
+    timeout: Duration,
+) -> Result<DeviceStatus, CommandError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let status = status::fetch(state).await.map_err(control_error)?;
+        let is_taken = status.deployment_version.is_some_and(|taken| taken >= version);
+        if is_taken && let Some(error) = status::refused(&status) {
+            return Err(error.hint("Run `edgectl validate` to see where the mistake is."));
+        }
+        let waiting = manifest.waiting_for(&status.modules);
+        if is_taken {
+            if let Some(error) = broken(&status) {
+                return Err(error);
+            }
+            if waiting.is_empty() {
+                return Ok(status);
+            }
+        }
+        if Instant::now() > deadline {
+            return Err(late(&status, is_taken, &waiting));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// A module that does not stay up, or cannot be started at all.
+fn broken(status: &DeviceStatus) -> Option<CommandError> {
+    let module = status.modules.iter().find(|module| matches!(module.status.as_str(), "backoff" | "failed"));
+    if let Some(module) = module {
+        let message = format!("module {} does not stay up: {}", module.name, module.description);
+        let hint = format!("Run `edgectl logs {}` to see what it printed.", module.name);
+        return Some(CommandError::failed(message).hint(hint));
+    }
+    let code = status.deployment.get("code").and_then(Value::as_u64)?;
+    let why = status.deployment.get("description").and_then(Value::as_str).unwrap_or_default();
+    (code >= 400).then(|| {
+        CommandError::failed(format!("the agent answered {code}: {why}"))
+            .hint("Run `edgectl build` if an image was not built, then `edgectl deploy` again.")
+    })
+}
+
+fn late(status: &DeviceStatus, is_taken: bool, waiting: &[String]) -> CommandError {
+    let message = if is_taken {
+        let states = status.modules.iter().filter(|module| waiting.contains(&module.name));
+        let states: Vec<String> = states.map(|module| format!("{} is {}", module.name, module.status)).collect();
+        let states = if states.is_empty() { waiting.join(", ") } else { states.join(", ") };
+        format!("not all modules run yet: {states}")
+    } else {
+        "the agent has not taken the deployment yet".to_owned()
+    };
+    CommandError::new(ErrorKind::TimedOut, message).hint("Run `edgectl status` to see how far it is.")
+}

@@ -1,0 +1,212 @@
+//! `edgectl message`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_schemas::sas::SharedKey;
+use edgectl_simulator::client::device_client::{ClientOptions, DeviceClient};
+use edgectl_simulator::client::token::KeyTokens;
+use edgectl_simulator::control::Request;
+use edgectl_simulator::message::{Message, system};
+use edgectl_simulator::state::{Endpoints, StateDirectory, read_json};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::target;
+use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Report;
+use crate::output::style::Style;
+use crate::service::access;
+use crate::service::client::ServiceClient;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
+
+const EXAMPLES: &str = "\
+Examples:
+  edgectl message send filter input1 '{\"machine\": {\"temperature\": 80}}'
+  edgectl message send --leaf thermometer '{\"temperature\": 80}' -p room=kitchen
+  edgectl message send filter input1 @reading.json";
+
+const MQTT_PORT: u16 = 8883;
+/// For the hub to take a message of a leaf device.
+const LEAF_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Send messages
+#[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Send(Send),
+}
+
+/// Put a message into an input of a module, or send one as a leaf device
+#[derive(Debug, clap::Args)]
+struct Send {
+    /// MODULE INPUT BODY; with --leaf only BODY. The body is text, `@FILE`, or `-` for standard input
+    #[arg(required = true, num_args = 1..=3, value_name = "MODULE INPUT BODY")]
+    arguments: Vec<String>,
+    /// Send as this leaf device; it is registered if it is not yet
+    #[arg(long, value_name = "DEVICE")]
+    leaf: Option<String>,
+    /// An application property
+    #[arg(short, long = "property", value_name = "NAME=VALUE")]
+    properties: Vec<String>,
+    /// The content type; JSON where the body is JSON
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Sent {
+    from: String,
+    to: String,
+    bytes: usize,
+}
+
+impl Report for Sent {
+    fn text(&self, _style: Style) -> String {
+        format!("Sent {} bytes from {} to {}.\n", self.bytes, self.from, self.to)
+    }
+}
+
+/// Sends the message.
+pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    let Command::Send(args) = args.command;
+    let solution = Solution::find(&context.settings.directory)?;
+    let usage = |text: &str| {
+        Err(CommandError::usage(text)
+            .hint("Give MODULE INPUT BODY, or --leaf DEVICE BODY; `edgectl message send --help` has examples."))
+    };
+    let sent = match (&args.leaf, &args.arguments[..]) {
+        (None, [module, input, body]) => {
+            let message = message(&args, body, context)?;
+            to_input(&solution, module, input, message)?
+        }
+        (Some(leaf), [body]) => {
+            let message = message(&args, body, context)?;
+            as_leaf(&solution, leaf, message)?
+        }
+        (None, _) => return usage("a module, an input and a body are needed"),
+        (Some(_), _) => return usage("a leaf device's message goes to the edge hub: only a body is needed"),
+    };
+    context.printer.result(&sent);
+    Ok(())
+}
+
+fn message(args: &Send, body: &str, context: &Context) -> Result<Message, CommandError> {
+    let body = target::bytes_argument(body, &context.settings.directory)?;
+    let is_json = serde_json::from_slice::<Value>(&body).is_ok();
+    let mut message = Message::new(body);
+    for property in &args.properties {
+        let (name, value) = property.split_once('=').ok_or_else(|| {
+            CommandError::usage(format!("property {property:?} has no value")).hint("Give NAME=VALUE.")
+        })?;
+        message.properties.set(name, value.to_owned());
+    }
+    let content_type = args.content_type.clone().or_else(|| is_json.then(|| "application/json".to_owned()));
+    if let Some(content_type) = content_type {
+        message.system.set(system::CONTENT_TYPE, content_type);
+        message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
+    }
+    Ok(message)
+}
+
+fn to_input(solution: &Solution, module: &str, input: &str, message: Message) -> Result<Sent, CommandError> {
+    let pairs = |properties: &edgectl_simulator::message::Properties| {
+        properties.iter().map(|(name, value)| (name.to_owned(), value.unwrap_or_default().to_owned())).collect()
+    };
+    let request = Request::Send {
+        module: module.to_owned(),
+        input: input.to_owned(),
+        body: BASE64.encode(&message.body),
+        properties: pairs(&message.properties),
+        system: pairs(&message.system),
+    };
+    block_on(ask(&StateDirectory::new(&solution.state()), &request))?.map_err(control_error)?;
+    Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len() })
+}
+
+/// Sends over MQTT, as a leaf device does: through the edge hub, with a key of its own.
+fn as_leaf(solution: &Solution, leaf: &str, message: Message) -> Result<Sent, CommandError> {
+    let leaf_id = DeviceId::new(leaf).map_err(|error| CommandError::usage(format!("leaf device {leaf:?}: {error}")))?;
+    if leaf_id == solution.device {
+        return Err(CommandError::usage(format!("{leaf} is the edge device itself"))
+            .hint("Give another name; the leaf device is registered under it."));
+    }
+    let hub = access::simulated(solution)?;
+    let trust_bundle = hub.trust_bundle.clone().unwrap_or_default();
+    let hub_host = hub.host.clone();
+    let state = StateDirectory::new(&solution.state());
+    let endpoints: Endpoints = read_json(&state.endpoints()).map_err(access::damaged)?.ok_or_else(access::no_device)?;
+    let service = ServiceClient::new(hub)?;
+    let bytes = message.body.len();
+    block_on(async {
+        let key = leaf_key(&service, &solution.device, leaf).await?;
+        let identity = Identity::device(leaf_id);
+        let client = connect(&endpoints, hub_host, &trust_bundle, identity, key)?;
+        let sending = async {
+            client.wait_connected().await?;
+            client.send(message).await
+        };
+        let sent = tokio::time::timeout(LEAF_TIMEOUT, sending).await;
+        client.close().await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(CommandError::failed(format!("the edge hub did not take the message: {error}"))),
+            Err(_) => Err(CommandError::new(ErrorKind::TimedOut, "the edge hub did not take the message in time")),
+        }
+    })??;
+    Ok(Sent { from: leaf.to_owned(), to: endpoints.gateway_host_name, bytes })
+}
+
+/// The key of a leaf device in the edge device's scope; it is registered if it is not.
+async fn leaf_key(service: &ServiceClient, edge: &DeviceId, leaf: &str) -> Result<SharedKey, CommandError> {
+    let registration = match service.device(leaf).await {
+        Ok(registration) => registration,
+        Err(_) => {
+            let scope = service.device(edge.as_str()).await?.get("deviceScope").cloned().unwrap_or_default();
+            let wanted = json!({ "deviceId": leaf, "deviceScope": scope, "capabilities": { "iotEdge": false } });
+            service.put_device(leaf, &wanted).await?
+        }
+    };
+    let key = registration.pointer("/authentication/symmetricKey/primaryKey").and_then(Value::as_str);
+    SharedKey::from_base64(key.unwrap_or_default())
+        .map_err(|_| CommandError::failed(format!("leaf device {leaf} does not authenticate with a key")))
+}
+
+fn connect(
+    endpoints: &Endpoints,
+    hub_host: String,
+    trust_bundle: &str,
+    identity: Identity,
+    key: SharedKey,
+) -> Result<DeviceClient, CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("the edge hub's address: {error}"));
+    let gateway: std::net::IpAddr = endpoints.gateway_host_name.parse().map_err(|error| failed(&error))?;
+    let tls = edgectl_simulator::tls::client_config(trust_bundle).map_err(|error| failed(&error))?;
+    let tokens = Arc::new(KeyTokens::new(&hub_host, &identity, key));
+    let (client, mut events) = DeviceClient::start(ClientOptions {
+        hub_host,
+        address: SocketAddr::new(gateway, MQTT_PORT),
+        server_name: gateway.into(),
+        identity,
+        tls,
+        tokens,
+        product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
+        auth_chain: None,
+        keep_alive: Duration::from_secs(60),
+    });
+    // Nothing is subscribed, so nothing is of interest here.
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    Ok(client)
+}

@@ -1,0 +1,80 @@
+//! A manifest that is ready to be deployed: rendered from the solution's template, or read as it is; checked either way.
+
+use std::path::Path;
+
+use edgectl_schemas::diagnostic::{Findings, Severity};
+use edgectl_simulator::requests::ModuleStatus;
+use serde_json::Value;
+
+use crate::error::{CommandError, ErrorKind};
+use crate::output::diagnostics;
+use crate::settings::Context;
+use crate::solution::render::{self, RenderOptions};
+use crate::solution::solution::Solution;
+
+/// A manifest without mistakes.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The file that people know it by.
+    pub name: String,
+    /// What each module is told.
+    pub modules_content: Value,
+}
+
+impl Manifest {
+    /// The modules that should run and do not, or are not there at all.
+    pub fn waiting_for(&self, modules: &[ModuleStatus]) -> Vec<String> {
+        let wanted = self.modules_content.pointer("/$edgeAgent/properties.desired/modules").and_then(Value::as_object);
+        let wanted = wanted.into_iter().flatten().filter(|(_, module)| {
+            module.get("status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("running"))
+        });
+        let is_running = |name: &str| modules.iter().any(|module| module.name == name && module.status == "running");
+        wanted.map(|(name, _)| name).filter(|name| !is_running(name)).cloned().collect()
+    }
+}
+
+/// Reads a manifest as it is.
+pub fn read(path: &Path, _context: &Context) -> Result<Manifest, CommandError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        CommandError::usage(format!("{name}: {error}")).hint("Give the path of a deployment manifest.")
+    })?;
+    let document: Value = serde_json::from_str(&text)
+        .map_err(|error| CommandError::new(ErrorKind::Findings, format!("{name}: not JSON: {error}")))?;
+    from_document(name, &document)
+}
+
+/// Renders the solution's template for a platform. What is wrong with it is shown, and errors end the command.
+pub fn render(solution: &Solution, platform: &str, context: &Context) -> Result<Manifest, CommandError> {
+    let environment = &context.settings.environment;
+    let options = RenderOptions { platform: Some(platform), compat: false, environment };
+    let rendered = render::render(solution, options)?;
+    refuse_errors(&rendered.findings, context)?;
+    let name = solution.template.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    from_document(name, &rendered.manifest)
+}
+
+/// Shows findings; any error among them ends the command.
+fn refuse_errors(findings: &[Findings], context: &Context) -> Result<(), CommandError> {
+    if findings.iter().all(|file| file.count(Severity::Error) == 0) {
+        if !context.printer.json {
+            diagnostics::show(&context.printer, findings);
+        }
+        return Ok(());
+    }
+    if context.printer.json {
+        let error = CommandError::new(ErrorKind::Findings, "the manifest has errors");
+        return Err(error.details(diagnostics::json(findings).into()));
+    }
+    diagnostics::show(&context.printer, findings);
+    Err(CommandError::shown(ErrorKind::Findings))
+}
+
+fn from_document(name: String, document: &Value) -> Result<Manifest, CommandError> {
+    let content = document.get("content").unwrap_or(document);
+    let modules = content.get("modulesContent").or_else(|| content.get("moduleContent")).ok_or_else(|| {
+        CommandError::new(ErrorKind::Findings, format!("{name}: there is no modulesContent"))
+            .hint("Run `edgectl validate` on it.")
+    })?;
+    Ok(Manifest { name, modules_content: modules.clone() })
+}

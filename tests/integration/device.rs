@@ -1,0 +1,306 @@
+//! What happens to a device that is started twice, interrupted, killed, or whose state is damaged.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use crate::binary::{edgectl, refused};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A solution of built-in modules, whose device ends with it.
+struct Solution {
+    place: TempDir,
+}
+
+impl Solution {
+    fn new() -> Self {
+        Self::with(json!({
+            "SimulatedTemperatureSensor": module("mcr.microsoft.com/azureiotedge-simulated-temperature-sensor:1.0"),
+            "filter": module("edgectl-filter:1.0"),
+        }))
+    }
+
+    fn with(modules: Value) -> Self {
+        let place = tempdir().unwrap();
+        edgectl(place.path()).args(["new", "plant", "--no-module"]).assert().success();
+        let solution = Self { place };
+        let path = solution.root().join("deployment.template.json");
+        let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        template["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"] = modules;
+        let sensor = "/messages/modules/SimulatedTemperatureSensor/outputs/temperatureOutput";
+        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = json!({
+            "sensorToFilter": format!("FROM {sensor} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
+            "filterToCloud": "FROM /messages/modules/filter/outputs/* INTO $upstream",
+        });
+        template["modulesContent"]["filter"] = json!({ "properties.desired": { "TemperatureThreshold": 0 } });
+        fs::write(&path, template.to_string()).unwrap();
+        solution
+    }
+
+    fn root(&self) -> PathBuf {
+        self.place.path().join("plant")
+    }
+
+    fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
+        let mut command = edgectl(&self.root());
+        command.args(arguments).timeout(TIMEOUT);
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.edgectl(arguments).arg("--json").assert().success().get_output().stdout.clone();
+        serde_json::from_slice(&output).unwrap()
+    }
+
+    /// Starts the device in the foreground and waits until it says that it runs.
+    fn up(&self) -> Child {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("edgectl"))
+            .args(["--json", "sim", "up"])
+            .current_dir(self.root())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("gatewayHostName"), "{line}");
+        child
+    }
+
+    /// The processes of the running modules.
+    fn processes(&self) -> Vec<u32> {
+        let status = self.json(&["status"]);
+        let modules = status["modules"].as_array().unwrap();
+        modules.iter().map(|module| u32::try_from(module["process"].as_u64().unwrap()).unwrap()).collect()
+    }
+}
+
+impl Drop for Solution {
+    fn drop(&mut self) {
+        // Whatever a test left; most leave nothing.
+        let _ = edgectl(&self.root()).args(["sim", "down"]).output();
+    }
+}
+
+fn module(image: &str) -> Value {
+    json!({
+        "type": "docker", "status": "running", "restartPolicy": "always",
+        "env": { "MessageDelay": { "value": "00:00:00.1" }, "MessageCount": { "value": "-1" } },
+        "settings": { "image": image, "createOptions": {} },
+    })
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // A process that nobody has waited for yet is dead all the same.
+    !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TIMEOUT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn ctrl_c_stops_everything() {
+    let solution = Solution::new();
+    let mut device = solution.up();
+    solution.edgectl(&["deploy"]).assert().success();
+    let processes = solution.processes();
+    assert_eq!(processes.len(), 2);
+    signal(&device, "-INT");
+    assert_eq!(device.wait().unwrap().code(), Some(130));
+    for process in processes {
+        assert!(!is_alive(process), "{process} is still there");
+    }
+    refused(solution.edgectl(&["status"]).assert(), 1, "no simulated device is running");
+}
+
+#[test]
+fn a_killed_simulator_takes_its_modules_along_and_what_was_acknowledged_stays() {
+    let solution = Solution::new();
+    let mut device = solution.up();
+    solution.edgectl(&["deploy"]).assert().success();
+    solution.edgectl(&["events", "-f", "--count", "3"]).assert().success();
+    let processes = solution.processes();
+    let before = solution.json(&["status"])["receivedByCloud"].as_u64().unwrap();
+    signal(&device, "-KILL");
+    device.wait().unwrap();
+    for process in processes {
+        wait_until("the module is gone", || !is_alive(process));
+    }
+    // It goes on where it was, modules and all.
+    let mut device = solution.up();
+    let after = solution.json(&["status"])["receivedByCloud"].as_u64().unwrap();
+    assert!(after >= before, "{after} of {before}");
+    wait_until("messages flow again", || solution.json(&["status"])["receivedByCloud"].as_u64().unwrap() > after);
+    signal(&device, "-TERM");
+    assert_eq!(device.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn a_module_that_dies_is_started_again() {
+    let solution = Solution::new();
+    let mut device = solution.up();
+    solution.edgectl(&["deploy"]).assert().success();
+    let status = solution.json(&["status"]);
+    let filter = status["modules"].as_array().unwrap().iter().find(|module| module["name"] == "filter").unwrap();
+    let process = filter["process"].as_u64().unwrap();
+    assert!(std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
+    wait_until("the filter runs again", || {
+        let status = solution.json(&["status"]);
+        let modules = status["modules"].as_array().unwrap();
+        let filter = modules.iter().find(|module| module["name"] == "filter").unwrap();
+        filter["status"] == "running" && filter["process"].as_u64().is_some_and(|now| now != process)
+    });
+    signal(&device, "-INT");
+    device.wait().unwrap();
+}
+
+#[test]
+fn two_solutions_run_side_by_side() {
+    let (one, two) = (Solution::new(), Solution::new());
+    let first = one.json(&["sim", "up", "-d"]);
+    let second = two.json(&["sim", "up", "-d"]);
+    assert_ne!(first["gatewayHostName"], second["gatewayHostName"]);
+    for solution in [&one, &two] {
+        solution.edgectl(&["deploy"]).assert().success();
+        solution.edgectl(&["events", "-f", "--count", "1"]).assert().success();
+    }
+    one.edgectl(&["sim", "down"]).assert().success();
+    two.edgectl(&["status"]).assert().success();
+    two.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
+fn a_device_runs_once_and_says_who_runs() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    refused(solution.edgectl(&["sim", "up", "-d"]).assert(), 1, "running already (process");
+    refused(solution.edgectl(&["sim", "up"]).assert(), 1, "running already (process");
+    solution.edgectl(&["sim", "down"]).assert().success().stdout("The simulated device is stopped.\n");
+    solution.edgectl(&["sim", "down"]).assert().success().stdout("No simulated device was running.\n");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_who_uses_it() {
+    let solution = Solution::new();
+    let _holder = std::net::TcpListener::bind("127.0.253.1:8883").unwrap();
+    let refusal = solution.edgectl(&["sim", "up", "-d", "--address", "127.0.253.1"]).assert();
+    refused(refusal, 1, &format!("127.0.253.1:8883 is in use by integration-")[..30]);
+    let refusal = solution.edgectl(&["sim", "up", "-d", "--address", "10.0.0.1"]).assert();
+    refused(refusal, 2, "10.0.0.1 is not an address for a device");
+}
+
+#[test]
+fn without_a_device_there_is_nothing_to_talk_to() {
+    let solution = Solution::new();
+    for arguments in [
+        &["deploy"][..],
+        &["status"],
+        &["logs", "filter"],
+        &["events"],
+        &["twin", "get"],
+        &["method", "invoke", "filter", "x"],
+        &["message", "send", "filter", "input1", "{}"],
+    ] {
+        refused(solution.edgectl(arguments).assert(), 1, "no simulated device is running");
+    }
+    let nowhere = tempdir().unwrap();
+    refused(edgectl(nowhere.path()).arg("status").assert(), 2, "no solution in");
+}
+
+#[test]
+fn a_module_that_crashes_at_its_start_is_named() {
+    let crashing = json!({ "crash": module("crash:1") });
+    let solution = Solution::with(crashing);
+    build_crashing_image(&solution.root());
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, "module crash does not stay up");
+    solution.edgectl(&["logs", "crash"]).assert().success().stdout("about to crash\n");
+}
+
+#[test]
+fn an_image_that_was_not_built_is_named() {
+    let solution = Solution::with(json!({ "other": module("nowhere/other:1") }));
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, "nowhere/other:1");
+}
+
+#[test]
+fn damaged_state_is_told_with_the_file_and_what_to_do() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["sim", "down"]).assert().success();
+    for file in ["endpoints.json", "service.json", "cloud/documents", "edge/documents"] {
+        let path = solution.root().join(".edgectl/device").join(file);
+        let good = fs::read(&path).unwrap();
+        fs::write(&path, "damage").unwrap();
+        let assert = solution.edgectl(&["sim", "up", "-d"]).assert();
+        let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        refused(assert, 1, file.rsplit('/').next().unwrap());
+        assert!(text.contains("remove the directory `.edgectl`"), "{text}");
+        fs::write(&path, good).unwrap();
+    }
+    fs::remove_dir_all(solution.root().join(".edgectl")).unwrap();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+}
+
+#[test]
+fn removing_the_state_ends_the_device() {
+    let solution = Solution::new();
+    let mut device = solution.up();
+    fs::remove_dir_all(solution.root().join(".edgectl")).unwrap();
+    assert_eq!(device.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn state_is_the_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    let state = solution.root().join(".edgectl");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for file in ["service.json", "authority/root-ca.pem"] {
+        assert_eq!(mode(&state.join("device").join(file)), 0o600, "{file}");
+    }
+    // Keys stand in no command line.
+    let key: Value = serde_json::from_slice(&fs::read(state.join("device/service.json")).unwrap()).unwrap();
+    let key = key["sharedAccessKey"].as_str().unwrap();
+    for process in solution.processes() {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap();
+        assert!(!String::from_utf8_lossy(&line).contains(key));
+    }
+}
+
+/// Puts a module into the records of what was built: a script that says something and fails.
+fn build_crashing_image(root: &Path) {
+    let module = root.join("modules/crash");
+    fs::create_dir_all(&module).unwrap();
+    fs::write(module.join("requirements.txt"), "").unwrap();
+    fs::write(module.join("main.py"), "print('about to crash', flush=True)\nraise SystemExit(3)\n").unwrap();
+    let file = json!({
+        "language": "python",
+        "image": { "repository": "crash", "tag": { "version": "1", "platforms": { "amd64": "Dockerfile" } } },
+    });
+    fs::write(module.join("module.json"), file.to_string()).unwrap();
+    let path = root.join("deployment.template.json");
+    let text = fs::read_to_string(&path).unwrap().replace("crash:1", "${MODULES.crash}");
+    fs::write(&path, text).unwrap();
+    edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
+}
