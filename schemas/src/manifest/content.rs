@@ -115,3 +115,16 @@ fn visit(path: &[&str], node: &mut Node, change: &mut dyn FnMut(Section, &str, &
         _ => {}
     }
 }
+
+/// Whether the content is a layer: some module's desired properties stand under dotted paths.
+pub fn is_layered(content: &Node) -> bool {
+    let is_path = |member: &Member| member.key.starts_with("properties.desired.");
+    let modules = content.members().unwrap_or_default();
+    modules.iter().any(|module| module.value.members().unwrap_or_default().iter().any(is_path))
+}
+
+/// The desired properties of a module, where they stand whole: `properties.desired` or `properties` and `desired`.
+pub fn desired<'a>(content: &'a Node, module: &str) -> Option<&'a Member> {
+    let holder = content.get(module)?;
+    holder.member("properties.desired").or_else(|| holder.get("properties")?.member("desired"))
+}

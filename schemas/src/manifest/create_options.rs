@@ -172,7 +172,7 @@ impl Shape {
     }
 }
 
-const CONTAINER_FIELDS: &[&str] = &[
+pub(super) const CONTAINER_FIELDS: &[&str] = &[
     "Hostname",
     "Domainname",
     "User",
@@ -202,7 +202,7 @@ const CONTAINER_FIELDS: &[&str] = &[
     "NetworkingConfig",
 ];
 
-const HOST_FIELDS: &[&str] = &[
+pub(super) const HOST_FIELDS: &[&str] = &[
     "Binds",
     "ContainerIDFile",
     "LogConfig",

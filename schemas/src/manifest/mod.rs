@@ -1,5 +1,6 @@
 //! The deployment manifest.
 
+pub mod checks;
 pub mod content;
 pub mod create_options;
 pub mod image_reference;

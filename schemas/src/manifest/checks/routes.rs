@@ -1,0 +1,156 @@
+//! Routes: their names, their texts, and the modules they name.
+
+use super::agent::parse_version;
+use super::hub::route_object;
+use super::subject::Subject;
+use crate::diagnostic::{Diagnostic, Rule, did_you_mean};
+use crate::document::node::{Kind, Member, Node, Span};
+use crate::route;
+use crate::route::error::Finding;
+use crate::route::sink::Endpoint;
+use crate::rules;
+
+pub fn check(subject: &mut Subject<'_>) {
+    let Some(hub) = subject.content.and_then(|content| content.value.get("$edgeHub")) else { return };
+    let desired = subject.desired("$edgeHub").map(|desired| &desired.value);
+    let version = desired.and_then(|desired| desired.member_any_case("schemaVersion")?.value.text());
+    // Under 1.0 a route is a text, and a blank one is passed over.
+    let is_first_version = version.and_then(parse_version) == Some((1, 0));
+    let whole = desired.and_then(|desired| desired.member_any_case("routes")).into_iter();
+    let paths = hub.members().unwrap_or_default().iter();
+    for routes in whole.chain(paths.clone().filter(|member| member.key == "properties.desired.routes")) {
+        for route in routes.value.members().unwrap_or_default() {
+            self::route(subject, route, &route.key, is_first_version);
+        }
+    }
+    for member in paths {
+        if let Some(name) = member.key.strip_prefix("properties.desired.routes.") {
+            route(subject, member, name, is_first_version);
+        }
+    }
+}
+
+fn route<'d>(subject: &mut Subject<'d>, member: &'d Member, name: &str, is_first_version: bool) {
+    if name.trim().is_empty() {
+        subject.report(&rules::EMPTY_VALUE, member.key_span, "a route has no name");
+    }
+    let node = match &member.value.kind {
+        Kind::String(_) => Some(&member.value),
+        Kind::Object(_) => route_object(subject, member, !is_first_version),
+        Kind::Null => return,
+        _ => {
+            subject.wrong_type(member, "a string or an object");
+            None
+        }
+    };
+    let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else { return };
+    if text.trim().is_empty() {
+        if !is_first_version {
+            subject.report(&rules::EMPTY_VALUE, node.span, format!("the route `{name}` is empty"));
+        }
+        return;
+    }
+    if text.contains("${") {
+        return;
+    }
+    let checked = route::check::check(text);
+    for finding in &checked.findings {
+        add_finding(subject, node, finding);
+    }
+    if let Ok(parsed) = route::parser::Route::parse(text) {
+        if let Some(module) = &checked.source_module {
+            module_of_source(subject, node, module, parsed.source.span);
+        }
+        if let Endpoint::Module { module, .. } = &parsed.sink.endpoint {
+            module_of_sink(subject, node, module, parsed.sink.address.unwrap_or(parsed.sink.span));
+        }
+    }
+}
+
+fn inside(subject: &Subject<'_>, node: &Node, span: route::error::Span) -> Span {
+    subject.document.inside(node, Span::new(span.start, span.end))
+}
+
+fn add_finding(subject: &mut Subject<'_>, node: &Node, finding: &Finding) {
+    let span = inside(subject, node, finding.span);
+    let mut found = Diagnostic::new(rule(finding), span, finding.message.clone());
+    if let Some(advice) = &finding.advice {
+        found = found.label(advice.clone());
+    }
+    subject.add(found);
+}
+
+fn rule(finding: &Finding) -> &'static Rule {
+    match finding.code {
+        "route-syntax" | "route-depth" | "route-empty" => &rules::ROUTE_SYNTAX,
+        "route-operands" | "route-arguments" => &rules::ROUTE_TYPES,
+        "route-function" => &rules::ROUTE_FUNCTION,
+        "route-sink" => &rules::ROUTE_SINK,
+        "route-star" => &rules::ROUTE_STAR,
+        "route-source" => &rules::ROUTE_SOURCE,
+        "route-comment" => &rules::ROUTE_COMMENT,
+        "route-tail" => &rules::ROUTE_TAIL,
+        "route-address" => &rules::ROUTE_ADDRESS,
+        "route-never-true" => &rules::ROUTE_NEVER_TRUE,
+        "route-name" => &rules::ROUTE_NAME,
+        "route-body" => &rules::ROUTE_BODY,
+        _ => &rules::ROUTE_OTHER,
+    }
+}
+
+/// The modules a route may name. In a layer, and in a fragment without modules, nobody knows them all.
+fn known_modules<'d>(subject: &Subject<'d>) -> Option<Vec<(&'d str, Span)>> {
+    let names: Vec<_> = subject.user_modules().map(|entry| (entry.name, entry.member.key_span)).collect();
+    let is_whole = subject.desired("$edgeAgent").is_some_and(|desired| desired.value.member_any_case("modules").is_some());
+    (is_whole && !subject.is_layered).then_some(names)
+}
+
+fn module_of_source(subject: &mut Subject<'_>, node: &Node, module: &str, span: route::error::Span) {
+    let Some(known) = known_modules(subject) else { return };
+    // Sources match in any case, and the agent and the hub never send.
+    if module.contains('*') || known.iter().any(|(name, _)| name.eq_ignore_ascii_case(module)) {
+        return;
+    }
+    let text = node.text().unwrap_or_default();
+    let span = part_of(text, span, module);
+    let message = format!("there is no module `{module}`, so no message comes from it");
+    let found = Diagnostic::new(&rules::ROUTE_UNKNOWN_SOURCE, inside(subject, node, span), message);
+    subject.add(with_likely(found, module, &known));
+}
+
+fn module_of_sink(subject: &mut Subject<'_>, node: &Node, module: &str, span: route::error::Span) {
+    let Some(known) = known_modules(subject) else { return };
+    if known.iter().any(|(name, _)| *name == module) {
+        return;
+    }
+    let text = node.text().unwrap_or_default();
+    let place = inside(subject, node, part_of(text, span, module));
+    if let Some((name, declared)) = known.iter().find(|(name, _)| name.eq_ignore_ascii_case(module)) {
+        let message = format!("the module is called `{name}`, not `{module}`");
+        let found = Diagnostic::new(&rules::ROUTE_MODULE_CASE, place, message);
+        subject.add(found.related(*declared, "it is declared here").fix(place, (*name).to_owned()));
+        return;
+    }
+    let message = format!("there is no module `{module}`: messages for it wait until they expire");
+    let found = Diagnostic::new(&rules::ROUTE_UNKNOWN_SINK, place, message);
+    subject.add(with_likely(found, module, &known));
+}
+
+/// The place of the module's name in a part of a route.
+fn part_of(text: &str, span: route::error::Span, module: &str) -> route::error::Span {
+    match span.of(text).find(module) {
+        Some(offset) => route::error::Span::new(span.start + offset, span.start + offset + module.len()),
+        None => span,
+    }
+}
+
+fn with_likely(found: Diagnostic, module: &str, known: &[(&str, Span)]) -> Diagnostic {
+    match did_you_mean(module, known.iter().map(|(name, _)| *name)) {
+        Some(meant) => {
+            let declared = known.iter().find(|(name, _)| *name == meant).map(|(_, span)| *span);
+            let found = found.help(format!("Did you mean `{meant}`?"));
+            declared.map_or(found.clone(), |span| found.related(span, "this module is declared here"))
+        }
+        None => found,
+    }
+}
