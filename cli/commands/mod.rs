@@ -18,4 +18,5 @@ pub mod status;
 pub mod target;
 pub mod template;
 pub mod twin;
+pub mod validate;
 pub mod version;

@@ -223,7 +223,9 @@ fn bind_problem(source: &str, target: &str) -> Option<String> {
 /// `C:\…`, or a pipe.
 fn is_windows_path(text: &str) -> bool {
     let bytes = text.as_bytes();
-    text.contains('\\') || text.starts_with("//") || (bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':')
+    text.contains('\\')
+        || text.starts_with("//")
+        || (bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':')
 }
 
 /// `8883`, `8883/tcp`, or a range.
