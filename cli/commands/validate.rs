@@ -26,7 +26,7 @@ Examples:
 pub struct Args {
     /// Templates or manifests; the solution's template where none is named
     files: Vec<String>,
-    /// The platform whose images are checked [default: DEFAULT_PLATFORM, else amd64]
+    /// The platform whose images are checked [default: `DEFAULT_PLATFORM`, else amd64]
     #[arg(short = 'P', long)]
     platform: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! What commands print with. `--json` is another rendering of the same result.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::unused_self, reason = "who has a printer may print, and who has none may not")]
 
 use std::io::{self, Write as _};
 
@@ -62,11 +63,6 @@ impl Printer {
         if !self.quiet {
             eprintln!("{text}");
         }
-    }
-
-    /// Says on standard error what may be wrong.
-    pub fn warning(&self, text: &str) {
-        eprintln!("{} {text}", self.err.yellow("warning:"));
     }
 
     /// Shows on standard error what was laid out for a person to read.

@@ -67,11 +67,11 @@ pub fn left_over(text: &str) -> Vec<(&str, Span)> {
     let mut at = 0;
     while let Some(start) = text[at..].find("${").map(|offset| at + offset) {
         at = start + 2;
-        if let Some((name, length)) = reference(&text[start..]) {
-            if is_name(name) {
-                found.push((name, Span::new(start, start + length)));
-                at = start + length;
-            }
+        if let Some((name, length)) = reference(&text[start..])
+            && is_name(name)
+        {
+            found.push((name, Span::new(start, start + length)));
+            at = start + length;
         }
     }
     found
