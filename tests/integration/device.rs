@@ -34,11 +34,17 @@ impl Solution {
         let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         template["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"] = modules;
         let sensor = "/messages/modules/SimulatedTemperatureSensor/outputs/temperatureOutput";
-        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = json!({
-            "sensorToFilter": format!("FROM {sensor} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
-            "filterToCloud": "FROM /messages/modules/filter/outputs/* INTO $upstream",
-        });
-        template["modulesContent"]["filter"] = json!({ "properties.desired": { "TemperatureThreshold": 0 } });
+        let has_filter = template.pointer("/modulesContent/$edgeAgent/properties.desired/modules/filter").is_some();
+        let routes = if has_filter {
+            template["modulesContent"]["filter"] = json!({ "properties.desired": { "TemperatureThreshold": 0 } });
+            json!({
+                "sensorToFilter": format!("FROM {sensor} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
+                "filterToCloud": "FROM /messages/modules/filter/outputs/* INTO $upstream",
+            })
+        } else {
+            json!({})
+        };
+        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = routes;
         fs::write(&path, template.to_string()).unwrap();
         solution
     }
