@@ -52,6 +52,8 @@ enum Command {
     Method(commands::method::Args),
     Message(commands::message::Args),
     Render(commands::render::Args),
+    Validate(commands::validate::Args),
+    Explain(commands::explain::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -74,6 +76,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Message(args) => commands::message::run(args, context),
         Command::Internal(args) => commands::internal::run(args, context),
         Command::Render(args) => commands::render::run(args, context),
+        Command::Validate(args) => commands::validate::run(args, context),
+        Command::Explain(args) => commands::explain::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }

@@ -75,6 +75,23 @@ pub fn position(source: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
+/// The file's text with every fix that meets no other, and how many those are.
+pub fn mended(findings: &Findings) -> (String, usize) {
+    let mut fixes: Vec<_> = findings.diagnostics.iter().filter_map(|found| found.fix.as_ref()).collect();
+    fixes.sort_by_key(|fix| fix.span);
+    let (mut text, mut copied, mut count) = (String::new(), 0, 0);
+    for fix in fixes {
+        if fix.span.start >= copied && fix.span.end <= findings.source.len() {
+            text.push_str(&findings.source[copied..fix.span.start]);
+            text.push_str(&fix.replacement);
+            copied = fix.span.end;
+            count += 1;
+        }
+    }
+    text.push_str(&findings.source[copied..]);
+    (text, count)
+}
+
 /// Findings as data.
 pub fn json(findings: &[Findings]) -> Vec<Value> {
     findings.iter().flat_map(|file| file.diagnostics.iter().map(move |found| json_of(file, found))).collect()

@@ -1,5 +1,6 @@
 //! A solution on disk: where it is, what its files say, and the manifest its template stands for.
 
+pub mod check;
 pub mod dotenv;
 pub mod expand;
 pub mod manifest;

@@ -203,7 +203,12 @@ impl Container<'_, '_, '_> {
                 self.report(&rules::PRIVILEGED, member.key_span, message);
             }
             Kind::Bool(false) | Kind::Null => {}
-            Kind::String(text) if text.contains("${") => {}
+            // The agent turns these texts into the values they spell.
+            Kind::String(text) if text.contains("${") || text.eq_ignore_ascii_case("false") => {}
+            Kind::String(text) if text.eq_ignore_ascii_case("true") => {
+                let message = "a privileged container may do everything on the machine";
+                self.report(&rules::PRIVILEGED, member.key_span, message);
+            }
             _ => self.wrong_type(member, "a boolean"),
         }
     }
@@ -223,7 +228,9 @@ fn bind_problem(source: &str, target: &str) -> Option<String> {
 /// `C:\…`, or a pipe.
 fn is_windows_path(text: &str) -> bool {
     let bytes = text.as_bytes();
-    text.contains('\\') || text.starts_with("//") || (bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':')
+    text.contains('\\')
+        || text.starts_with("//")
+        || (bytes.len() > 1 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':')
 }
 
 /// `8883`, `8883/tcp`, or a range.

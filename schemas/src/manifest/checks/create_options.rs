@@ -49,7 +49,8 @@ pub fn check<'d>(subject: &mut Subject<'d>, settings: &'d Node) {
             None if member.key.to_ascii_lowercase().starts_with("createoptions") => {
                 let message = format!("`{}` is no chunk of createOptions, and nobody reads it", member.key);
                 let found = Diagnostic::new(&rules::CHUNK_SEQUENCE, member.key_span, message);
-                subject.add(found.help("The first one is `createOptions`, then `createOptions01`, `createOptions02`, …"));
+                subject
+                    .add(found.help("The first one is `createOptions`, then `createOptions01`, `createOptions02`, …"));
             }
             None => {}
         }
@@ -109,7 +110,8 @@ fn texts(subject: &mut Subject<'_>, chunks: &[(usize, &Member)]) -> bool {
                 if member.value.members().is_some() {
                     let mut text = String::new();
                     crate::document::write::string(&super::agent::shown(&member.value), &mut text);
-                    found = found.help("In a manifest it is the JSON as a string; `edgectl render` writes it from a template.");
+                    found = found
+                        .help("In a manifest it is the JSON as a string; `edgectl render` writes it from a template.");
                     found = found.fix(member.value.span, text);
                 }
                 subject.add(found);
@@ -125,7 +127,8 @@ fn length(subject: &mut Subject<'_>, member: &Member, text: &str) {
     }
     let characters = text.chars().count();
     if text.len() > LONGEST_VALUE {
-        let message = format!("`{}` has {} bytes, and a value of a twin at most {LONGEST_VALUE}", member.key, text.len());
+        let message =
+            format!("`{}` has {} bytes, and a value of a twin at most {LONGEST_VALUE}", member.key, text.len());
         subject.report(&rules::VALUE_LENGTH, member.value.span, message);
     } else if characters > CHUNK_CHARACTERS {
         let message = format!("`{}` has {characters} characters; chunks of {CHUNK_CHARACTERS} are safe", member.key);

@@ -58,9 +58,12 @@ fn required_modules(subject: &mut Subject<'_>, content: &Member) {
         if content.value.member(name).is_none() {
             let message = format!("`{}` has no `{name}`", content.key);
             let found = Diagnostic::new(&rules::MISSING_PROPERTY, content.key_span, message);
-            let like = content.value.members().unwrap_or_default().iter().find(|member| {
-                member.key.trim_start_matches('$').eq_ignore_ascii_case(&name[1..])
-            });
+            let like = content
+                .value
+                .members()
+                .unwrap_or_default()
+                .iter()
+                .find(|member| member.key.trim_start_matches('$').eq_ignore_ascii_case(&name[1..]));
             subject.add(match like {
                 Some(member) => found.related(member.key_span, format!("is this meant to be `{name}`?")),
                 None => found,
@@ -73,7 +76,8 @@ fn required_modules(subject: &mut Subject<'_>, content: &Member) {
 fn module_content<'d>(subject: &mut Subject<'d>, member: &'d Member) {
     let Some(node) = subject.object(member) else { return };
     let is_system = matches!(member.key.as_str(), "$edgeAgent" | "$edgeHub");
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if !is_system && !is_name(&member.key) {
         let message = format!("{:?} is not the name of a module", member.key);
         subject.add(

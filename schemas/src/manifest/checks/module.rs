@@ -77,7 +77,8 @@ fn status<'d>(subject: &mut Subject<'d>, node: &'d Node, entry: &ModuleEntry<'d>
     let Some(member) = subject.required(node, entry.member.key_span, "status", whose) else { return };
     let other = member.value.text().is_some_and(|text| OTHER_STATES.iter().any(|s| s.eq_ignore_ascii_case(text)));
     if other {
-        let message = format!("`status` is {}, which is neither `running` nor `stopped`", super::agent::shown(&member.value));
+        let message =
+            format!("`status` is {}, which is neither `running` nor `stopped`", super::agent::shown(&member.value));
         subject.report(&rules::ODD_STATUS, member.value.span, message);
     } else {
         subject.word(member, &["running", "stopped"]);
@@ -105,8 +106,8 @@ fn environment<'d>(subject: &mut Subject<'d>, member: &'d Member) {
         }
         let Some(holder) = variable.value.members() else {
             let message = format!("the variable `{}` is {}, not an object", variable.key, variable.value.kind_name());
-            let mut found = Diagnostic::new(&rules::WRONG_TYPE, variable.value.span, message)
-                .help("Write `{ \"value\": … }`.");
+            let mut found =
+                Diagnostic::new(&rules::WRONG_TYPE, variable.value.span, message).help("Write `{ \"value\": … }`.");
             if variable.value.elements().is_none() {
                 let value = super::agent::shown(&variable.value);
                 found = found.fix(variable.value.span, format!("{{ \"value\": {value} }}"));
@@ -136,7 +137,9 @@ fn variable_name(subject: &mut Subject<'_>, variable: &Member) {
             None => "a variable has no name".to_owned(),
         };
         let found = Diagnostic::new(&rules::VARIABLE_NAME, variable.key_span, message);
-        subject.add(found.help("Write `__` where a configuration section is meant, or put it into `Env` of createOptions."));
+        subject.add(
+            found.help("Write `__` where a configuration section is meant, or put it into `Env` of createOptions."),
+        );
     }
 }
 
@@ -144,7 +147,8 @@ fn settings<'d>(subject: &mut Subject<'d>, settings: &'d Member, whose: &str) {
     let Some(node) = subject.object(settings) else { return };
     let mut known = vec!["image", "createOptions", "digest"];
     let chunks: Vec<String> = (1..100).map(|number| format!("createOptions{number:02}")).collect();
-    let is_chunk = |key: &str| chunks.iter().any(|chunk| chunk.eq_ignore_ascii_case(key)) || key.starts_with("createOptions");
+    let is_chunk =
+        |key: &str| chunks.iter().any(|chunk| chunk.eq_ignore_ascii_case(key)) || key.starts_with("createOptions");
     for member in node.members().unwrap_or_default() {
         if KNOWN.iter().any(|name| name.eq_ignore_ascii_case(&member.key)) {
             let message = format!("`{}` belongs to the module, beside `settings`; here nobody reads it", member.key);

@@ -101,7 +101,8 @@ fn rule(finding: &Finding) -> &'static Rule {
 /// The modules a route may name. In a layer, and in a fragment without modules, nobody knows them all.
 fn known_modules<'d>(subject: &Subject<'d>) -> Option<Vec<(&'d str, Span)>> {
     let names: Vec<_> = subject.user_modules().map(|entry| (entry.name, entry.member.key_span)).collect();
-    let is_whole = subject.desired("$edgeAgent").is_some_and(|desired| desired.value.member_any_case("modules").is_some());
+    let is_whole =
+        subject.desired("$edgeAgent").is_some_and(|desired| desired.value.member_any_case("modules").is_some());
     (is_whole && !subject.is_layered).then_some(names)
 }
 

@@ -30,7 +30,8 @@ pub fn check(subject: &mut Subject<'_>) {
         }
         // A template's create options are counted when they are rendered.
         if size > MAX_SECTION && subject.purpose == Purpose::Manifest {
-            let message = format!("the desired properties of `{}` have {size} bytes, the most is {MAX_SECTION}", module.key);
+            let message =
+                format!("the desired properties of `{}` have {size} bytes, the most is {MAX_SECTION}", module.key);
             subject.report(&rules::TWIN_SIZE, module.key_span, message);
         }
     }
@@ -84,7 +85,8 @@ fn name(subject: &mut Subject<'_>, member: &Member, module: &str) {
     let wrong = member.key.chars().find(|c| matches!(c, '.' | '$' | '#' | ' ') || c.is_control());
     // Names of modules and of variables of the environment have rules of their own.
     if let Some(character) = wrong.filter(|_| !has_own_rule(subject, member)) {
-        let message = format!("{:?} in the twin of `{module}` has {character:?}, which no name of a twin may have", member.key);
+        let message =
+            format!("{:?} in the twin of `{module}` has {character:?}, which no name of a twin may have", member.key);
         subject.report(&rules::TWIN_NAME, member.key_span, message);
     }
 }
