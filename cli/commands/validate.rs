@@ -11,7 +11,7 @@ use crate::error::{CommandError, ErrorKind};
 use crate::output::findings::{self, Form};
 use crate::output::{diagnostics, file};
 use crate::settings::Context;
-use crate::solution::check::{Input, check_all, find};
+use crate::solution::files::{Input, check_all, find};
 use crate::solution::render::RenderOptions;
 use crate::solution::solution::Solution;
 

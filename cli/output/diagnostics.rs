@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::printer::Printer;
 use super::style::Style;
 
-/// Shows findings on standard error.
+/// Shows findings on standard error, all but notes.
 pub fn show(printer: &Printer, findings: &[Findings]) {
     for file in findings {
-        for found in &file.diagnostics {
+        for found in file.diagnostics.iter().filter(|found| found.rule.severity != Severity::Note) {
             printer.trouble(&text(file, found, printer.err));
         }
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use edgectl_schemas::diagnostic::{Findings, Severity};
+use edgectl_schemas::document::document::{Document, Format};
 use edgectl_simulator::requests::ModuleStatus;
 use serde_json::Value;
 
 use crate::error::{CommandError, ErrorKind};
-use crate::output::diagnostics;
 use crate::settings::Context;
-use crate::solution::render::{self, RenderOptions};
+use crate::solution::check;
+use crate::solution::render::{RenderError, RenderOptions, Template};
 use crate::solution::solution::Solution;
 
 /// A manifest without mistakes.
@@ -34,40 +34,30 @@ impl Manifest {
 }
 
 /// Reads a manifest as it is.
-pub fn read(path: &Path, _context: &Context) -> Result<Manifest, CommandError> {
+pub fn read(path: &Path, context: &Context) -> Result<Manifest, CommandError> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        CommandError::usage(format!("{name}: {error}")).hint("Give the path of a deployment manifest.")
-    })?;
-    let document: Value = serde_json::from_str(&text)
-        .map_err(|error| CommandError::new(ErrorKind::Findings, format!("{name}: not JSON: {error}")))?;
-    from_document(name, &document)
+    check::refuse_errors(&check::manifest(&name, &context.settings.directory)?, context)?;
+    let text = std::fs::read_to_string(path).map_err(|error| CommandError::usage(format!("{name}: {error}")))?;
+    let format = Format::of_name(&name).unwrap_or_else(|| Format::of_text(&text));
+    let document = Document::parse(&name, text, format)
+        .map_err(|error| CommandError::new(ErrorKind::Findings, format!("{name}: {}", error.message)))?;
+    from_document(name, &document.root.to_value())
 }
 
 /// Renders the solution's template for a platform. What is wrong with it is shown, and errors end the command.
 pub fn render(solution: &Solution, platform: &str, context: &Context) -> Result<Manifest, CommandError> {
     let environment = &context.settings.environment;
     let options = RenderOptions { platform: Some(platform), compat: false, environment };
-    let rendered = render::render(solution, options)?;
-    refuse_errors(&rendered.findings, context)?;
-    let name = solution.template.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    from_document(name, &rendered.manifest)
-}
-
-/// Shows findings; any error among them ends the command.
-fn refuse_errors(findings: &[Findings], context: &Context) -> Result<(), CommandError> {
-    if findings.iter().all(|file| file.count(Severity::Error) == 0) {
-        if !context.printer.json {
-            diagnostics::show(&context.printer, findings);
+    let template = match Template::load(solution, options) {
+        Err(RenderError::Unreadable(findings)) => {
+            check::refuse_errors(&[*findings], context)?;
+            return Err(CommandError::new(ErrorKind::Findings, "the template cannot be read"));
         }
-        return Ok(());
-    }
-    if context.printer.json {
-        let error = CommandError::new(ErrorKind::Findings, "the manifest has errors");
-        return Err(error.details(diagnostics::json(findings).into()));
-    }
-    diagnostics::show(&context.printer, findings);
-    Err(CommandError::shown(ErrorKind::Findings))
+        template => template?,
+    };
+    check::refuse_errors(&check::findings(&template), context)?;
+    let name = solution.template.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    from_document(name, &template.render().manifest)
 }
 
 fn from_document(name: String, document: &Value) -> Result<Manifest, CommandError> {

@@ -12,11 +12,12 @@ use edgectl_schemas::document::node::{Kind, Member, Node, Span};
 use edgectl_schemas::document::write;
 use edgectl_schemas::manifest::content::{Section, for_each_module, modules};
 use edgectl_schemas::manifest::create_options::CHUNK_CHARACTERS;
+use edgectl_schemas::manifest::variable::left_over;
 use edgectl_schemas::rules;
 use serde_json::Value;
 
 use super::dotenv;
-use super::expand::{expand, left_over};
+use super::expand::expand;
 use super::placeholder::{ModuleImage, Placeholders};
 use super::solution::Solution;
 use crate::error::{CommandError, ErrorKind};
