@@ -51,8 +51,9 @@ enum Command {
     Twin(commands::twin::Args),
     Method(commands::method::Args),
     Message(commands::message::Args),
-    Validate(commands::validate::Args),
     Render(commands::render::Args),
+    Validate(commands::validate::Args),
+    Explain(commands::explain::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -74,8 +75,9 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Method(args) => commands::method::run(args, context),
         Command::Message(args) => commands::message::run(args, context),
         Command::Internal(args) => commands::internal::run(args, context),
-        Command::Validate(args) => commands::validate::run(&args, context),
         Command::Render(args) => commands::render::run(args, context),
+        Command::Validate(args) => commands::validate::run(args, context),
+        Command::Explain(args) => commands::explain::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod deploy;
 pub mod device;
 pub mod events;
+pub mod explain;
 pub mod internal;
 pub mod interrupt;
 pub mod logs;

@@ -12,11 +12,12 @@ use edgectl_schemas::document::node::{Kind, Member, Node, Span};
 use edgectl_schemas::document::write;
 use edgectl_schemas::manifest::content::{Section, for_each_module, modules};
 use edgectl_schemas::manifest::create_options::CHUNK_CHARACTERS;
+use edgectl_schemas::manifest::variable::left_over;
 use edgectl_schemas::rules;
 use serde_json::Value;
 
 use super::dotenv;
-use super::expand::{expand, left_over};
+use super::expand::expand;
 use super::placeholder::{ModuleImage, Placeholders};
 use super::solution::Solution;
 use crate::error::{CommandError, ErrorKind};
@@ -115,13 +116,25 @@ impl Template {
             dotenv::variables(&solution.root, options.environment).map_err(read_error(&solution.root.join(".env")))?;
         let path = solution.template_with(&variables);
         let source = std::fs::read_to_string(&path).map_err(read_error(&path))?;
+        let name = path.strip_prefix(&solution.root).unwrap_or(&path).display().to_string();
+        Self::read(solution, &path, &name, source, &variables, options)
+    }
+
+    /// Replaces variables and images in a template's text. `path` is where it stands, or would stand.
+    pub fn read(
+        solution: &Solution,
+        path: &Path,
+        name: &str,
+        source: String,
+        variables: &BTreeMap<String, String>,
+        options: RenderOptions<'_>,
+    ) -> Result<Self, RenderError> {
         let platform =
             options.platform.unwrap_or_else(|| variables.get("DEFAULT_PLATFORM").map_or("amd64", |p| p.trim()));
-        let name = path.strip_prefix(&solution.root).unwrap_or(&path).display().to_string();
-        let (mut document, mut found) = read(&name, source, &variables, options.compat)?;
+        let (mut document, mut found) = read(name, source, variables, options.compat)?;
 
         let directory = path.parent().unwrap_or(&solution.root);
-        let mut placeholders = Placeholders::collect(directory, platform, &variables, options.compat);
+        let mut placeholders = Placeholders::collect(directory, platform, variables, options.compat);
         let bypassed = variables.get("BYPASS_MODULES").map_or("", String::as_str);
         let images = replace_images(&mut document, &mut placeholders, bypassed, &mut found);
         found.extend(left_over_variables(&document));
@@ -130,7 +143,7 @@ impl Template {
         findings.append(&mut placeholders.findings);
         findings.retain(|findings| !options.compat && !findings.diagnostics.is_empty());
         let output = solution.root.join(variables.get("CONFIG_OUTPUT_DIR").map_or("config", |path| path.trim()));
-        let output = output.join(output_name(&path, &document.root, platform, &variables));
+        let output = output.join(output_name(path, &document.root, platform, variables));
         Ok(Self { document, platform: platform.to_owned(), images, findings, output })
     }
 
@@ -224,7 +237,7 @@ fn replace_images(
 }
 
 /// Variables in braces that nobody set.
-fn left_over_variables(document: &Document) -> Vec<Diagnostic> {
+pub fn left_over_variables(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     visit(&document.root, false, &mut |node, is_container| {
         for (name, span) in node.text().map(left_over).unwrap_or_default() {

@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use edgectl_schemas::diagnostic::{Diagnostic, did_you_mean};
+use edgectl_schemas::document::document::Document;
+use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::rules;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -17,6 +21,9 @@ pub const SOLUTION_FILE: &str = "edgectl.yaml";
 pub const DEFAULT_TEMPLATE: &str = "deployment.template.json";
 /// Where the state of simulated devices and builds lies, inside the solution.
 pub const STATE_DIRECTORY: &str = ".edgectl";
+
+/// The members of our solution file.
+const MEMBERS: &[&str] = &["name", "device", "template", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +48,6 @@ pub struct SolutionFile {
 pub struct Solution {
     /// Its root directory, absolute.
     pub root: PathBuf,
-    /// Its name.
-    pub name: String,
     /// The identifier of its simulated device.
     pub device: DeviceId,
     /// The deployment template, absolute; it may not exist.
@@ -90,7 +95,7 @@ impl Solution {
         })?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), name, device, template, template_is_named, allow: file.allow })
+        Ok(Self { root: root.to_owned(), device, template, template_is_named, allow: file.allow })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -123,6 +128,39 @@ impl Solution {
     pub fn state(&self) -> PathBuf {
         self.root.join(STATE_DIRECTORY)
     }
+}
+
+/// What is wrong with a solution file.
+pub fn check(document: &Document) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for member in document.root.members().unwrap_or_default() {
+        if !MEMBERS.contains(&member.key.as_str()) {
+            let message = format!("a solution file has no `{}`", member.key);
+            let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, member.key_span, message);
+            found.push(match did_you_mean(&member.key, MEMBERS.iter().copied()) {
+                Some(meant) => wrong.help(format!("Did you mean `{meant}`?")),
+                None => wrong.help(format!("It has {}.", MEMBERS.join(", "))),
+            });
+        }
+    }
+    let device = document.root.get("device");
+    if let (Some(node), Some(text)) = (device, device.and_then(Node::text)) {
+        if let Err(error) = DeviceId::new(text) {
+            found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
+        }
+    }
+    for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
+        if code.text().is_none_or(|code| rules::find(code).is_none()) {
+            let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, code.span, "this is not the code of a rule");
+            found.push(wrong.help("`edgectl explain` lists them."));
+        }
+    }
+    // What is left are values of the wrong type.
+    if let (true, Err(error)) = (found.is_empty(), serde_yaml::from_str::<Option<SolutionFile>>(&document.source)) {
+        let at = error.location().map_or(0, |location| location.index().min(document.source.len()));
+        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
+    }
+    found
 }
 
 /// The template of a solution that names none: the first form there is.

@@ -85,6 +85,18 @@ placeholder stays in the manifest."
     NO_MODULE_FILE "EDGE0108" Error "the directory of a placeholder has no module.json"
 "`${MODULEDIR<../path>}` names a directory relative to the template. It needs a `module.json`."
 
+    NO_DOCKERFILE "EDGE0109" Warning "a Dockerfile is not there"
+"`image.tag.platforms` in `module.json` names a Dockerfile for each platform, relative to the directory of `module.json`. The
+image of that platform cannot be built without it."
+
+    INVALID_SOLUTION_FILE "EDGE0110" Error "the solution file is not valid"
+"`edgectl.yaml` may say the solution's name, its device, its template, and which rules are accepted:
+
+    name: my-solution
+    device: my-device
+    template: deployment.template.json
+    allow: [EDGE0303]"
+
     MISSING_PROPERTY "EDGE0201" Error "a required property is missing"
 "The agent, the hub, or the service refuses a configuration without it. A base deployment needs `$edgeAgent` with
 `schemaVersion`, `runtime`, `systemModules` (with `edgeAgent` and `edgeHub`) and `modules`, and `$edgeHub` with
@@ -286,10 +298,10 @@ utf-32. In all others it is undefined, and the message is not routed."
     ROUTE_UNKNOWN_SOURCE "EDGE0613" Warning "the source of a route is a module that is not there"
 "No message comes from it, so the route never fires. Often a module was renamed in one place alone."
 
-    ROUTE_UNKNOWN_SINK "EDGE0614" Error "the sink of a route is a module that is not there"
+    ROUTE_UNKNOWN_SINK "EDGE0614" Warning "the sink of a route is a module that is not there"
 "Messages for it are kept until they expire, and nobody gets them."
 
-    ROUTE_MODULE_CASE "EDGE0615" Error "the sink of a route differs in case from the module"
+    ROUTE_MODULE_CASE "EDGE0615" Warning "the sink of a route differs in case from the module"
 "Sinks are found by the exact name of the module, though sources match in any case."
 
     ROUTE_OTHER "EDGE0616" Warning "something odd in a route"

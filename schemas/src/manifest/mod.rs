@@ -4,3 +4,4 @@ pub mod checks;
 pub mod content;
 pub mod create_options;
 pub mod image_reference;
+pub mod variable;

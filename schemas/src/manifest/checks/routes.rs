@@ -5,6 +5,7 @@ use super::hub::route_object;
 use super::subject::Subject;
 use crate::diagnostic::{Diagnostic, Rule, did_you_mean};
 use crate::document::node::{Kind, Member, Node, Span};
+use crate::manifest::variable::is_open;
 use crate::route;
 use crate::route::error::Finding;
 use crate::route::sink::Endpoint;
@@ -50,7 +51,7 @@ fn route<'d>(subject: &mut Subject<'d>, member: &'d Member, name: &str, is_first
         }
         return;
     }
-    if text.contains("${") {
+    if is_open(text) {
         return;
     }
     let checked = route::check::check(text);
