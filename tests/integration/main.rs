@@ -11,3 +11,5 @@ mod install;
 mod network;
 mod new;
 mod render;
+mod route;
+mod validate;
