@@ -14,6 +14,7 @@ pub mod message;
 pub mod method;
 pub mod new;
 pub mod render;
+pub mod route;
 pub mod sim;
 pub mod status;
 pub mod target;

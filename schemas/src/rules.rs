@@ -23,6 +23,25 @@ pub fn find(code: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.code.eq_ignore_ascii_case(code))
 }
 
+/// The rule that a finding about a route breaks, by the finding's short name.
+pub fn of_route(code: &str) -> &'static Rule {
+    match code {
+        "route-syntax" | "route-depth" | "route-empty" => &ROUTE_SYNTAX,
+        "route-operands" | "route-arguments" => &ROUTE_TYPES,
+        "route-function" => &ROUTE_FUNCTION,
+        "route-sink" => &ROUTE_SINK,
+        "route-star" => &ROUTE_STAR,
+        "route-source" => &ROUTE_SOURCE,
+        "route-comment" => &ROUTE_COMMENT,
+        "route-tail" => &ROUTE_TAIL,
+        "route-address" => &ROUTE_ADDRESS,
+        "route-never-true" => &ROUTE_NEVER_TRUE,
+        "route-name" => &ROUTE_NAME,
+        "route-body" => &ROUTE_BODY,
+        _ => &ROUTE_OTHER,
+    }
+}
+
 rules! {
     NOT_READABLE "EDGE0001" Error "the document cannot be read"
 "The text is not JSON, JSON with comments, or YAML, or it is larger or nested deeper than any real manifest.

@@ -12,3 +12,5 @@ mod install;
 mod network;
 mod new;
 mod render;
+mod route;
+mod validate;

@@ -3,7 +3,7 @@
 use super::agent::parse_version;
 use super::hub::route_object;
 use super::subject::Subject;
-use crate::diagnostic::{Diagnostic, Rule, did_you_mean};
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::document::node::{Kind, Member, Node, Span};
 use crate::manifest::variable::is_open;
 use crate::route;
@@ -74,29 +74,11 @@ fn inside(subject: &Subject<'_>, node: &Node, span: route::error::Span) -> Span 
 
 fn add_finding(subject: &mut Subject<'_>, node: &Node, finding: &Finding) {
     let span = inside(subject, node, finding.span);
-    let mut found = Diagnostic::new(rule(finding), span, finding.message.clone());
+    let mut found = Diagnostic::new(rules::of_route(finding.code), span, finding.message.clone());
     if let Some(advice) = &finding.advice {
         found = found.label(advice.clone());
     }
     subject.add(found);
-}
-
-fn rule(finding: &Finding) -> &'static Rule {
-    match finding.code {
-        "route-syntax" | "route-depth" | "route-empty" => &rules::ROUTE_SYNTAX,
-        "route-operands" | "route-arguments" => &rules::ROUTE_TYPES,
-        "route-function" => &rules::ROUTE_FUNCTION,
-        "route-sink" => &rules::ROUTE_SINK,
-        "route-star" => &rules::ROUTE_STAR,
-        "route-source" => &rules::ROUTE_SOURCE,
-        "route-comment" => &rules::ROUTE_COMMENT,
-        "route-tail" => &rules::ROUTE_TAIL,
-        "route-address" => &rules::ROUTE_ADDRESS,
-        "route-never-true" => &rules::ROUTE_NEVER_TRUE,
-        "route-name" => &rules::ROUTE_NAME,
-        "route-body" => &rules::ROUTE_BODY,
-        _ => &rules::ROUTE_OTHER,
-    }
 }
 
 /// The modules a route may name. In a layer, and in a fragment without modules, nobody knows them all.
