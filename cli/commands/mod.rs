@@ -9,6 +9,7 @@ pub mod events;
 pub mod explain;
 pub mod internal;
 pub mod interrupt;
+pub mod layers;
 pub mod logs;
 pub mod message;
 pub mod method;

@@ -9,4 +9,5 @@ pub mod manifest;
 pub mod route;
 pub mod rules;
 pub mod sas;
+pub mod target_condition;
 pub mod twin;

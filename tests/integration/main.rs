@@ -8,6 +8,7 @@ mod build;
 mod device;
 mod golden_path;
 mod install;
+mod layers;
 mod network;
 mod new;
 mod render;
