@@ -6,6 +6,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod ids;
 pub mod manifest;
+pub mod published;
 pub mod route;
 pub mod rules;
 pub mod sas;

@@ -44,9 +44,10 @@ impl Deployment {
     /// Whether it lies over others, and does not stand alone.
     pub fn is_layer(&self) -> bool {
         let is_path = |key: &String| key.strip_prefix(DESIRED).is_some_and(|rest| rest.starts_with('.'));
-        let mut modules = self.content.values().filter_map(Value::as_object);
-        let has_agent = self.content.get("$edgeAgent").is_some_and(|agent| agent.get(DESIRED).is_some());
-        !has_agent || modules.any(|module| module.keys().any(is_path))
+        let has_paths = self.content.values().filter_map(Value::as_object).any(|module| module.keys().any(is_path));
+        let agent = self.content.get("$edgeAgent");
+        let has_hub = self.content.contains_key("$edgeHub");
+        agent.is_none_or(|agent| agent.get(DESIRED).is_none()) && (has_paths || (agent.is_none() && !has_hub))
     }
 }
 
