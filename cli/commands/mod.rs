@@ -16,6 +16,7 @@ pub mod method;
 pub mod new;
 pub mod render;
 pub mod route;
+pub mod schema;
 pub mod sim;
 pub mod status;
 pub mod target;

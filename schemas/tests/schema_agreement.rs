@@ -55,7 +55,11 @@ fn is_mentioned(document: &Value) -> bool {
 fn schema_and_checker_agree_on_every_small_change() {
     let schema: Value = serde_json::from_str(published::find("deployment").unwrap().text).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    assert!(validator.is_valid(&manifest()), "{:?}", validator.iter_errors(&manifest()).map(|e| e.to_string()).collect::<Vec<_>>());
+    assert!(
+        validator.is_valid(&manifest()),
+        "{:?}",
+        validator.iter_errors(&manifest()).map(|e| e.to_string()).collect::<Vec<_>>()
+    );
     assert!(!is_mentioned(&manifest()));
     let mut all = Vec::new();
     pointers(&manifest(), "", &mut all);
@@ -70,13 +74,19 @@ fn schema_and_checker_agree_on_every_small_change() {
             .iter()
             .map(|value| (format!("= {value}"), changed(&pointer, |holder, name| holder[name] = value.clone())))
             .collect();
-        documents.push(("deleted".to_owned(), changed(&pointer, |holder, name| {
-            holder.remove(name);
-        })));
-        documents.push(("renamed".to_owned(), changed(&pointer, |holder, name| {
-            let value = holder.remove(name).unwrap();
-            holder.insert(format!("{name}.x"), value);
-        })));
+        documents.push((
+            "deleted".to_owned(),
+            changed(&pointer, |holder, name| {
+                holder.remove(name);
+            }),
+        ));
+        documents.push((
+            "renamed".to_owned(),
+            changed(&pointer, |holder, name| {
+                let value = holder.remove(name).unwrap();
+                holder.insert(format!("{name}.x"), value);
+            }),
+        ));
         for (what, document) in documents {
             let (valid, mentioned) = (validator.is_valid(&document), is_mentioned(&document));
             if valid == mentioned {

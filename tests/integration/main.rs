@@ -13,4 +13,5 @@ mod network;
 mod new;
 mod render;
 mod route;
+mod schema;
 mod validate;
