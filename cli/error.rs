@@ -19,8 +19,6 @@ pub enum ErrorKind {
     Missing,
     /// It took too long.
     TimedOut,
-    /// Changes are present.
-    Changes,
     /// The other side refused.
     Denied,
     /// A mistake of ours.
@@ -41,7 +39,6 @@ impl ErrorKind {
             Self::Build => 5,
             Self::Missing => 6,
             Self::TimedOut => 7,
-            Self::Changes => 8,
             Self::Denied => 9,
             Self::Bug => 70,
             Self::Interrupted => 130,
@@ -57,7 +54,6 @@ impl ErrorKind {
             Self::Build => "build",
             Self::Missing => "missing",
             Self::TimedOut => "timedOut",
-            Self::Changes => "changes",
             Self::Denied => "denied",
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",
@@ -115,13 +111,6 @@ impl CommandError {
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
         self.details = Some(Box::new(details));
-        self
-    }
-
-    /// Puts what was being done before the message.
-    #[must_use]
-    pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.message = format!("{doing}: {}", self.message);
         self
     }
 

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Printer;
 use crate::settings::{Context, GlobalFlags};
 
 const EXAMPLES: &str = "\
@@ -112,6 +113,14 @@ fn main() -> ExitCode {
 
 /// Lets clap print its own message: help and version are results, all else is a usage error.
 fn usage_error(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        // The flags could not be read as a whole, so nothing is resolved yet.
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        Printer::plain_json().error(&CommandError::usage(text));
+        return ExitCode::from(ErrorKind::Usage.status());
+    }
     // Nothing more can be said when not even this can be printed.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(ErrorKind::Usage.status()) } else { ExitCode::SUCCESS }

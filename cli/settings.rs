@@ -63,7 +63,7 @@ impl Context {
                 Some((name.into_string().ok()?, value.into_string().ok()?))
             })
             .collect();
-        let color_wanted = !environment.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+        let color_wanted = environment.get("NO_COLOR").is_none_or(std::string::String::is_empty)
             && environment.get("TERM").is_none_or(|terminal| terminal != "dumb");
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {

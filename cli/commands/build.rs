@@ -89,7 +89,7 @@ fn choose(planned: Vec<PlannedModule>, wanted: &[String]) -> Result<Vec<PlannedM
         return Ok(planned);
     }
     let names: Vec<&str> = planned.iter().flat_map(|module| module.names.iter().map(String::as_str)).collect();
-    for name in wanted.iter().filter(|name| !names.contains(&name.as_str())) {
+    if let Some(name) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
         let error = CommandError::usage(format!("the deployment template has no module {name:?} that is built here"));
         let meant = names
             .iter()

@@ -148,7 +148,7 @@ fn broken(status: &DeviceStatus) -> Option<CommandError> {
     let why = status.deployment.get("description").and_then(Value::as_str).unwrap_or_default();
     (code >= 400).then(|| {
         CommandError::failed(format!("the agent answered {code}: {why}"))
-            .hint("Run `edgectl build` if an image was not built, then `edgectl deploy` again.")
+            .hint("Mend that, and run `edgectl deploy` again; `edgectl status` shows all modules.")
     })
 }
 

@@ -204,7 +204,7 @@ fn connect(
         tokens,
         product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
         auth_chain: None,
-        keep_alive: Duration::from_secs(60),
+        keep_alive: Duration::from_mins(1),
     });
     // Nothing is subscribed, so nothing is of interest here.
     tokio::spawn(async move { while events.recv().await.is_some() {} });

@@ -31,14 +31,6 @@ pub enum ImageError {
         /// What to do.
         hint: String,
     },
-    /// A document that says what to build is wrong or missing.
-    #[error("{reason}")]
-    Input {
-        /// Which, and why.
-        reason: String,
-        /// What to do.
-        hint: String,
-    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -61,7 +53,6 @@ impl ImageError {
         match self {
             Self::Failed { .. } | Self::Unbuildable { .. } => ErrorKind::Build,
             Self::Missing { .. } => ErrorKind::Missing,
-            Self::Input { .. } => ErrorKind::Usage,
             Self::Io { .. } => ErrorKind::Failed,
         }
     }
@@ -69,7 +60,7 @@ impl ImageError {
     /// What can be done about it.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Input { hint, .. } => Some(hint),
+            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } => Some(hint),
             Self::Failed { .. } | Self::Io { .. } => None,
         }
     }

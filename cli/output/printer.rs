@@ -1,6 +1,7 @@
 //! What commands print with. `--json` is another rendering of the same result.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::print_stderr, reason = "this is the one place that prints")]
+#![expect(clippy::unused_self, reason = "who has a printer may print, and who has none may not")]
 
 use std::io::{self, Write as _};
 
@@ -29,6 +30,11 @@ pub struct Printer {
 }
 
 impl Printer {
+    /// A printer of JSON, for when the flags could not be read.
+    pub fn plain_json() -> Self {
+        Self { json: true, quiet: false, out: Style { color: false }, err: Style { color: false } }
+    }
+
     /// Prints a result on standard output.
     pub fn result<R: Report>(&self, report: &R) {
         if self.json {
@@ -62,11 +68,6 @@ impl Printer {
         if !self.quiet {
             eprintln!("{text}");
         }
-    }
-
-    /// Says on standard error what may be wrong.
-    pub fn warning(&self, text: &str) {
-        eprintln!("{} {text}", self.err.yellow("warning:"));
     }
 
     /// Shows on standard error what was laid out for a person to read.

@@ -69,7 +69,7 @@ impl Language {
         Listed {
             language: self.name.clone(),
             aliases: self.template.description.aliases.clone(),
-            description: self.template.description.description.clone(),
+            description: self.template.description.summary.clone(),
         }
     }
 }

@@ -29,7 +29,8 @@ pub struct Description {
     #[serde(default)]
     pub aliases: Vec<String>,
     /// One line for people.
-    pub description: String,
+    #[serde(rename = "description")]
+    pub summary: String,
 }
 
 /// A template.

@@ -134,7 +134,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, &str)> {
             value.push(character);
             continue;
         }
-        let Some((_, escaped)) = characters.next() else { return None };
+        let (_, escaped) = characters.next()?;
         match unescape(escaped, quote) {
             Some(meant) => value.push(meant),
             None => value.extend(['\\', escaped]),

@@ -48,8 +48,6 @@ pub struct SolutionFile {
 pub struct Solution {
     /// Its root directory, absolute.
     pub root: PathBuf,
-    /// Its name.
-    pub name: String,
     /// The identifier of its simulated device.
     pub device: DeviceId,
     /// The deployment template, absolute; it may not exist.
@@ -97,7 +95,7 @@ impl Solution {
         })?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), name, device, template, template_is_named, allow: file.allow })
+        Ok(Self { root: root.to_owned(), device, template, template_is_named, allow: file.allow })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the

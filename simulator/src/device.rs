@@ -53,6 +53,8 @@ const HTTPS_PORT: u16 = 443;
 const WORKLOAD_API_VERSION: &str = "2022-08-03";
 /// Bytes of a module's log before it is put aside.
 const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
+/// How often the agent's connection is heard of at least.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// The agent looks at its modules this often.
 const AGENT_PERIOD: Duration = Duration::from_secs(5);
 /// How often it is checked that the state directory is still there.
@@ -137,12 +139,7 @@ pub struct Device {
     state: StateDirectory,
     edge: Arc<EdgeHub>,
     cloud: Arc<CloudHub>,
-    runtime: Arc<ProcessRuntime>,
-    modules: Arc<Modules>,
-    agent_client: DeviceClient,
-    /// Ends the agent, which stops its modules.
-    agent_shutdown: CancellationToken,
-    agent_tasks: TaskTracker,
+    agent: RunningAgent,
     /// Ends what the agent and its modules need.
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -167,147 +164,47 @@ impl Device {
         let lock = state.lock()?;
         sweep_leftovers(&group_record(&state)).map_err(|error| other("modules of an earlier run")(&error))?;
         let listeners = listen_at(&options, &state).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = Timestamp::now();
         let authority = Arc::new(Authority::open(&state.authority(), &options.device, now)?);
-        let endpoints = endpoints(&options.device, &listeners, &authority)?;
-        let host = endpoints.hub_host_name.clone();
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-
-        let cloud =
-            CloudHub::open(CloudHubOptions { host: host.clone(), directory: state.cloud() }, Arc::clone(&clock))?;
-        let device_key = provision(&cloud, &options.device)?;
-        let service_key = service_key(&state)?;
-        let client_tls = tls::client_config(authority.trust_bundle())?;
-        let hub_mqtt_address = listeners.hub_mqtt.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-        let hub_https_address = listeners.hub_https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-        let server_name = ServerName::IpAddress(listeners.address.hub().into());
-
-        // The cloud hub listens first: everything on the device connects to it.
-        let hub_tls = tls::server_config(&authority.issue_server(&[&host], now)?)?;
-        let cloud_gateway: Arc<dyn Gateway> = Arc::<CloudHub>::clone(&cloud);
-        serve_mqtt(&tasks, listeners.hub_mqtt, Arc::clone(&hub_tls), cloud_gateway, &clock, &shutdown);
-        let service = service::router(Service { hub: Arc::clone(&cloud), key: service_key });
-        serve_https(&tasks, listeners.hub_https, hub_tls, service, &shutdown);
-
-        let device_identity = Identity::device(options.device.clone());
-        let tokens = Arc::new(KeyTokens::new(&host, &device_identity, device_key));
-        let registry = RegistryClient::new(hub_https_address, &client_tls, options.device.clone(), tokens)
-            .map_err(|error| other("the client of the registry")(&error))?;
-        let registry = Arc::new(registry);
-
-        // The runtime's own modules have keys of their own, which the device asks for like those of the others.
-        let edge_hub = Identity::module(options.device.clone(), ModuleId::edge_hub());
-        let edge_hub_tokens = Arc::new(KeyTokens::new(&host, &edge_hub, own_key(&registry, "$edgeHub").await?));
-        let edge_agent = Identity::module(options.device.clone(), ModuleId::edge_agent());
-        let edge_agent_tokens = Arc::new(KeyTokens::new(&host, &edge_agent, own_key(&registry, "$edgeAgent").await?));
-
-        let upstream = CloudGateway::new(CloudGatewayOptions {
-            hub_host: host.clone(),
-            address: hub_mqtt_address,
-            server_name: server_name.clone(),
-            tls: Arc::clone(&client_tls),
-            actor: edge_hub,
-            tokens: edge_hub_tokens,
-        });
-        let edge_options = EdgeHubOptions {
+        let ground = Ground {
+            endpoints: endpoints(&options.device, &listeners, &authority)?,
+            client_tls: tls::client_config(authority.trust_bundle())?,
+            hub_mqtt: SocketAddr::new(listeners.address.hub(), MQTT_PORT),
+            hub_name: ServerName::IpAddress(listeners.address.hub().into()),
             device: options.device.clone(),
-            hub_host: host.clone(),
-            gateway_host: endpoints.gateway_host_name.clone(),
-            directory: state.edge(),
+            clock: Arc::new(SystemClock),
+            authority,
+            now,
+            state,
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
         };
-        let edge = EdgeHub::start(edge_options, upstream, Arc::clone(&registry) as _, Arc::clone(&clock)).await?;
-        let gateway_tls = tls::server_config(&authority.issue_server(&[&endpoints.gateway_host_name], now)?)?;
-        let edge_gateway: Arc<dyn Gateway> = Arc::<EdgeHub>::clone(&edge);
-        serve_mqtt(
-            &tasks,
-            listeners.gateway_mqtt,
-            Arc::clone(&gateway_tls),
-            Arc::clone(&edge_gateway),
-            &clock,
-            &shutdown,
-        );
-        if let Some(listener) = listeners.gateway_https {
-            let calls = http::gateway::router(edge_gateway, options.device.clone());
-            serve_https(&tasks, listener, gateway_tls, calls, &shutdown);
-        }
-
-        let runtime = Arc::new(
-            ProcessRuntime::open(ProcessRuntimeOptions {
-                images: options.images,
-                launcher: options.launcher,
-                base_environment: options.base_environment,
-                log_folder: state.modules(),
-                max_log_bytes: MAX_LOG_BYTES,
-                group_record: group_record(&state),
-            })
-            .map_err(|error| other("the module runtime")(&error))?,
-        );
-        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ProcessRuntime>::clone(&runtime);
-        let facts = Arc::new(WorkloadFacts {
-            authority: Arc::clone(&authority),
-            keys: KeyRing::default(),
-            runtime: Arc::clone(&module_runtime),
-            hub_host: host.clone(),
-            device: options.device.clone(),
-        });
-        let modules = Arc::new(Modules::new(registry, facts, state.sockets(), shutdown.clone()));
-        let (agent_client, agent_events) = DeviceClient::start(ClientOptions {
-            hub_host: host.clone(),
-            address: hub_mqtt_address,
-            server_name,
-            identity: edge_agent,
-            tls: client_tls,
-            tokens: edge_agent_tokens,
-            product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
-            auth_chain: None,
-            keep_alive: Duration::from_secs(60),
-        });
-        agent_client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
-        let (agent_tasks, agent_shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
-        let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
-        let agent = Agent::new(
-            AgentOptions {
-                runtime: Arc::clone(&module_runtime),
-                identities: Arc::<Modules>::clone(&modules),
-                environment: environment(&endpoints),
-                facts: facts_of_agent(),
-                rules: RestartRules::default(),
-                period: AGENT_PERIOD,
-                stop_timeout: STOP_TIMEOUT,
-                clock: Arc::new(Timestamp::now),
-            },
-            reported(&agent_client).await,
-        );
-        agent_tasks.spawn(agent.run(desired_seen, reports, agent_shutdown.clone()));
-        let link = AgentLink { client: agent_client.clone(), desired, runtime: Arc::clone(&module_runtime) };
-        tasks.spawn(link.run(agent_events, reports_to_send, shutdown.clone()));
+        // The cloud hub listens first: everything on the device connects to it.
+        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
+        let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
+        let agent = ground.start_agent(registry, options).await?;
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
             edge: Arc::clone(&edge),
             cloud: Arc::clone(&cloud),
-            runtime: module_runtime,
-            device: options.device,
-            endpoints: endpoints.clone(),
+            runtime: Arc::<ProcessRuntime>::clone(&agent.runtime),
+            device: ground.device,
+            endpoints: ground.endpoints.clone(),
             stop: stop_asked.clone(),
         };
-        let control = control::bind(&state.control_socket()).map_err(|error| other("the control socket")(&error))?;
-        tasks.spawn(control::serve(control, Arc::new(requests), shutdown.clone()));
-        write_json(&state.endpoints(), &endpoints)?;
+        let control =
+            control::bind(&ground.state.control_socket()).map_err(|error| other("the control socket")(&error))?;
+        ground.tasks.spawn(control::serve(control, Arc::new(requests), ground.shutdown.clone()));
+        write_json(&ground.state.endpoints(), &ground.endpoints)?;
         Ok(Self {
-            endpoints,
-            state,
+            endpoints: ground.endpoints,
+            state: ground.state,
             edge,
             cloud,
-            runtime,
-            modules,
-            agent_client,
-            agent_shutdown,
-            agent_tasks,
-            shutdown,
-            tasks,
+            agent,
+            shutdown: ground.shutdown,
+            tasks: ground.tasks,
             stop_asked,
             _lock: lock,
         })
@@ -333,18 +230,196 @@ impl Device {
 
     /// Stops modules, then hubs, then listeners. Nothing that was acknowledged is lost, and no process is left.
     pub async fn stop(self) {
-        self.agent_shutdown.cancel();
-        self.agent_tasks.close();
-        self.agent_tasks.wait().await;
-        self.runtime.close().await;
-        self.agent_client.close().await;
+        self.agent.shutdown.cancel();
+        self.agent.tasks.close();
+        self.agent.tasks.wait().await;
+        self.agent.runtime.close().await;
+        self.agent.client.close().await;
         self.edge.stop().await;
         self.cloud.stop();
         self.shutdown.cancel();
-        self.modules.close().await;
+        self.agent.modules.close().await;
         self.tasks.close();
         self.tasks.wait().await;
         self.state.remove_sockets();
+    }
+}
+
+/// What all parts of a device stand on.
+struct Ground {
+    device: DeviceId,
+    state: StateDirectory,
+    endpoints: Endpoints,
+    authority: Arc<Authority>,
+    now: Timestamp,
+    clock: Arc<dyn Clock>,
+    client_tls: Arc<rustls::ClientConfig>,
+    hub_mqtt: SocketAddr,
+    hub_name: ServerName<'static>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// The agent with what it runs.
+struct RunningAgent {
+    runtime: Arc<ProcessRuntime>,
+    modules: Arc<Modules>,
+    client: DeviceClient,
+    /// Ends the agent, which stops its modules.
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Ground {
+    /// The cloud hub with its front ends, and the device's own access to its registry.
+    fn start_cloud(
+        &self,
+        mqtt: TcpListener,
+        https: TcpListener,
+    ) -> Result<(Arc<CloudHub>, Arc<RegistryClient>), DeviceError> {
+        let host = &self.endpoints.hub_host_name;
+        let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud() };
+        let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
+        let device_key = provision(&cloud, &self.device)?;
+        let key = service_key(&self.state)?;
+        let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
+        let tls = tls::server_config(&self.authority.issue_server(&[host], self.now)?)?;
+        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_https(https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
+        let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
+        let registry = RegistryClient::new(https_address, &self.client_tls, self.device.clone(), tokens)
+            .map_err(|error| other("the client of the registry")(&error))?;
+        Ok((cloud, Arc::new(registry)))
+    }
+
+    /// The edge hub with its front ends.
+    async fn start_edge(
+        &self,
+        registry: &Arc<RegistryClient>,
+        mqtt: TcpListener,
+        https: Option<TcpListener>,
+    ) -> Result<Arc<EdgeHub>, DeviceError> {
+        let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
+        let upstream = CloudGateway::new(CloudGatewayOptions {
+            hub_host: self.endpoints.hub_host_name.clone(),
+            address: self.hub_mqtt,
+            server_name: self.hub_name.clone(),
+            tls: Arc::clone(&self.client_tls),
+            actor,
+            tokens,
+        });
+        let gateway_host = self.endpoints.gateway_host_name.clone();
+        let options = EdgeHubOptions {
+            device: self.device.clone(),
+            hub_host: self.endpoints.hub_host_name.clone(),
+            gateway_host: gateway_host.clone(),
+            directory: self.state.edge(),
+        };
+        let scope = Arc::<RegistryClient>::clone(registry);
+        let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
+        let tls = tls::server_config(&self.authority.issue_server(&[&gateway_host], self.now)?)?;
+        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        if let Some(listener) = https {
+            let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
+            self.serve_https(listener, tls, calls);
+        }
+        Ok(edge)
+    }
+
+    /// The agent, what it runs modules with, and its connection to the cloud hub.
+    async fn start_agent(
+        &self,
+        registry: Arc<RegistryClient>,
+        options: DeviceOptions,
+    ) -> Result<RunningAgent, DeviceError> {
+        let runtime = Arc::new(
+            ProcessRuntime::open(ProcessRuntimeOptions {
+                images: options.images,
+                launcher: options.launcher,
+                base_environment: options.base_environment,
+                log_folder: self.state.modules(),
+                max_log_bytes: MAX_LOG_BYTES,
+                group_record: group_record(&self.state),
+            })
+            .map_err(|error| other("the module runtime")(&error))?,
+        );
+        let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
+        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ProcessRuntime>::clone(&runtime);
+        let facts = Arc::new(WorkloadFacts {
+            authority: Arc::clone(&self.authority),
+            keys: KeyRing::default(),
+            runtime: Arc::clone(&module_runtime),
+            hub_host: self.endpoints.hub_host_name.clone(),
+            device: self.device.clone(),
+        });
+        let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
+        let (client, events) = DeviceClient::start(ClientOptions {
+            hub_host: self.endpoints.hub_host_name.clone(),
+            address: self.hub_mqtt,
+            server_name: self.hub_name.clone(),
+            identity,
+            tls: Arc::clone(&self.client_tls),
+            tokens,
+            product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
+            auth_chain: None,
+            keep_alive: KEEP_ALIVE,
+        });
+        client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
+        let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
+        let agent = Agent::new(
+            AgentOptions {
+                runtime: Arc::clone(&module_runtime),
+                identities: Arc::<Modules>::clone(&modules),
+                environment: environment(&self.endpoints),
+                facts: facts_of_agent(),
+                rules: RestartRules::default(),
+                period: AGENT_PERIOD,
+                stop_timeout: STOP_TIMEOUT,
+                clock: Arc::new(Timestamp::now),
+            },
+            reported(&client).await,
+        );
+        tasks.spawn(agent.run(desired_seen, reports, shutdown.clone()));
+        let link = AgentLink { client: client.clone(), desired, runtime: module_runtime };
+        self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
+        Ok(RunningAgent { runtime, modules, client, shutdown, tasks })
+    }
+
+    /// One of the runtime's own modules: the device asks for its key like for those of the others.
+    async fn own_identity(
+        &self,
+        registry: &RegistryClient,
+        module: ModuleId,
+    ) -> Result<(Identity, Arc<KeyTokens>), DeviceError> {
+        let record = registry
+            .ensure_module(module.as_str())
+            .await
+            .map_err(|refusal| other("the identity of the runtime")(&refusal))?;
+        let key = record.keys().into_iter().next();
+        let key = key.ok_or_else(|| other("the identity of the runtime")(&"it has no key"))?;
+        let identity = Identity::module(self.device.clone(), module);
+        let tokens = Arc::new(KeyTokens::new(&self.endpoints.hub_host_name, &identity, key));
+        Ok((identity, tokens))
+    }
+
+    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, gateway: Arc<dyn Gateway>) {
+        let clock = Arc::clone(&self.clock);
+        self.tasks.spawn(listen::accept(
+            listener,
+            tls,
+            self.shutdown.clone(),
+            move |stream, certificates, shutdown| {
+                mqtt::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+            },
+        ));
+    }
+
+    fn serve_https(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: axum::Router) {
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, _, shutdown| {
+            http::serve::serve(stream, router.clone(), shutdown)
+        }));
     }
 }
 
@@ -432,38 +507,6 @@ fn service_key(state: &StateDirectory) -> Result<SharedKey, DeviceError> {
     };
     SharedKey::from_base64(&access.shared_access_key)
         .map_err(|error| StateError::Damaged { path: state.service(), reason: error.to_string() }.into())
-}
-
-async fn own_key(registry: &RegistryClient, module: &str) -> Result<SharedKey, DeviceError> {
-    let record =
-        registry.ensure_module(module).await.map_err(|refusal| other("the identity of the runtime")(&refusal))?;
-    record.keys().into_iter().next().ok_or_else(|| other("the identity of the runtime")(&"it has no key"))
-}
-
-fn serve_mqtt(
-    tasks: &TaskTracker,
-    listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    gateway: Arc<dyn Gateway>,
-    clock: &Arc<dyn Clock>,
-    shutdown: &CancellationToken,
-) {
-    let clock = Arc::clone(clock);
-    tasks.spawn(listen::accept(listener, tls, shutdown.clone(), move |stream, certificates, shutdown| {
-        mqtt::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
-    }));
-}
-
-fn serve_https(
-    tasks: &TaskTracker,
-    listener: TcpListener,
-    tls: Arc<rustls::ServerConfig>,
-    router: axum::Router,
-    shutdown: &CancellationToken,
-) {
-    tasks.spawn(listen::accept(listener, tls, shutdown.clone(), move |stream, _, shutdown| {
-        http::serve::serve(stream, router.clone(), shutdown)
-    }));
 }
 
 fn environment(endpoints: &Endpoints) -> DeviceEnvironment {

@@ -11,7 +11,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, refused};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A solution of built-in modules, whose device ends with it.
 struct Solution {
@@ -34,11 +34,17 @@ impl Solution {
         let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         template["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"] = modules;
         let sensor = "/messages/modules/SimulatedTemperatureSensor/outputs/temperatureOutput";
-        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = json!({
-            "sensorToFilter": format!("FROM {sensor} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
-            "filterToCloud": "FROM /messages/modules/filter/outputs/* INTO $upstream",
-        });
-        template["modulesContent"]["filter"] = json!({ "properties.desired": { "TemperatureThreshold": 0 } });
+        let has_filter = template.pointer("/modulesContent/$edgeAgent/properties.desired/modules/filter").is_some();
+        let routes = if has_filter {
+            template["modulesContent"]["filter"] = json!({ "properties.desired": { "TemperatureThreshold": 0 } });
+            json!({
+                "sensorToFilter": format!("FROM {sensor} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"),
+                "filterToCloud": "FROM /messages/modules/filter/outputs/* INTO $upstream",
+            })
+        } else {
+            json!({})
+        };
+        template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"] = routes;
         fs::write(&path, template.to_string()).unwrap();
         solution
     }
@@ -200,7 +206,7 @@ fn a_port_in_use_is_told_with_who_uses_it() {
     let solution = Solution::new();
     let _holder = std::net::TcpListener::bind("127.0.253.1:8883").unwrap();
     let refusal = solution.edgectl(&["sim", "up", "-d", "--address", "127.0.253.1"]).assert();
-    refused(refusal, 1, &format!("127.0.253.1:8883 is in use by integration-")[..30]);
+    refused(refusal, 1, &"127.0.253.1:8883 is in use by integration-".to_string()[..30]);
     let refusal = solution.edgectl(&["sim", "up", "-d", "--address", "10.0.0.1"]).assert();
     refused(refusal, 2, "10.0.0.1 is not an address for a device");
 }

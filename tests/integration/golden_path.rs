@@ -28,7 +28,7 @@ fn events(network: &Loopback, solution: &Path, count: usize) -> Vec<Value> {
     json_lines(network.edgectl(solution).args(["events", "-f", "--count", &count]).timeout(TIMEOUT))
 }
 
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+const TIMEOUT: std::time::Duration = std::time::Duration::from_mins(2);
 
 #[test]
 fn from_an_empty_directory_to_messages_in_the_cloud_with_both_languages() {

@@ -24,7 +24,8 @@ fn release(directory: &Path) -> PathBuf {
     let file = directory.join("release.tar.gz");
     let packed = Process::new("tar").arg("-czf").arg(&file).arg("-C").arg(directory).arg("edgectl-1").status().unwrap();
     assert!(packed.success());
-    let checksum: String = Sha256::digest(fs::read(&file).unwrap()).iter().map(|byte| format!("{byte:02X}")).collect();
+    let checksum: String =
+        Sha256::digest(fs::read(&file).unwrap()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02X}"));
     fs::write(directory.join("release.tar.gz.sha256"), format!("{checksum}  release.tar.gz\n")).unwrap();
     file
 }

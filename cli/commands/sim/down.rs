@@ -33,9 +33,8 @@ pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
     let solution = Solution::find(&context.settings.directory)?;
     let state = StateDirectory::new(&solution.state());
     let stopped = match block_on(device::ask(&state, &Request::Stop))? {
-        Ok(_) => true,
         // The last answer may get lost when the device is quicker to go.
-        Err(ControlError::Interrupted) => true,
+        Ok(_) | Err(ControlError::Interrupted) => true,
         Err(ControlError::NotRunning) => match state.lock() {
             Err(StateError::Running { process }) => return Err(stuck(process)),
             _ => false,

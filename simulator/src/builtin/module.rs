@@ -86,7 +86,7 @@ impl Module {
             tokens: Arc::new(tokens),
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
         });
         Ok(Self { client, events, environment })
     }

@@ -28,7 +28,7 @@ use super::token::TokenSource;
 const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 /// For an answer about a twin.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 
 /// Where the hub is, and who acts.
 #[derive(Clone)]

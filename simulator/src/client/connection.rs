@@ -34,7 +34,7 @@ const OUT_QUEUE: usize = 64;
 /// A packet from a hub: its largest message, and the topic.
 const MAX_PACKET_BYTES: usize = 262_144 + 64 * 1024 + 16;
 /// How long a hub may take over a message of ours before the connection is taken for dead.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 
 type Reader = PacketReader<ReadHalf<TlsStream<TcpStream>>>;
 type Writer = PacketWriter<WriteHalf<TlsStream<TcpStream>>>;

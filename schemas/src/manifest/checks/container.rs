@@ -181,10 +181,10 @@ impl Container<'_, '_, '_> {
     fn mounts(&mut self, host: &Node) {
         let mounts = host.member_any_case("Mounts").and_then(|member| member.value.elements());
         for mount in mounts.unwrap_or_default() {
-            if let Some(source) = mount.member_any_case("Source") {
-                if let Some(text) = source.value.text() {
-                    self.engine_socket(text, source.value.span);
-                }
+            if let Some(source) = mount.member_any_case("Source")
+                && let Some(text) = source.value.text()
+            {
+                self.engine_socket(text, source.value.span);
             }
         }
     }

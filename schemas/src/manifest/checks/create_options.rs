@@ -160,9 +160,10 @@ fn parse<'d>(document: &Document, chunks: &[(usize, &'d Member)]) -> Result<Opti
     let parsed = Document::parse("createOptions", text.clone(), Format::Json).map_err(|error| {
         let span = options.place(document, error.span);
         let found = Diagnostic::new(&rules::OPTIONS_NOT_JSON, span, format!("createOptions is not JSON: {error}"));
-        Box::new(match double_encoded(&text) {
-            true => found.help("It looks as if quotes were escaped once more than needed."),
-            false => found,
+        Box::new(if double_encoded(&text) {
+            found.help("It looks as if quotes were escaped once more than needed.")
+        } else {
+            found
         })
     })?;
     let whole = options.place(document, Span::new(0, text.len()));

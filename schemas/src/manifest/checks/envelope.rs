@@ -6,10 +6,10 @@ use crate::document::node::{Kind, Member, Node, Span};
 use crate::rules;
 
 pub fn check(subject: &mut Subject<'_>) {
-    if let Some(span) = subject.document.extension {
-        if subject.purpose == super::run::Purpose::Manifest {
-            subject.report(&rules::EXTENDED_JSON, span, "this is JSON with comments, which other tools may not read");
-        }
+    if let Some(span) = subject.document.extension
+        && subject.purpose == super::run::Purpose::Manifest
+    {
+        subject.report(&rules::EXTENDED_JSON, span, "this is JSON with comments, which other tools may not read");
     }
     repeated_names(subject, &subject.document.root);
     let Some(content) = subject.content else {

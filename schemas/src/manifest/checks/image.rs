@@ -105,7 +105,7 @@ pub fn credential_address(subject: &mut Subject<'_>, credential: &Member, member
         .filter_map(|entry| entry.member.value.get("settings").and_then(|s| s.get("image")).and_then(Node::text))
         .map(str::to_owned)
         .collect();
-    if images.iter().any(|image| is_open(&image)) || images.iter().any(|image| registry(image.trim()) == address) {
+    if images.iter().any(|image| is_open(image)) || images.iter().any(|image| registry(image.trim()) == address) {
         return;
     }
     if subject.is_layered {

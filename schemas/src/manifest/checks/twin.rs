@@ -64,12 +64,13 @@ fn properties(subject: &mut Subject<'_>, node: &Node, depth: usize, module: &str
             let message = format!("this text has {} bytes, and a value of a twin at most {MAX_TEXT}", text.len());
             subject.report(&rules::VALUE_LENGTH, node.span, message);
         }
-        Kind::Number(raw) if !raw.contains(['.', 'e', 'E']) => {
-            if !raw.parse::<i64>().is_ok_and(|number| (-MAX_NUMBER..MAX_NUMBER).contains(&number)) {
-                let message = format!("{raw} is not a whole number that a twin can hold");
-                let found = Diagnostic::new(&rules::TWIN_NUMBER, node.span, message);
-                subject.add(found.help("It is from -4503599627370496 to 4503599627370495; write others as texts."));
-            }
+        Kind::Number(raw)
+            if !raw.contains(['.', 'e', 'E'])
+                && !raw.parse::<i64>().is_ok_and(|number| (-MAX_NUMBER..MAX_NUMBER).contains(&number)) =>
+        {
+            let message = format!("{raw} is not a whole number that a twin can hold");
+            let found = Diagnostic::new(&rules::TWIN_NUMBER, node.span, message);
+            subject.add(found.help("It is from -4503599627370496 to 4503599627370495; write others as texts."));
         }
         _ => {}
     }

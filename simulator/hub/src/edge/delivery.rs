@@ -23,7 +23,7 @@ const UPSTREAM_BATCH: usize = 100;
 /// Messages taken from the store at once for a module, which gets them one by one.
 const MODULE_BATCH: usize = 16;
 /// Waits between tries grow from the first to the last of these.
-const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// How long a module that gave a message back, or whose connection just ended, is left alone.
 const REDELIVERY_DELAY: Duration = Duration::from_millis(100);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use edgectl_schemas::route::source::TWIN_CHANGES;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -299,11 +300,16 @@ impl EdgeHub {
         let mut wanted = Vec::with_capacity(messages.len());
         let mut events = Vec::with_capacity(messages.len() * 2);
         for (source, message) in messages {
-            events.push(Event::MessageAccepted { from: identity.clone() });
+            // A notice that no route wants is nobody's loss: it was not sent by anyone.
+            let is_notice = source == TWIN_CHANGES;
+            if !is_notice {
+                events.push(Event::MessageAccepted { from: identity.clone() });
+            }
             let routed = router.route(&self.options.device, &source, message, now);
             events.extend(routed.routes.into_iter().map(|route| Event::MessageRouted { route }));
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
+                None if is_notice => {}
                 None => events.push(Event::MessageDropped { reason: DropReason::NoRoute }),
             }
         }

@@ -21,9 +21,9 @@ use crate::mqtt::packets::{PacketReader, PacketWriter};
 use crate::mqtt::username::Username;
 
 /// A client must say who it is within this time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 /// A longer keep-alive is taken for this one.
-const MAX_KEEP_ALIVE: Duration = Duration::from_secs(600);
+const MAX_KEEP_ALIVE: Duration = Duration::from_mins(10);
 /// A packet: the largest message, and its topic with all properties encoded.
 const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024 + 16;
 /// Packets from the hub that may wait for a slow client.
@@ -197,7 +197,7 @@ async fn next_batch<R: AsyncRead + Unpin>(reader: &mut PacketReader<R>) -> Resul
         match reader.buffered() {
             Ok(Some(packet)) => packets.push(packet),
             Ok(None) => break,
-            Err(error) => return Err(report(error.into())),
+            Err(error) => return Err(report(error)),
         }
     }
     Ok(packets)
