@@ -55,6 +55,8 @@ enum Command {
     Render(commands::render::Args),
     Validate(commands::validate::Args),
     Route(commands::route::command::Args),
+    Layers(commands::layers::Args),
+    Schema(commands::schema::Args),
     Explain(commands::explain::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
@@ -78,6 +80,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Message(args) => commands::message::run(args, context),
         Command::Internal(args) => commands::internal::run(args, context),
         Command::Render(args) => commands::render::run(args, context),
+        Command::Schema(args) => commands::schema::run(args, context),
+        Command::Layers(args) => commands::layers::run(&args, context),
         Command::Route(args) => commands::route::command::run(args, context),
         Command::Validate(args) => commands::validate::run(args, context),
         Command::Explain(args) => commands::explain::run(args, context),

@@ -175,3 +175,24 @@ fn default_template(root: &Path) -> &'static str {
 fn device_from(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).take(128).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_checker_and_schema_know_the_same_members() {
+        let schema = edgectl_schemas::published::find("solution").unwrap();
+        let schema: serde_json::Value = serde_json::from_str(schema.text).unwrap();
+        let members: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, MEMBERS);
+        let full = SolutionFile {
+            name: Some("a".to_owned()),
+            device: Some("a".to_owned()),
+            template: Some("a".into()),
+            allow: vec!["EDGE0303".to_owned()],
+        };
+        let written = serde_json::to_value(full).unwrap();
+        assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), MEMBERS);
+    }
+}
