@@ -24,6 +24,7 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the result in JSON")]
 struct Explanation {
     code: &'static str,
     severity: Severity,

@@ -74,7 +74,7 @@ struct Written {
 
 impl Report for Written {
     fn text(&self, _style: Style) -> String {
-        self.written.iter().map(|path| format!("{}\n", path.display())).collect()
+        self.written.iter().fold(String::new(), |text, path| text + &path.display().to_string() + "\n")
     }
 }
 

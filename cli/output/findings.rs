@@ -21,7 +21,7 @@ pub enum Form {
     Sarif,
     /// Commands of a GitHub workflow, which annotate the change
     Github,
-    /// JUnit, for the test report of a CI
+    /// `JUnit`, for the test report of a CI
     Junit,
 }
 
@@ -60,7 +60,7 @@ fn text(printer: &Printer, findings: &[Findings], with_notes: bool) -> String {
     let (errors, warnings) = (count(findings, Severity::Error), count(findings, Severity::Warning));
     let notes = count(findings, Severity::Note);
     let mut summary =
-        format!("{}, {} in {}", plural(errors, "error"), plural(warnings, "warning"), plural(findings.len(), "file"),);
+        format!("{}, {} in {}", plural(errors, "error"), plural(warnings, "warning"), plural(findings.len(), "file"));
     if notes > 0 && !with_notes {
         let _ = write!(summary, " ({} with -v)", plural(notes, "note"));
     }

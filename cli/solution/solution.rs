@@ -144,10 +144,10 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
         }
     }
     let device = document.root.get("device");
-    if let (Some(node), Some(text)) = (device, device.and_then(Node::text)) {
-        if let Err(error) = DeviceId::new(text) {
-            found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
-        }
+    if let (Some(node), Some(text)) = (device, device.and_then(Node::text))
+        && let Err(error) = DeviceId::new(text)
+    {
+        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
     }
     for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
         if code.text().is_none_or(|code| rules::find(code).is_none()) {

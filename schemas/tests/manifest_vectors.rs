@@ -1,5 +1,8 @@
 //! The public behaviour vectors that speak of manifests: what a device takes has no error, what it refuses has one.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+
 use std::path::{Path, PathBuf};
 
 use edgectl_schemas::diagnostic::{Findings, Severity};

@@ -115,10 +115,10 @@ fn evaluate(
     }
     let question = known.entry(key).or_insert_with(|| compile(&text, is_route));
     let question = question.as_ref().map_err(Clone::clone)?;
-    if let Some(pattern) = &question.source {
-        if !pattern.matches(MessageSource::new(message.source())) {
-            return Ok(Some(false));
-        }
+    if let Some(pattern) = &question.source
+        && !pattern.matches(MessageSource::new(message.source()))
+    {
+        return Ok(Some(false));
     }
     Ok(question.condition.evaluate(&Evaluation::new(&message, &question.paths)))
 }

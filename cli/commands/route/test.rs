@@ -85,7 +85,7 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CommandError> {
     let checked = check(&args.route);
     let findings = findings(&args.route, &checked.findings);
     if !context.printer.json {
-        diagnostics::show(&context.printer, &[findings.clone()]);
+        diagnostics::show(&context.printer, std::slice::from_ref(&findings));
     }
     if checked.findings.iter().any(|finding| finding.severity == Severity::Error) {
         let error = CommandError::new(ErrorKind::Findings, "the route is not valid");
