@@ -179,7 +179,7 @@ fn parsed(input: &Input, text: String, format: Format, rules: impl Fn(&Document)
 fn manifest(input: &Input, text: String, format: Format, options: RenderOptions<'_>) -> Vec<Findings> {
     let document = match Document::parse(&input.name, text.clone(), format) {
         Ok(document) => document,
-        Err(_) if text.contains("$schema-template") => return template(input, text, options),
+        Err(_) if text.contains("${") => return template(input, text, options),
         Err(error) => return vec![Findings::unreadable(&input.name, text, &error, format)],
     };
     let is_manifest = modules_content(&document.root).is_some();

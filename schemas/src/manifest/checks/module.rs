@@ -86,6 +86,12 @@ fn status<'d>(subject: &mut Subject<'d>, node: &'d Node, entry: &ModuleEntry<'d>
 }
 
 fn startup_order(subject: &mut Subject<'_>, member: &Member) {
+    let version = subject.desired("$edgeAgent").and_then(|agent| agent.value.member_any_case("schemaVersion"));
+    let version = version.and_then(|version| version.value.text()).and_then(super::agent::parse_version);
+    if version == Some((1, 0)) {
+        let message = "`startupOrder` came with schema version 1.1, and this is 1.0";
+        subject.report(&rules::LATER_FEATURE, member.key_span, message);
+    }
     let as_text = member.value.text().and_then(|text| text.trim().parse::<i64>().ok());
     match member.value.integer().or(as_text) {
         Some(0..=4_294_967_295) => {}
