@@ -24,21 +24,20 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the names are those of the result in JSON")]
-struct Explanation {
+struct Explained {
     code: &'static str,
     severity: Severity,
     title: &'static str,
     explanation: &'static str,
 }
 
-impl From<&'static Rule> for Explanation {
+impl From<&'static Rule> for Explained {
     fn from(rule: &'static Rule) -> Self {
         Self { code: rule.code, severity: rule.severity, title: rule.title, explanation: rule.explanation }
     }
 }
 
-impl Report for Explanation {
+impl Report for Explained {
     fn text(&self, style: Style) -> String {
         let heading = style.bold(&format!("{}: {}", self.code, self.title));
         format!("{heading} ({})\n\n{}\n", self.severity.word(), self.explanation)
@@ -47,7 +46,7 @@ impl Report for Explanation {
 
 #[derive(Serialize)]
 struct List {
-    rules: Vec<Explanation>,
+    rules: Vec<Explained>,
 }
 
 impl Report for List {
@@ -62,12 +61,12 @@ impl Report for List {
 /// Prints a rule, or all.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let Some(code) = args.code else {
-        context.printer.result(&List { rules: rules::ALL.iter().map(|rule| Explanation::from(*rule)).collect() });
+        context.printer.result(&List { rules: rules::ALL.iter().map(|rule| Explained::from(*rule)).collect() });
         return Ok(());
     };
     match rules::find(&code) {
         Some(rule) => {
-            context.printer.result(&Explanation::from(rule));
+            context.printer.result(&Explained::from(rule));
             Ok(())
         }
         None => {

@@ -74,7 +74,7 @@ struct Written {
 
 impl Report for Written {
     fn text(&self, _style: Style) -> String {
-        self.written.iter().fold(String::new(), |text, path| text + &path.display().to_string() + "\n")
+        self.written.iter().fold(String::new(), |text, path| format!("{text}{}\n", path.display()))
     }
 }
 

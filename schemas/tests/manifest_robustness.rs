@@ -5,7 +5,7 @@ use edgectl_schemas::manifest::checks::run::{Purpose, check};
 use proptest::prelude::*;
 
 /// A layer over a base, in one text: every room of the checker has something to look at.
-const MANIFEST: &str = r##"{"modulesContent":{"$edgeAgent":{"properties.desired":{"schemaVersion":"1.1","runtime":{"type":
+const MANIFEST: &str = r#"{"modulesContent":{"$edgeAgent":{"properties.desired":{"schemaVersion":"1.1","runtime":{"type":
 "docker","settings":{"registryCredentials":{"a":{"address":"x.y","username":"u","password":"p"}}}},"systemModules":{
 "edgeAgent":{"type":"docker","settings":{"image":"a:1.5"}},"edgeHub":{"type":"docker","status":"running","settings":{
 "image":"h:1","createOptions":"{\"HostConfig\":{\"PortBindings\":{\"443/tcp\":[{\"HostPort\":\"443\"}]},\"Binds\":[\"",
@@ -15,7 +15,7 @@ const MANIFEST: &str = r##"{"modulesContent":{"$edgeAgent":{"properties.desired"
 "FROM /messages/modules/m/* WHERE $body.é = 'ü' AND as_number(t) > 3 INTO BrokeredEndpoint(\"/modules/M/inputs/i\") x",
 "priority":3},"s":"FROM /messages/modules/*/x INTO $upstream"},"storeAndForwardConfiguration":{"timeToLiveSecs":5},
 "mqttBroker":{"bridges":[{"endpoint":"e","settings":[{"direction":"in","topic":"a/#"}]}],"authorizations":[{"identities":
-["{{iot:identity}}"],"allow":[{"operations":["mqtt:publish"],"resources":["a/+"]}]}]}}},"m":{"properties.desired.a":1}}}"##;
+["{{iot:identity}}"],"allow":[{"operations":["mqtt:publish"],"resources":["a/+"]}]}]}}},"m":{"properties.desired.a":1}}}"#;
 
 fn mutated(text: &str, changes: &[(prop::sample::Index, u8, char)]) -> String {
     let mut characters: Vec<char> = text.chars().collect();

@@ -1,7 +1,7 @@
 //! The public behaviour vectors that speak of manifests: what a device takes has no error, what it refuses has one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::{Path, PathBuf};
 
