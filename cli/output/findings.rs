@@ -21,7 +21,7 @@ pub enum Form {
     Sarif,
     /// Commands of a GitHub workflow, which annotate the change
     Github,
-    /// JUnit, for the test report of a CI
+    /// `JUnit`, for the test report of a CI
     Junit,
 }
 

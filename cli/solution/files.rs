@@ -8,7 +8,7 @@ use edgectl_schemas::diagnostic::{Diagnostic, Findings};
 use edgectl_schemas::document::document::{Document, Format, MAX_BYTES, ParseError};
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::manifest::checks::run::{Purpose, check as check_manifest};
-use edgectl_schemas::manifest::content::modules_content;
+use edgectl_schemas::manifest::content::{ModuleEntry, modules, modules_content};
 use edgectl_schemas::manifest::variable::is_open;
 use edgectl_schemas::rules;
 
@@ -123,8 +123,8 @@ fn check_input(input: &Input, options: RenderOptions<'_>) -> Vec<Findings> {
         Some(FileKind::Template) => template(input, text, options),
         Some(FileKind::Module) => vec![module(input, text, options)],
         Some(FileKind::Solution) => vec![parsed(input, text, format, solution::check)],
-        Some(FileKind::Manifest) => manifest(input, text, format).into_iter().collect(),
-        None if input.named => manifest(input, text, format).into_iter().collect(),
+        Some(FileKind::Manifest) => manifest(input, text, format, options),
+        None if input.named => manifest(input, text, format, options),
         None => Vec::new(),
     }
 }
@@ -145,16 +145,25 @@ fn guess(path: &Path, text: &str) -> Option<FileKind> {
         return Some(FileKind::Solution);
     }
     let is_manifest = text.contains("modulesContent") || text.contains("moduleContent");
-    let is_schema = text.contains("\"$schema\"") && text.contains("json-schema.org");
     if name == module_json::FILE && !is_manifest {
         return Some(FileKind::Module);
     }
+    // A schema speaks of manifests and is none; it says so at its top.
+    let top = text.bytes().take(1024).collect::<Vec<_>>();
+    let is_schema = String::from_utf8_lossy(&top).contains("json-schema.org");
     if !is_manifest || is_schema {
         return None;
     }
-    let is_template = name.contains(".template.")
-        || ["$schema-template", "${MODULES.", "${MODULEDIR<"].iter().any(|mark| text.contains(mark));
-    Some(if is_template { FileKind::Template } else { FileKind::Manifest })
+    Some(if name.contains(".template.") { FileKind::Template } else { FileKind::Manifest })
+}
+
+/// Whether a document that is not called one is a template all the same.
+fn is_template(document: &Document) -> bool {
+    let is_placeholder = |entry: &ModuleEntry<'_>| {
+        let image = entry.member.value.get("settings").and_then(|settings| settings.get("image")).and_then(Node::text);
+        image.is_some_and(|image| image.contains("${MODULES.") || image.contains("${MODULEDIR<"))
+    };
+    document.root.get("$schema-template").is_some() || modules(&document.root).iter().any(is_placeholder)
 }
 
 fn parsed(input: &Input, text: String, format: Format, rules: impl Fn(&Document) -> Vec<Diagnostic>) -> Findings {
@@ -167,20 +176,24 @@ fn parsed(input: &Input, text: String, format: Format, rules: impl Fn(&Document)
     }
 }
 
-fn manifest(input: &Input, text: String, format: Format) -> Option<Findings> {
+fn manifest(input: &Input, text: String, format: Format, options: RenderOptions<'_>) -> Vec<Findings> {
     let document = match Document::parse(&input.name, text.clone(), format) {
         Ok(document) => document,
-        Err(error) => return Some(Findings::unreadable(&input.name, text, &error, format)),
+        Err(_) if text.contains("${") => return template(input, text, options),
+        Err(error) => return vec![Findings::unreadable(&input.name, text, &error, format)],
     };
     let is_manifest = modules_content(&document.root).is_some();
     if !is_manifest && !input.named {
-        return None;
+        return Vec::new();
+    }
+    if is_template(&document) {
+        return template(input, text, options);
     }
     let mut findings = check_manifest(&document, Purpose::Manifest);
     if is_manifest {
         findings.diagnostics.extend(Findings::of(&document, left_over_variables(&document)).diagnostics);
     }
-    Some(findings)
+    vec![findings]
 }
 
 fn template(input: &Input, text: String, options: RenderOptions<'_>) -> Vec<Findings> {

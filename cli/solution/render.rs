@@ -236,28 +236,29 @@ fn replace_images(
     images
 }
 
-/// Variables in braces that nobody set.
+/// Variables that nobody set.
 pub fn left_over_variables(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    visit(&document.root, false, &mut |node, is_container| {
-        for (name, span) in node.text().map(left_over).unwrap_or_default() {
+    visit(&document.root, false, &mut |text, place, is_container| {
+        for (name, span) in left_over(text) {
             let rule = if is_container { &rules::UNDEFINED_INNER_VARIABLE } else { &rules::UNDEFINED_VARIABLE };
             let message = format!("the variable `{name}` is not set");
             let help = "Set it in `.env` or in the environment.";
-            found.push(Diagnostic::new(rule, document.inside(node, span), message).help(help));
+            found.push(Diagnostic::new(rule, document.inside_text(text, place, span), message).help(help));
         }
     });
     found
 }
 
-/// Calls `look` for every text, names of members included; says whether it belongs to a container's options.
-fn visit(node: &Node, is_container: bool, look: &mut dyn FnMut(&Node, bool)) {
+/// Calls `look` for every text, names of members included, with its place, and whether it belongs to a container's
+/// options.
+fn visit(node: &Node, is_container: bool, look: &mut dyn FnMut(&str, Span, bool)) {
     match &node.kind {
-        Kind::String(_) => look(node, is_container),
+        Kind::String(text) => look(text, node.span, is_container),
         Kind::Array(elements) => elements.iter().for_each(|element| visit(element, is_container, look)),
         Kind::Object(members) => {
             for Member { key, key_span, value } in members {
-                look(&Node { span: *key_span, kind: Kind::String(key.clone()) }, is_container);
+                look(key, *key_span, is_container);
                 let opens_container = key == "env" || key.starts_with("createOptions");
                 visit(value, is_container || opens_container, look);
             }

@@ -19,6 +19,9 @@ use crate::error::CommandError;
 pub const SOLUTION_FILE: &str = "edgectl.yaml";
 /// The deployment template of solutions that name no other.
 pub const DEFAULT_TEMPLATE: &str = "deployment.template.json";
+/// The forms a template may have, in the order they are looked for.
+const TEMPLATES: &[&str] =
+    &[DEFAULT_TEMPLATE, "deployment.template.jsonc", "deployment.template.yaml", "deployment.template.yml"];
 /// Where the state of simulated devices and builds lies, inside the solution.
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
@@ -63,7 +66,10 @@ impl Solution {
     pub fn find(directory: &Path) -> Result<Self, CommandError> {
         let root = directory
             .ancestors()
-            .find(|candidate| candidate.join(SOLUTION_FILE).is_file() || candidate.join(DEFAULT_TEMPLATE).is_file())
+            .find(|candidate| {
+                let has = |name: &str| candidate.join(name).is_file();
+                has(SOLUTION_FILE) || TEMPLATES.iter().any(|name| has(name))
+            })
             .ok_or_else(|| {
                 CommandError::usage(format!("no solution in {} or above it", directory.display()))
                     .hint("Run `edgectl new NAME` to make one, or go into the directory of one.")
@@ -165,10 +171,7 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
 
 /// The template of a solution that names none: the first form there is.
 fn default_template(root: &Path) -> &'static str {
-    ["deployment.template.jsonc", "deployment.template.yaml", "deployment.template.yml"]
-        .into_iter()
-        .find(|name| root.join(name).is_file() && !root.join(DEFAULT_TEMPLATE).is_file())
-        .unwrap_or(DEFAULT_TEMPLATE)
+    TEMPLATES.iter().find(|name| root.join(name).is_file()).copied().unwrap_or(DEFAULT_TEMPLATE)
 }
 
 /// A device identifier from a name: what may not stand in one becomes a hyphen.

@@ -176,6 +176,12 @@ nobody reads them.
 "Names of variables are keys of a twin: no `.`, `$`, `#`, `+` and no blanks. For sections of a configuration write `__`.
 Variables with other names can stand in `Env` of createOptions."
 
+    LATER_FEATURE "EDGE0217" Note "a feature is newer than the schema version, and works all the same"
+"`startupOrder` came with schema version 1.1. Agents that know it take it under 1.0 too; other tools refuse it."
+
+    CONTENT_PROPERTY "EDGE0218" Error "a module's content has something else than desired properties"
+"The content of a module is `properties.desired`, or in a layer dotted paths that begin so. The service refuses all else."
+
     INVALID_IMAGE "EDGE0301" Error "the image reference is not valid"
 "The agent takes `[REGISTRY/]NAME[:TAG]` and `NAME@sha256:DIGEST`, but not a tag and a digest together. It refuses the whole
 configuration otherwise."

@@ -98,7 +98,7 @@ fn module_content<'d>(subject: &mut Subject<'d>, member: &'d Member) {
             subject.object(inner);
         } else if !is_path && inner.key != "properties" {
             let message = format!("`{}` is not a property of a module's content", inner.key);
-            let found = Diagnostic::new(&rules::UNKNOWN_PROPERTY, inner.key_span, message);
+            let found = Diagnostic::new(&rules::CONTENT_PROPERTY, inner.key_span, message);
             subject.add(match did_you_mean(&inner.key, ["properties.desired"]) {
                 Some(meant) => found.help(format!("Did you mean `{meant}`?")),
                 None => found.help("Desired properties stand under `properties.desired`."),

@@ -1,7 +1,7 @@
 //! All rules over one manifest.
 
 use super::subject::Subject;
-use super::{agent, envelope, hub, module, ports, routes, secrets, twin};
+use super::{agent, envelope, hub, module, routes, secrets, twin};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::document::document::Document;
 
@@ -30,7 +30,6 @@ pub fn diagnostics(document: &Document, purpose: Purpose) -> Vec<Diagnostic> {
     for entry in subject.modules.clone() {
         module::check(&mut subject, &entry);
     }
-    ports::check(&mut subject);
     hub::check(&mut subject);
     routes::check(&mut subject);
     twin::check(&mut subject);
