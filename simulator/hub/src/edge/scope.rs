@@ -60,7 +60,9 @@ impl Scope {
         };
         let check = TokenCheck { hosts, now };
         let checked = match self.check(identity, token, check) {
-            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_)) if self.may_refresh(identity) => {
+            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_))
+                if self.may_refresh(identity) =>
+            {
                 if let Err(refusal) = self.refresh().await {
                     tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
