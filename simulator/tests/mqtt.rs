@@ -37,7 +37,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 const HOST: &str = "hub.example";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const ID: PacketId = PacketId::MIN;
 
 /// A cloud hub with a listener, the device `d1` and its module `d1/m1`.
@@ -109,7 +109,7 @@ impl Served {
             tokens: Arc::new(KeyTokens::new(HOST, &id(identity), self.key(identity))),
             product: "test".to_owned(),
             auth_chain: None,
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
         });
         soon(client.wait_connected()).await.expect("it may connect");
         (client, events)

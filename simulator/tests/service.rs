@@ -155,15 +155,15 @@ async fn modules_are_made_listed_and_removed_with_their_device() {
 async fn twins_are_patched_and_replaced_under_their_etags() {
     let cloud = Cloud::with_edge().await;
     let path = "/twins/edge/modules/$edgeHub";
-    let fresh = cloud.ask("GET", path, None, None).await.body;
-    assert_eq!(fresh["properties"]["desired"]["$version"], 1);
-    let etag = fresh["etag"].as_str().unwrap().to_owned();
-    let patch = json!({ "properties": { "desired": { "a": { "b": 1 }, "c": 2 } } });
-    let patched = cloud.ask("PATCH", path, Some(&format!("\"{etag}\"")), Some(patch.clone())).await;
+    let first = cloud.ask("GET", path, None, None).await.body;
+    assert_eq!(first["properties"]["desired"]["$version"], 1);
+    let etag = first["etag"].as_str().unwrap().to_owned();
+    let change = json!({ "properties": { "desired": { "a": { "b": 1 }, "c": 2 } } });
+    let patched = cloud.ask("PATCH", path, Some(&format!("\"{etag}\"")), Some(change.clone())).await;
     let desired = &patched.body["properties"]["desired"];
     assert_eq!((patched.status.as_u16(), &desired["a"]["b"], &desired["$version"]), (200, &json!(1), &json!(2)));
     for stale in [etag.clone(), format!("\"{etag}\"")] {
-        refused(&cloud.ask("PATCH", path, Some(&stale), Some(patch.clone())).await, 412, "PreconditionFailed");
+        refused(&cloud.ask("PATCH", path, Some(&stale), Some(change.clone())).await, 412, "PreconditionFailed");
     }
     let etag = patched.body["etag"].as_str().unwrap().to_owned();
     let replacement = json!({ "properties": { "desired": { "a": null, "d": 3 } } });
