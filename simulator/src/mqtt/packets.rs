@@ -71,6 +71,13 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
         encode(packet, &mut self.buffer);
     }
 
+    /// Adds packets.
+    pub fn put_all(&mut self, packets: impl IntoIterator<Item = Packet>) {
+        for packet in packets {
+            self.put(&packet);
+        }
+    }
+
     /// Writes all that was put.
     pub async fn flush(&mut self) -> io::Result<()> {
         self.stream.write_all_buf(&mut self.buffer).await?;
