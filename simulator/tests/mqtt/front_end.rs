@@ -355,3 +355,18 @@ async fn a_connection_ends_with_its_token_whatever_the_token_says() {
     client.send([Packet::PingReq]).await;
     assert_eq!(client.next().await, Some(Packet::PingResp));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_closed_before_much_is_kept_for_it() {
+    let hub = MemoryHub::new();
+    let (mut client, _) = RawClient::connect(&hub, Connect { keep_alive: 0, ..connect(MODULE, TOKEN) }).await;
+    client.send([subscribe(1, "$iothub/twin/PATCH/properties/desired/#")]).await;
+    let link = hub.link(MODULE, Feature::DesiredProperties).await;
+    let patch = json!({ "a": "x".repeat(30_000), "$version": 3 });
+    let mut told = 0;
+    while link.desired_changed(patch.clone()).await.is_ok() {
+        told += 1;
+    }
+    assert!(told < 250, "{told}");
+    hub.until(|state| state.detached == 1).await;
+}
