@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{CommandError, ErrorKind};
+use crate::output::printer::Printer;
 use crate::settings::{Context, GlobalFlags};
 
 const EXAMPLES: &str = "\
@@ -51,8 +52,12 @@ enum Command {
     Twin(commands::twin::Args),
     Method(commands::method::Args),
     Message(commands::message::Args),
-    Validate(commands::validate::Args),
     Render(commands::render::Args),
+    Validate(commands::validate::Args),
+    Route(commands::route::command::Args),
+    Layers(commands::layers::Args),
+    Schema(commands::schema::Args),
+    Explain(commands::explain::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -74,8 +79,12 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Method(args) => commands::method::run(args, context),
         Command::Message(args) => commands::message::run(args, context),
         Command::Internal(args) => commands::internal::run(args, context),
-        Command::Validate(args) => commands::validate::run(&args, context),
         Command::Render(args) => commands::render::run(args, context),
+        Command::Schema(args) => commands::schema::run(args, context),
+        Command::Layers(args) => commands::layers::run(&args, context),
+        Command::Route(args) => commands::route::command::run(args, context),
+        Command::Validate(args) => commands::validate::run(args, context),
+        Command::Explain(args) => commands::explain::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }
@@ -104,6 +113,14 @@ fn main() -> ExitCode {
 
 /// Lets clap print its own message: help and version are results, all else is a usage error.
 fn usage_error(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        // The flags could not be read as a whole, so nothing is resolved yet.
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        Printer::plain_json().error(&CommandError::usage(text));
+        return ExitCode::from(ErrorKind::Usage.status());
+    }
     // Nothing more can be said when not even this can be printed.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(ErrorKind::Usage.status()) } else { ExitCode::SUCCESS }

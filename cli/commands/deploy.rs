@@ -1,5 +1,6 @@
 //! `edgectl deploy`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,9 @@ Examples:
   edgectl deploy -f deployment.json      deploy a manifest as it is";
 
 /// How often the device is asked how far it is.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// A module that does not connect to the hub counts as up when it has run for so long.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// Deploy the solution to its simulated device
 #[derive(Debug, clap::Args)]
@@ -114,13 +117,14 @@ async fn wait(
     timeout: Duration,
 ) -> Result<DeviceStatus, CommandError> {
     let deadline = Instant::now() + timeout;
+    let mut watched = Watched::default();
     loop {
         let status = status::fetch(state).await.map_err(control_error)?;
         let is_taken = status.deployment_version.is_some_and(|taken| taken >= version);
         if is_taken && let Some(error) = status::refused(&status) {
             return Err(error.hint("Run `edgectl validate` to see where the mistake is."));
         }
-        let waiting = manifest.waiting_for(&status.modules);
+        let waiting = manifest.waiting_for(&watched.up(&status.modules));
         if is_taken {
             if let Some(error) = broken(&status) {
                 return Err(error);
@@ -136,6 +140,30 @@ async fn wait(
     }
 }
 
+/// How long the modules have been running.
+#[derive(Default)]
+struct Watched {
+    since: HashMap<String, (Option<u32>, Instant)>,
+}
+
+impl Watched {
+    /// The modules that are up: they run, and have either found their hub or not ended for a while.
+    fn up(&mut self, modules: &[ModuleStatus]) -> Vec<String> {
+        let now = Instant::now();
+        let mut up = Vec::new();
+        for module in modules.iter().filter(|module| module.status == "running") {
+            let (process, since) = self.since.entry(module.name.clone()).or_insert((module.process, now));
+            if *process != module.process {
+                (*process, *since) = (module.process, now);
+            }
+            if module.connected || now.duration_since(*since) >= SETTLE_TIME {
+                up.push(module.name.clone());
+            }
+        }
+        up
+    }
+}
+
 /// A module that does not stay up, or cannot be started at all.
 fn broken(status: &DeviceStatus) -> Option<CommandError> {
     let module = status.modules.iter().find(|module| matches!(module.status.as_str(), "backoff" | "failed"));
@@ -148,7 +176,7 @@ fn broken(status: &DeviceStatus) -> Option<CommandError> {
     let why = status.deployment.get("description").and_then(Value::as_str).unwrap_or_default();
     (code >= 400).then(|| {
         CommandError::failed(format!("the agent answered {code}: {why}"))
-            .hint("Run `edgectl build` if an image was not built, then `edgectl deploy` again.")
+            .hint("Mend that, and run `edgectl deploy` again; `edgectl status` shows all modules.")
     })
 }
 

@@ -8,6 +8,7 @@ use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::control::{self, ControlError, Request};
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
+use edgectl_simulator::ports::PortsError;
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
 use serde_json::Value;
@@ -116,9 +117,9 @@ pub fn start_error(error: DeviceError) -> CommandError {
     let text = chain(&error);
     match error {
         DeviceError::State(error) => state_error(error),
-        DeviceError::Bind(_) => CommandError::failed(text)
+        DeviceError::Ports(PortsError::Bind(_)) => CommandError::failed(text)
             .hint("Stop what listens there, or choose another address with `edgectl sim up --address 127.0.N.1`."),
-        DeviceError::NoAddress { .. } => {
+        DeviceError::Ports(PortsError::NoAddress { .. }) => {
             CommandError::failed(text).hint("Stop what listens at port 8883 of all addresses, or give --address.")
         }
         _ => CommandError::failed(text).hint(access::START_AFRESH),

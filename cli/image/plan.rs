@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::error::CommandError;
-use crate::output::diagnostics;
 use crate::settings::Context;
-use crate::solution::render::{RenderOptions, render};
+use crate::solution::check;
+use crate::solution::render::{RenderError, RenderOptions, render};
 use crate::solution::solution::Solution;
 
 /// The platform that is built where none is asked for.
@@ -32,11 +32,19 @@ impl PlannedModule {
 /// Finds the modules to build for a platform, in the manifest's order. What is wrong with the template is shown.
 pub fn plan(solution: &Solution, context: &Context, platform: &str) -> Result<Vec<PlannedModule>, CommandError> {
     let environment = &context.settings.environment;
-    let rendered = render(solution, RenderOptions { platform: Some(platform), compat: false, environment })?;
-    if !context.printer.json {
-        diagnostics::show(&context.printer, &rendered.findings);
-    }
-    let wanted = rendered.images.into_iter().filter(|image| !image.bypassed);
+    let options = RenderOptions { platform: Some(platform), compat: false, environment };
+    let rendered = match render(solution, options) {
+        Err(RenderError::Unreadable(findings)) => {
+            check::refuse_errors(&[*findings], context)?;
+            Vec::new()
+        }
+        rendered => {
+            let rendered = rendered?;
+            check::refuse_errors(&rendered.findings, context)?;
+            rendered.images
+        }
+    };
+    let wanted = rendered.into_iter().filter(|image| !image.bypassed);
     Ok(wanted
         .map(|image| PlannedModule { names: image.modules, directory: image.directory, image: image.image })
         .collect())

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::printer::Printer;
 use super::style::Style;
 
-/// Shows findings on standard error.
+/// Shows findings on standard error, all but notes.
 pub fn show(printer: &Printer, findings: &[Findings]) {
     for file in findings {
-        for found in &file.diagnostics {
+        for found in file.diagnostics.iter().filter(|found| found.rule.severity != Severity::Note) {
             printer.trouble(&text(file, found, printer.err));
         }
     }
@@ -73,6 +73,23 @@ pub fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = &source[..floor(source, offset)];
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// The file's text with every fix that meets no other, and how many those are.
+pub fn mended(findings: &Findings) -> (String, usize) {
+    let mut fixes: Vec<_> = findings.diagnostics.iter().filter_map(|found| found.fix.as_ref()).collect();
+    fixes.sort_by_key(|fix| fix.span);
+    let (mut text, mut copied, mut count) = (String::new(), 0, 0);
+    for fix in fixes {
+        if fix.span.start >= copied && fix.span.end <= findings.source.len() {
+            text.push_str(&findings.source[copied..fix.span.start]);
+            text.push_str(&fix.replacement);
+            copied = fix.span.end;
+            count += 1;
+        }
+    }
+    text.push_str(&findings.source[copied..]);
+    (text, count)
 }
 
 /// Findings as data.

@@ -2,6 +2,7 @@
 
 pub mod diagnostics;
 pub mod file;
+pub mod findings;
 pub mod printer;
 pub mod progress;
 pub mod prompt;

@@ -30,6 +30,11 @@ pub struct Printer {
 }
 
 impl Printer {
+    /// A printer of JSON, for when the flags could not be read.
+    pub fn plain_json() -> Self {
+        Self { json: true, quiet: false, out: Style { color: false }, err: Style { color: false } }
+    }
+
     /// Prints a result on standard output.
     pub fn result<R: Report>(&self, report: &R) {
         if self.json {

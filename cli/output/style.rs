@@ -23,6 +23,16 @@ impl Style {
         self.wrap("1;31", text)
     }
 
+    /// Warnings.
+    pub fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    /// What went well.
+    pub fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
     /// Commands to type.
     pub fn cyan(self, text: &str) -> String {
         self.wrap("36", text)

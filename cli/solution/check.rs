@@ -7,20 +7,10 @@ use edgectl_schemas::diagnostic::{Findings, Severity};
 use edgectl_schemas::document::document::{Document, Format};
 use edgectl_schemas::manifest::checks::run::{Purpose, check, diagnostics};
 
-use super::render::{RenderError, RenderOptions, Template};
-use super::solution::Solution;
+use super::render::Template;
 use crate::error::{CommandError, ErrorKind};
 use crate::output;
 use crate::settings::Context;
-
-/// Everything that is wrong with a solution's template and what it names.
-pub fn template(solution: &Solution, options: RenderOptions<'_>) -> Result<Vec<Findings>, CommandError> {
-    match Template::load(solution, options) {
-        Ok(template) => Ok(findings(&template)),
-        Err(RenderError::Unreadable(findings)) => Ok(vec![*findings]),
-        Err(error) => Err(error.into()),
-    }
-}
 
 /// What is wrong with a template that was read: what expanding it found, and what its content breaks.
 pub fn findings(template: &Template) -> Vec<Findings> {
@@ -61,14 +51,13 @@ fn read(name: &str, directory: &Path) -> Result<String, CommandError> {
 
 /// Shows findings; any error among them ends the command.
 pub fn refuse_errors(findings: &[Findings], context: &Context) -> Result<(), CommandError> {
-    let errors: usize = findings.iter().map(|file| file.count(Severity::Error)).sum();
-    if context.printer.json {
-        if errors == 0 {
-            return Ok(());
-        }
-        let error = CommandError::new(ErrorKind::Findings, "the manifest has errors");
-        return Err(error.details(output::diagnostics::json(findings).into()));
+    if !context.printer.json {
+        output::diagnostics::show(&context.printer, findings);
     }
-    output::diagnostics::show(&context.printer, findings);
-    if errors == 0 { Ok(()) } else { Err(CommandError::shown(ErrorKind::Findings)) }
+    let mut wrong = findings.iter().map(|file| (file, file.count(Severity::Error))).filter(|(_, errors)| *errors > 0);
+    let Some((file, first)) = wrong.next() else { return Ok(()) };
+    let errors = first + wrong.map(|(_, errors)| errors).sum::<usize>();
+    let counted = if errors == 1 { "an error".to_owned() } else { format!("{errors} errors") };
+    let error = CommandError::new(ErrorKind::Findings, format!("{} has {counted}", file.name));
+    Err(error.details(output::diagnostics::json(findings).into()))
 }

@@ -61,27 +61,6 @@ fn reference(text: &str) -> Option<(&str, usize)> {
     (end > 0).then(|| (&rest[..end], end + 1))
 }
 
-/// References in braces that are left in a text: name and place.
-pub fn left_over(text: &str) -> Vec<(&str, Span)> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(start) = text[at..].find("${").map(|offset| at + offset) {
-        at = start + 2;
-        if let Some((name, length)) = reference(&text[start..])
-            && is_name(name)
-        {
-            found.push((name, Span::new(start, start + length)));
-            at = start + length;
-        }
-    }
-    found
-}
-
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use edgectl_schemas::document::document::{Document, Format};
-use edgectl_simulator::requests::ModuleStatus;
 use serde_json::Value;
 
 use crate::error::{CommandError, ErrorKind};
@@ -22,14 +21,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// The modules that should run and do not, or are not there at all.
-    pub fn waiting_for(&self, modules: &[ModuleStatus]) -> Vec<String> {
+    /// The modules that should run and are not up.
+    pub fn waiting_for(&self, up: &[String]) -> Vec<String> {
         let wanted = self.modules_content.pointer("/$edgeAgent/properties.desired/modules").and_then(Value::as_object);
         let wanted = wanted.into_iter().flatten().filter(|(_, module)| {
             module.get("status").and_then(Value::as_str).is_none_or(|status| status.eq_ignore_ascii_case("running"))
         });
-        let is_running = |name: &str| modules.iter().any(|module| module.name == name && module.status == "running");
-        wanted.map(|(name, _)| name).filter(|name| !is_running(name)).cloned().collect()
+        wanted.map(|(name, _)| name).filter(|name| !up.contains(name)).cloned().collect()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod dotenv;
 pub mod expand;
+pub mod files;
 pub mod manifest;
 pub mod module_json;
 pub mod placeholder;

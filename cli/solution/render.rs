@@ -12,11 +12,12 @@ use edgectl_schemas::document::node::{Kind, Member, Node, Span};
 use edgectl_schemas::document::write;
 use edgectl_schemas::manifest::content::{Section, for_each_module, modules};
 use edgectl_schemas::manifest::create_options::CHUNK_CHARACTERS;
+use edgectl_schemas::manifest::variable::left_over;
 use edgectl_schemas::rules;
 use serde_json::Value;
 
 use super::dotenv;
-use super::expand::{expand, left_over};
+use super::expand::expand;
 use super::placeholder::{ModuleImage, Placeholders};
 use super::solution::Solution;
 use crate::error::{CommandError, ErrorKind};
@@ -115,13 +116,25 @@ impl Template {
             dotenv::variables(&solution.root, options.environment).map_err(read_error(&solution.root.join(".env")))?;
         let path = solution.template_with(&variables);
         let source = std::fs::read_to_string(&path).map_err(read_error(&path))?;
+        let name = path.strip_prefix(&solution.root).unwrap_or(&path).display().to_string();
+        Self::read(solution, &path, &name, source, &variables, options)
+    }
+
+    /// Replaces variables and images in a template's text. `path` is where it stands, or would stand.
+    pub fn read(
+        solution: &Solution,
+        path: &Path,
+        name: &str,
+        source: String,
+        variables: &BTreeMap<String, String>,
+        options: RenderOptions<'_>,
+    ) -> Result<Self, RenderError> {
         let platform =
             options.platform.unwrap_or_else(|| variables.get("DEFAULT_PLATFORM").map_or("amd64", |p| p.trim()));
-        let name = path.strip_prefix(&solution.root).unwrap_or(&path).display().to_string();
-        let (mut document, mut found) = read(&name, source, &variables, options.compat)?;
+        let (mut document, mut found) = read(name, source, variables, options.compat)?;
 
         let directory = path.parent().unwrap_or(&solution.root);
-        let mut placeholders = Placeholders::collect(directory, platform, &variables, options.compat);
+        let mut placeholders = Placeholders::collect(directory, platform, variables, options.compat);
         let bypassed = variables.get("BYPASS_MODULES").map_or("", String::as_str);
         let images = replace_images(&mut document, &mut placeholders, bypassed, &mut found);
         found.extend(left_over_variables(&document));
@@ -130,7 +143,7 @@ impl Template {
         findings.append(&mut placeholders.findings);
         findings.retain(|findings| !options.compat && !findings.diagnostics.is_empty());
         let output = solution.root.join(variables.get("CONFIG_OUTPUT_DIR").map_or("config", |path| path.trim()));
-        let output = output.join(output_name(&path, &document.root, platform, &variables));
+        let output = output.join(output_name(path, &document.root, platform, variables));
         Ok(Self { document, platform: platform.to_owned(), images, findings, output })
     }
 
@@ -223,28 +236,29 @@ fn replace_images(
     images
 }
 
-/// Variables in braces that nobody set.
-fn left_over_variables(document: &Document) -> Vec<Diagnostic> {
+/// Variables that nobody set.
+pub fn left_over_variables(document: &Document) -> Vec<Diagnostic> {
     let mut found = Vec::new();
-    visit(&document.root, false, &mut |node, is_container| {
-        for (name, span) in node.text().map(left_over).unwrap_or_default() {
+    visit(&document.root, false, &mut |text, place, is_container| {
+        for (name, span) in left_over(text) {
             let rule = if is_container { &rules::UNDEFINED_INNER_VARIABLE } else { &rules::UNDEFINED_VARIABLE };
             let message = format!("the variable `{name}` is not set");
             let help = "Set it in `.env` or in the environment.";
-            found.push(Diagnostic::new(rule, document.inside(node, span), message).help(help));
+            found.push(Diagnostic::new(rule, document.inside_text(text, place, span), message).help(help));
         }
     });
     found
 }
 
-/// Calls `look` for every text, names of members included; says whether it belongs to a container's options.
-fn visit(node: &Node, is_container: bool, look: &mut dyn FnMut(&Node, bool)) {
+/// Calls `look` for every text, names of members included, with its place, and whether it belongs to a container's
+/// options.
+fn visit(node: &Node, is_container: bool, look: &mut dyn FnMut(&str, Span, bool)) {
     match &node.kind {
-        Kind::String(_) => look(node, is_container),
+        Kind::String(text) => look(text, node.span, is_container),
         Kind::Array(elements) => elements.iter().for_each(|element| visit(element, is_container, look)),
         Kind::Object(members) => {
             for Member { key, key_span, value } in members {
-                look(&Node { span: *key_span, kind: Kind::String(key.clone()) }, is_container);
+                look(key, *key_span, is_container);
                 let opens_container = key == "env" || key.starts_with("createOptions");
                 visit(value, is_container || opens_container, look);
             }

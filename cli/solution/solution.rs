@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use edgectl_schemas::diagnostic::{Diagnostic, did_you_mean};
+use edgectl_schemas::document::document::Document;
+use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::rules;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -15,8 +19,14 @@ use crate::error::CommandError;
 pub const SOLUTION_FILE: &str = "edgectl.yaml";
 /// The deployment template of solutions that name no other.
 pub const DEFAULT_TEMPLATE: &str = "deployment.template.json";
+/// The forms a template may have, in the order they are looked for.
+const TEMPLATES: &[&str] =
+    &[DEFAULT_TEMPLATE, "deployment.template.jsonc", "deployment.template.yaml", "deployment.template.yml"];
 /// Where the state of simulated devices and builds lies, inside the solution.
 pub const STATE_DIRECTORY: &str = ".edgectl";
+
+/// The members of our solution file.
+const MEMBERS: &[&str] = &["name", "device", "template", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +51,6 @@ pub struct SolutionFile {
 pub struct Solution {
     /// Its root directory, absolute.
     pub root: PathBuf,
-    /// Its name.
-    pub name: String,
     /// The identifier of its simulated device.
     pub device: DeviceId,
     /// The deployment template, absolute; it may not exist.
@@ -58,7 +66,10 @@ impl Solution {
     pub fn find(directory: &Path) -> Result<Self, CommandError> {
         let root = directory
             .ancestors()
-            .find(|candidate| candidate.join(SOLUTION_FILE).is_file() || candidate.join(DEFAULT_TEMPLATE).is_file())
+            .find(|candidate| {
+                let has = |name: &str| candidate.join(name).is_file();
+                has(SOLUTION_FILE) || TEMPLATES.iter().any(|name| has(name))
+            })
             .ok_or_else(|| {
                 CommandError::usage(format!("no solution in {} or above it", directory.display()))
                     .hint("Run `edgectl new NAME` to make one, or go into the directory of one.")
@@ -90,7 +101,7 @@ impl Solution {
         })?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), name, device, template, template_is_named, allow: file.allow })
+        Ok(Self { root: root.to_owned(), device, template, template_is_named, allow: file.allow })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -125,15 +136,66 @@ impl Solution {
     }
 }
 
+/// What is wrong with a solution file.
+pub fn check(document: &Document) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for member in document.root.members().unwrap_or_default() {
+        if !MEMBERS.contains(&member.key.as_str()) {
+            let message = format!("a solution file has no `{}`", member.key);
+            let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, member.key_span, message);
+            found.push(match did_you_mean(&member.key, MEMBERS.iter().copied()) {
+                Some(meant) => wrong.help(format!("Did you mean `{meant}`?")),
+                None => wrong.help(format!("It has {}.", MEMBERS.join(", "))),
+            });
+        }
+    }
+    let device = document.root.get("device");
+    if let (Some(node), Some(text)) = (device, device.and_then(Node::text))
+        && let Err(error) = DeviceId::new(text)
+    {
+        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
+    }
+    for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
+        if code.text().is_none_or(|code| rules::find(code).is_none()) {
+            let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, code.span, "this is not the code of a rule");
+            found.push(wrong.help("`edgectl explain` lists them."));
+        }
+    }
+    // What is left are values of the wrong type.
+    if let (true, Err(error)) = (found.is_empty(), serde_yaml::from_str::<Option<SolutionFile>>(&document.source)) {
+        let at = error.location().map_or(0, |location| location.index().min(document.source.len()));
+        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
+    }
+    found
+}
+
 /// The template of a solution that names none: the first form there is.
 fn default_template(root: &Path) -> &'static str {
-    ["deployment.template.jsonc", "deployment.template.yaml", "deployment.template.yml"]
-        .into_iter()
-        .find(|name| root.join(name).is_file() && !root.join(DEFAULT_TEMPLATE).is_file())
-        .unwrap_or(DEFAULT_TEMPLATE)
+    TEMPLATES.iter().find(|name| root.join(name).is_file()).copied().unwrap_or(DEFAULT_TEMPLATE)
 }
 
 /// A device identifier from a name: what may not stand in one becomes a hyphen.
 fn device_from(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).take(128).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_checker_and_schema_know_the_same_members() {
+        let schema = edgectl_schemas::published::find("solution").unwrap();
+        let schema: serde_json::Value = serde_json::from_str(schema.text).unwrap();
+        let members: Vec<&str> = schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, MEMBERS);
+        let full = SolutionFile {
+            name: Some("a".to_owned()),
+            device: Some("a".to_owned()),
+            template: Some("a".into()),
+            allow: vec!["EDGE0303".to_owned()],
+        };
+        let written = serde_json::to_value(full).unwrap();
+        assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), MEMBERS);
+    }
 }

@@ -144,7 +144,7 @@ impl Diagnostic {
 pub struct Findings {
     /// The file's name as people know it.
     pub name: String,
-    /// Its text.
+    /// Its text; may be empty if nothing is wrong.
     pub source: String,
     /// What is wrong, with places in that text.
     pub diagnostics: Vec<Diagnostic>,
@@ -156,7 +156,9 @@ impl Findings {
         let mut diagnostics: Vec<_> = diagnostics.into_iter().map(|found| found.locate(document)).collect();
         diagnostics.sort_by_key(|found| (found.span, found.rule.code));
         diagnostics.dedup();
-        Self { name: document.name.clone(), source: document.source.clone(), diagnostics }
+        // The text is there to show findings in; without any, it is not copied.
+        let source = if diagnostics.is_empty() { String::new() } else { document.source.clone() };
+        Self { name: document.name.clone(), source, diagnostics }
     }
 
     /// A text that could not be read.

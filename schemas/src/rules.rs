@@ -23,6 +23,25 @@ pub fn find(code: &str) -> Option<&'static Rule> {
     ALL.iter().copied().find(|rule| rule.code.eq_ignore_ascii_case(code))
 }
 
+/// The rule that a finding about a route breaks, by the finding's short name.
+pub fn of_route(code: &str) -> &'static Rule {
+    match code {
+        "route-syntax" | "route-depth" | "route-empty" => &ROUTE_SYNTAX,
+        "route-operands" | "route-arguments" => &ROUTE_TYPES,
+        "route-function" => &ROUTE_FUNCTION,
+        "route-sink" => &ROUTE_SINK,
+        "route-star" => &ROUTE_STAR,
+        "route-source" => &ROUTE_SOURCE,
+        "route-comment" => &ROUTE_COMMENT,
+        "route-tail" => &ROUTE_TAIL,
+        "route-address" => &ROUTE_ADDRESS,
+        "route-never-true" => &ROUTE_NEVER_TRUE,
+        "route-name" => &ROUTE_NAME,
+        "route-body" => &ROUTE_BODY,
+        _ => &ROUTE_OTHER,
+    }
+}
+
 rules! {
     NOT_READABLE "EDGE0001" Error "the document cannot be read"
 "The text is not JSON, JSON with comments, or YAML, or it is larger or nested deeper than any real manifest.
@@ -85,6 +104,18 @@ placeholder stays in the manifest."
     NO_MODULE_FILE "EDGE0108" Error "the directory of a placeholder has no module.json"
 "`${MODULEDIR<../path>}` names a directory relative to the template. It needs a `module.json`."
 
+    NO_DOCKERFILE "EDGE0109" Warning "a Dockerfile is not there"
+"`image.tag.platforms` in `module.json` names a Dockerfile for each platform, relative to the directory of `module.json`. The
+image of that platform cannot be built without it."
+
+    INVALID_SOLUTION_FILE "EDGE0110" Error "the solution file is not valid"
+"`edgectl.yaml` may say the solution's name, its device, its template, and which rules are accepted:
+
+    name: my-solution
+    device: my-device
+    template: deployment.template.json
+    allow: [EDGE0303]"
+
     MISSING_PROPERTY "EDGE0201" Error "a required property is missing"
 "The agent, the hub, or the service refuses a configuration without it. A base deployment needs `$edgeAgent` with
 `schemaVersion`, `runtime`, `systemModules` (with `edgeAgent` and `edgeHub`) and `modules`, and `$edgeHub` with
@@ -144,6 +175,12 @@ nobody reads them.
     VARIABLE_NAME "EDGE0216" Error "the name of an environment variable is not allowed"
 "Names of variables are keys of a twin: no `.`, `$`, `#`, `+` and no blanks. For sections of a configuration write `__`.
 Variables with other names can stand in `Env` of createOptions."
+
+    LATER_FEATURE "EDGE0217" Note "a feature is newer than the schema version, and works all the same"
+"`startupOrder` came with schema version 1.1. Agents that know it take it under 1.0 too; other tools refuse it."
+
+    CONTENT_PROPERTY "EDGE0218" Error "a module's content has something else than desired properties"
+"The content of a module is `properties.desired`, or in a layer dotted paths that begin so. The service refuses all else."
 
     INVALID_IMAGE "EDGE0301" Error "the image reference is not valid"
 "The agent takes `[REGISTRY/]NAME[:TAG]` and `NAME@sha256:DIGEST`, but not a tag and a digest together. It refuses the whole
@@ -286,10 +323,10 @@ utf-32. In all others it is undefined, and the message is not routed."
     ROUTE_UNKNOWN_SOURCE "EDGE0613" Warning "the source of a route is a module that is not there"
 "No message comes from it, so the route never fires. Often a module was renamed in one place alone."
 
-    ROUTE_UNKNOWN_SINK "EDGE0614" Error "the sink of a route is a module that is not there"
+    ROUTE_UNKNOWN_SINK "EDGE0614" Warning "the sink of a route is a module that is not there"
 "Messages for it are kept until they expire, and nobody gets them."
 
-    ROUTE_MODULE_CASE "EDGE0615" Error "the sink of a route differs in case from the module"
+    ROUTE_MODULE_CASE "EDGE0615" Warning "the sink of a route differs in case from the module"
 "Sinks are found by the exact name of the module, though sources match in any case."
 
     ROUTE_OTHER "EDGE0616" Warning "something odd in a route"

@@ -36,8 +36,9 @@ use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::service::{self, Service};
 use crate::frontend::{http, mqtt};
-use crate::listen::{self, BindError};
+use crate::listen;
 use crate::modules::Modules;
+use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
 use crate::requests::Requests;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
@@ -47,8 +48,6 @@ use crate::tls::{self, TlsError};
 use crate::workload::keys::KeyRing;
 use crate::workload::socket::WorkloadFacts;
 
-const MQTT_PORT: u16 = 8883;
-const HTTPS_PORT: u16 = 443;
 /// The version of the workload API that modules are told.
 const WORKLOAD_API_VERSION: &str = "2022-08-03";
 /// Bytes of a module's log before it is put aside.
@@ -86,15 +85,9 @@ pub enum DeviceError {
     /// Its state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// An address cannot be listened at.
+    /// Its ports cannot be had.
     #[error(transparent)]
-    Bind(#[from] BindError),
-    /// No pair of addresses is free.
-    #[error("no loopback address has a free port 8883{}", by.as_ref().map_or_else(String::new, |by| format!(": {by} listens there")))]
-    NoAddress {
-        /// Who listens at all of them, as far as it can be found out.
-        by: Option<String>,
-    },
+    Ports(#[from] PortsError),
     /// The certificate authority cannot be used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -147,15 +140,6 @@ pub struct Device {
     _lock: std::fs::File,
 }
 
-/// The listeners of a device, bound before anything else is done.
-struct Listeners {
-    address: DeviceAddress,
-    gateway_mqtt: TcpListener,
-    gateway_https: Option<TcpListener>,
-    hub_mqtt: TcpListener,
-    hub_https: TcpListener,
-}
-
 impl Device {
     /// Starts a device. Returns when its hubs listen and its agent runs.
     pub async fn start(options: DeviceOptions) -> Result<Self, DeviceError> {
@@ -163,7 +147,9 @@ impl Device {
         state.create()?;
         let lock = state.lock()?;
         sweep_leftovers(&group_record(&state)).map_err(|error| other("modules of an earlier run")(&error))?;
-        let listeners = listen_at(&options, &state).await?;
+        let last: Option<Endpoints> = read_json(&state.endpoints())?;
+        let last = last.and_then(|endpoints| DeviceAddress::from_gateway(&endpoints.gateway_host_name));
+        let listeners = ports::listen(options.address, last, options.preferred).await?;
         let now = Timestamp::now();
         let authority = Arc::new(Authority::open(&state.authority(), &options.device, now)?);
         let ground = Ground {
@@ -425,49 +411,6 @@ impl Ground {
 
 fn group_record(state: &StateDirectory) -> std::path::PathBuf {
     state.modules().join("processes.json")
-}
-
-/// Finds the device's addresses and listens at all of them: those asked for, else those of the last run if they are
-/// free, else the first free ones.
-async fn listen_at(options: &DeviceOptions, state: &StateDirectory) -> Result<Listeners, DeviceError> {
-    if let Some(address) = options.address {
-        return listen_at_pair(address).await;
-    }
-    let last: Option<Endpoints> = read_json(&state.endpoints())?;
-    let last = last.and_then(|endpoints| DeviceAddress::from_gateway(&endpoints.gateway_host_name));
-    let first = last.unwrap_or(options.preferred);
-    for address in first.and_following() {
-        match listen_at_pair(address).await {
-            Ok(listeners) => {
-                if let Some(last) = last.filter(|last| *last != address) {
-                    tracing::warn!("{} is in use, {} is taken instead", last.gateway(), address.gateway());
-                }
-                return Ok(listeners);
-            }
-            Err(DeviceError::Bind(BindError::InUse { .. })) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let by = crate::address::listener_at(SocketAddr::new(first.gateway(), MQTT_PORT));
-    Err(DeviceError::NoAddress { by })
-}
-
-async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, DeviceError> {
-    let (gateway, hub) = (address.gateway(), address.hub());
-    let gateway_mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
-    let hub_mqtt = listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?;
-    let gateway_https = match listen::bind(SocketAddr::new(gateway, HTTPS_PORT)).await {
-        Ok(listener) => Some(listener),
-        Err(BindError::Denied(_)) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let hub_https = match listen::bind(SocketAddr::new(hub, HTTPS_PORT)).await {
-        Ok(listener) => listener,
-        // Our own tools ask which port it is.
-        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(hub, 0)).await?,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Listeners { address, gateway_mqtt, gateway_https, hub_mqtt, hub_https })
 }
 
 fn endpoints(device: &DeviceId, listeners: &Listeners, authority: &Authority) -> Result<Endpoints, DeviceError> {

@@ -13,6 +13,7 @@ pub mod listen;
 pub mod message;
 pub mod modules;
 pub mod mqtt;
+pub mod ports;
 pub mod requests;
 pub mod runtime;
 pub mod state;

@@ -165,12 +165,12 @@ fn what_cannot_be_built_is_refused() {
     let build = |arguments: &[&str]| edgectl(place.path()).arg("build").args(arguments).assert();
     refused(build(&["rustie"]), 2, "Did you mean `rusty`?");
     refused(build(&["nothing"]), 2, "There are rusty, sharp.");
-    refused(build(&["rusty", "--platform", "riscv"]), 2, "it has no platform \"riscv\"");
+    refused(build(&["rusty", "--platform", "riscv"]), 3, "has no image for the platform \"riscv\"");
     refused(build(&["sharp"]), 5, "csharp");
     let empty = tempdir().unwrap();
     refused(edgectl(empty.path()).arg("build").assert(), 2, "no solution in");
     fs::write(place.path().join("deployment.template.json"), "{").unwrap();
-    refused(build(&[]), 2, "not JSON");
+    refused(build(&[]), 3, "not JSON");
 }
 
 #[test]

@@ -136,6 +136,44 @@ fn ctrl_c_stops_everything() {
 }
 
 #[test]
+fn ctrl_c_while_building_leaves_no_process_behind() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for arguments in [&["demo"][..], &["build"]] {
+        let solution = Solution::with(json!({ "slow": module("${MODULES.slow}") }));
+        build_files(&solution.root().join("modules/slow"), "slow");
+        // A Python that never comes back, under a number that nobody else sleeps for.
+        let tools = tempdir().unwrap();
+        let seconds = format!("9{}", std::process::id());
+        let python = tools.path().join("python3");
+        fs::write(&python, format!("#!/bin/sh\nsleep {seconds}\n")).unwrap();
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("edgectl"))
+            .args(arguments)
+            .current_dir(solution.root())
+            .env("PATH", format!("{}:/usr/bin:/bin", tools.path().display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_until("the tool runs", || !sleepers(&seconds).is_empty());
+        signal(&command, "-INT");
+        assert_eq!(command.wait().unwrap().code(), Some(130), "{arguments:?}");
+        wait_until("the tool is gone", || sleepers(&seconds).is_empty());
+    }
+}
+
+/// Processes that sleep for so many seconds.
+fn sleepers(seconds: &str) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let sleeps = |process: &u32| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        line == format!("sleep\0{seconds}\0").into_bytes() && is_alive(*process)
+    };
+    numbers.filter(sleeps).collect()
+}
+
+#[test]
 fn a_killed_simulator_takes_its_modules_along_and_what_was_acknowledged_stays() {
     let solution = Solution::new();
     let mut device = solution.up();
@@ -294,19 +332,22 @@ fn state_is_the_users_alone() {
     }
 }
 
-/// Puts a module into the records of what was built: a script that says something and fails.
+/// Makes a module that says something and fails, lets the template name it, and builds it.
 fn build_crashing_image(root: &Path) {
-    let module = root.join("modules/crash");
-    fs::create_dir_all(&module).unwrap();
-    fs::write(module.join("requirements.txt"), "").unwrap();
-    fs::write(module.join("main.py"), "print('about to crash', flush=True)\nraise SystemExit(3)\n").unwrap();
-    let file = json!({
-        "language": "python",
-        "image": { "repository": "crash", "tag": { "version": "1", "platforms": { "amd64": "Dockerfile" } } },
-    });
-    fs::write(module.join("module.json"), file.to_string()).unwrap();
+    build_files(&root.join("modules/crash"), "crash");
     let path = root.join("deployment.template.json");
     let text = fs::read_to_string(&path).unwrap().replace("crash:1", "${MODULES.crash}");
     fs::write(&path, text).unwrap();
     edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
+}
+
+fn build_files(module: &Path, name: &str) {
+    fs::create_dir_all(module).unwrap();
+    fs::write(module.join("requirements.txt"), "").unwrap();
+    fs::write(module.join("main.py"), "print('about to crash', flush=True)\nraise SystemExit(3)\n").unwrap();
+    let file = json!({
+        "language": "python",
+        "image": { "repository": name, "tag": { "version": "1", "platforms": { "amd64": "Dockerfile" } } },
+    });
+    fs::write(module.join("module.json"), file.to_string()).unwrap();
 }

@@ -126,7 +126,6 @@ fn a_variable_in_the_environment_wins_and_an_unset_one_in_the_open_is_named() {
 fn templates_may_be_json_with_comments_or_yaml() {
     let directory = solution(&json!({}));
     fs::remove_file(directory.path().join("deployment.template.json")).unwrap();
-    write(directory.path(), "edgectl.yaml", "name: mine\n");
     let yaml = "# a template\n$schema-template: 4.0.0\nmodulesContent:\n  $edgeAgent:\n    properties.desired:\n      \
                 modules:\n        a:\n          settings:\n            image: ${MODULES.filter}\n            \
                 createOptions:\n              HostConfig: {Privileged: true}\n";

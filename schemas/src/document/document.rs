@@ -97,9 +97,14 @@ impl Document {
     /// The place, in the text that was read, of a stretch of a string's value.
     pub fn inside(&self, node: &Node, inner: Span) -> Span {
         match &node.kind {
-            Kind::String(value) => nested::place(self.text(), node.span, value, inner),
+            Kind::String(value) => self.inside_text(value, node.span, inner),
             _ => node.span,
         }
+    }
+
+    /// The same for a text that stands at a place, such as the name of a member.
+    pub fn inside_text(&self, value: &str, span: Span, inner: Span) -> Span {
+        nested::place(self.text(), span, value, inner)
     }
 }
 

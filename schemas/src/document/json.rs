@@ -223,36 +223,21 @@ impl Reader<'_> {
     fn string(&mut self) -> Result<String, ParseError> {
         let open = self.at;
         self.at += 1;
-        let start = self.at;
-        // Most strings have no escapes and are copied whole.
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'"' => {
-                    let text = self.text[start..self.at].to_owned();
-                    self.at += 1;
-                    return Ok(text);
-                }
-                b'\\' => break,
-                0..=0x1f => return Err(self.control_character()),
-                _ => self.at += 1,
-            }
-        }
-        let mut decoded = self.text[start..self.at].to_owned();
+        let mut decoded = String::new();
         loop {
-            let Some(character) = self.text[self.at..].chars().next() else {
-                return Err(self.error_at(open, "the string has no closing '\"'"));
-            };
-            match character {
-                '"' => {
+            // Stretches without anything special are copied whole; most strings are one.
+            let run = &self.bytes[self.at..];
+            let length = run.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(run.len());
+            decoded.push_str(&self.text[self.at..self.at + length]);
+            self.at += length;
+            match self.peek() {
+                Some(b'"') => {
                     self.at += 1;
                     return Ok(decoded);
                 }
-                '\\' => decoded.push(self.escape()?),
-                '\0'..='\x1f' => return Err(self.control_character()),
-                _ => {
-                    decoded.push(character);
-                    self.at += character.len_utf8();
-                }
+                Some(b'\\') => decoded.push(self.escape()?),
+                Some(_) => return Err(self.control_character()),
+                None => return Err(self.error_at(open, "the string has no closing '\"'")),
             }
         }
     }

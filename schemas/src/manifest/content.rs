@@ -116,11 +116,15 @@ fn visit(path: &[&str], node: &mut Node, change: &mut dyn FnMut(Section, &str, &
     }
 }
 
-/// Whether the content is a layer: some module's desired properties stand under dotted paths.
+/// Whether the content is a layer: the agent's configuration is not whole, and something stands under a dotted path, or
+/// there is neither an agent nor a hub.
 pub fn is_layered(content: &Node) -> bool {
     let is_path = |member: &Member| member.key.starts_with("properties.desired.");
     let modules = content.members().unwrap_or_default();
-    modules.iter().any(|module| module.value.members().unwrap_or_default().iter().any(is_path))
+    let has_paths = modules.iter().any(|module| module.value.members().unwrap_or_default().iter().any(is_path));
+    let has = |name: &str| content.get(name).is_some();
+    desired(content, "$edgeAgent").is_none()
+        && (has_paths || (!modules.is_empty() && !has("$edgeAgent") && !has("$edgeHub")))
 }
 
 /// The desired properties of a module, where they stand whole: `properties.desired` or `properties` and `desired`.

@@ -57,7 +57,11 @@ pub struct Documents {
 impl Documents {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, DocumentsError> {
-        let database = Database::create(path)
+        // Without the check a damaged page is trusted, and reading it later panics.
+        let mut builder = Database::builder();
+        builder.set_check_integrity_on_open(true);
+        let database = builder
+            .create(path)
             .map_err(|error| DocumentsError::File { path: path.to_owned(), reason: error.to_string() })?;
         Ok(Self { path: path.to_owned(), database })
     }

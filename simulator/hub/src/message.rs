@@ -48,11 +48,11 @@ impl Properties {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
 
-    /// Bytes of all names and values. A null value makes the sum zero, as in the real hub.
-    fn size(&self) -> usize {
-        self.0.iter().try_fold(0, |sum, (name, value)| Some(sum + name.len() + value.as_ref()?.len())).unwrap_or(0)
-    }
+/// Bytes of names and values. A null value makes the sum zero, as in the real hub.
+fn size<'a>(mut properties: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> usize {
+    properties.try_fold(0, |sum, (name, value)| Some(sum + name.len() + value?.len())).unwrap_or(0)
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
@@ -83,14 +83,20 @@ impl Message {
         Self { body: body.into(), ..Self::default() }
     }
 
-    /// Bytes as counted against [`MAX_MESSAGE_BYTES`].
+    /// Bytes as counted against [`MAX_MESSAGE_BYTES`]. What a hub adds does not count: a message that one hub took must
+    /// not be too large for the next.
     pub fn size(&self) -> usize {
-        self.body.len() + self.properties.size() + self.system.size()
+        let senders = self.system.iter().filter(|(name, _)| !system::SET_BY_HUB.contains(name));
+        self.body.len() + size(self.properties.iter()) + size(senders)
     }
 }
 
 /// The names of system properties, as routes write them after `$`.
 pub mod system {
+    /// Those that a hub sets when it takes a message, whatever the sender wrote.
+    pub const SET_BY_HUB: [&str; 5] =
+        [CONNECTION_DEVICE_ID, CONNECTION_MODULE_ID, ENQUEUED_TIME, EDGE_MESSAGE_ID, EDGE_HUB_ORIGIN];
+
     /// Set by the sender.
     pub const MESSAGE_ID: &str = "messageId";
     /// Set by the sender: `$.cid` in MQTT.

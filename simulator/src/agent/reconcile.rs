@@ -193,7 +193,10 @@ impl Agent {
     }
 
     fn conclude(&mut self, errors: &[String]) {
-        self.status = match errors {
+        // What keeps an image from being prepared keeps its module from being created, in the same words.
+        let mut told = BTreeSet::new();
+        let errors: Vec<&str> = errors.iter().map(String::as_str).filter(|error| told.insert(*error)).collect();
+        self.status = match errors[..] {
             [] => DeploymentStatus::successful(),
             _ => DeploymentStatus { code: 500, description: errors.join("; ") },
         };

@@ -123,9 +123,7 @@ impl ProcessRuntime {
     fn find_image(&self, image: &str) -> Result<ProcessImage, RuntimeError> {
         (self.images)(image).ok_or_else(|| RuntimeError::ImageNotAvailable {
             image: image.to_owned(),
-            advice: "it is neither built in nor built by this solution; build its module here, or run the device with \
-                     a container engine"
-                .to_owned(),
+            advice: "it is neither built in nor built here; run `edgectl build`".to_owned(),
         })
     }
 

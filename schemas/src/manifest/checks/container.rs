@@ -5,6 +5,7 @@ use super::subject::Subject;
 use crate::diagnostic::{Diagnostic, Rule, did_you_mean};
 use crate::document::node::{Kind, Member, Node, Span};
 use crate::manifest::create_options::{CONTAINER_FIELDS, HOST_FIELDS};
+use crate::manifest::variable::is_open;
 use crate::rules;
 
 /// Fields of a create request that the agent passes on without knowing them.
@@ -67,7 +68,7 @@ impl Container<'_, '_, '_> {
                 }
                 continue;
             }
-            if own_others.iter().any(|name| *name == member.key) || member.key.contains("${") {
+            if own_others.iter().any(|name| *name == member.key) || is_open(&member.key) {
                 continue;
             }
             let (rule, message, help) = match other.iter().chain(OTHER_HOST_FIELDS).find(is) {
@@ -153,7 +154,7 @@ impl Container<'_, '_, '_> {
                     continue;
                 }
             };
-            if !text.is_empty() && !text.contains("${") && super::ports::host_ports(&text).is_none() {
+            if !text.is_empty() && !is_open(&text) && super::ports::host_ports(&text).is_none() {
                 let message = format!("{text:?} is not a port from 1 to 65535, nor a range of ports");
                 self.report(&rules::INVALID_PORT, port.value.span, message);
             }
@@ -162,7 +163,7 @@ impl Container<'_, '_, '_> {
 
     fn binds(&mut self, host: &Node) {
         for (text, span) in self.strings(host, "Binds") {
-            if text.contains("${") || is_windows_path(text) {
+            if is_open(text) || is_windows_path(text) {
                 continue;
             }
             let parts: Vec<&str> = text.split(':').collect();
@@ -203,7 +204,12 @@ impl Container<'_, '_, '_> {
                 self.report(&rules::PRIVILEGED, member.key_span, message);
             }
             Kind::Bool(false) | Kind::Null => {}
-            Kind::String(text) if text.contains("${") => {}
+            // The agent turns these texts into the values they spell.
+            Kind::String(text) if is_open(text) || text.eq_ignore_ascii_case("false") => {}
+            Kind::String(text) if text.eq_ignore_ascii_case("true") => {
+                let message = "a privileged container may do everything on the machine";
+                self.report(&rules::PRIVILEGED, member.key_span, message);
+            }
             _ => self.wrong_type(member, "a boolean"),
         }
     }
@@ -231,7 +237,7 @@ fn is_windows_path(text: &str) -> bool {
 /// `8883`, `8883/tcp`, or a range.
 fn is_container_port(text: &str) -> bool {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    text.contains("${")
+    is_open(text)
         || (["tcp", "udp", "sctp"].iter().any(|known| known.eq_ignore_ascii_case(protocol))
             && super::ports::host_ports(ports).is_some())
 }

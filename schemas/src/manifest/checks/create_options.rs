@@ -41,7 +41,8 @@ impl Options<'_> {
     }
 }
 
-pub fn check<'d>(subject: &mut Subject<'d>, settings: &'d Node) {
+/// Checks the create options of a module, and gives them if they can be read.
+pub fn check<'d>(subject: &mut Subject<'d>, settings: &'d Node) -> Option<Options<'d>> {
     let mut chunks: Vec<(usize, &'d Member)> = Vec::new();
     for member in settings.members().unwrap_or_default() {
         match chunk_number(&member.key) {
@@ -57,19 +58,11 @@ pub fn check<'d>(subject: &mut Subject<'d>, settings: &'d Node) {
     }
     chunks.sort_by_key(|(number, _)| *number);
     if !sequence(subject, &chunks) | !texts(subject, &chunks) {
-        return;
+        return None;
     }
-    if let Some(options) = read(subject, &chunks) {
-        container::check(subject, &options);
-    }
-}
-
-/// The create options of a module, if they can be read.
-pub fn options<'d>(document: &Document, settings: &'d Node) -> Option<Options<'d>> {
-    let mut chunks: Vec<(usize, &'d Member)> =
-        settings.members()?.iter().filter_map(|member| Some((chunk_number(&member.key)?, member))).collect();
-    chunks.sort_by_key(|(number, _)| *number);
-    parse(document, &chunks).ok().flatten()
+    let options = read(subject, &chunks)?;
+    container::check(subject, &options);
+    Some(options)
 }
 
 fn sequence(subject: &mut Subject<'_>, chunks: &[(usize, &Member)]) -> bool {

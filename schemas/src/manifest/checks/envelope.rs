@@ -30,6 +30,13 @@ pub fn check(subject: &mut Subject<'_>) {
     }
 }
 
+/// Whether this is the configuration of modules of their own, without an edge device: its desired properties stand
+/// where an edge deployment has modules. There is nothing in it that an edge device would read.
+pub fn is_for_one_module(subject: &Subject<'_>) -> bool {
+    let members = subject.content.and_then(|content| content.value.members()).unwrap_or_default();
+    !members.is_empty() && members.iter().all(|member| member.key.starts_with("properties.desired"))
+}
+
 /// Of members with the same name, only the last one counts.
 fn repeated_names(subject: &mut Subject<'_>, node: &Node) {
     match &node.kind {
@@ -91,7 +98,7 @@ fn module_content<'d>(subject: &mut Subject<'d>, member: &'d Member) {
             subject.object(inner);
         } else if !is_path && inner.key != "properties" {
             let message = format!("`{}` is not a property of a module's content", inner.key);
-            let found = Diagnostic::new(&rules::UNKNOWN_PROPERTY, inner.key_span, message);
+            let found = Diagnostic::new(&rules::CONTENT_PROPERTY, inner.key_span, message);
             subject.add(match did_you_mean(&inner.key, ["properties.desired"]) {
                 Some(meant) => found.help(format!("Did you mean `{meant}`?")),
                 None => found.help("Desired properties stand under `properties.desired`."),

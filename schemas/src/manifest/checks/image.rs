@@ -4,6 +4,7 @@ use super::subject::Subject;
 use crate::diagnostic::Diagnostic;
 use crate::document::node::{Member, Node};
 use crate::manifest::image_reference::{DOCKER_HUB, expand_upstream, normalize, registry};
+use crate::manifest::variable::is_open;
 use crate::rules;
 
 /// The images of the runtime.
@@ -14,7 +15,7 @@ const SUPPORTED_MINOR: u32 = 6;
 pub fn check<'d>(subject: &mut Subject<'d>, member: &'d Member) {
     let Some(text) = subject.string(member) else { return };
     // A variable or a placeholder that nothing replaced is reported where templates are rendered.
-    if text.contains("${") {
+    if is_open(text) {
         return;
     }
     let span = member.value.span;
@@ -95,7 +96,7 @@ fn end_of_life(subject: &mut Subject<'_>, member: &Member, image: &str) {
 
 /// A credential is used for images whose registry is its address, letter for letter.
 pub fn credential_address(subject: &mut Subject<'_>, credential: &Member, member: &Member, address: &str) {
-    if address.trim().is_empty() || address.contains("${") {
+    if address.trim().is_empty() || is_open(address) {
         return;
     }
     let images: Vec<String> = subject
@@ -104,7 +105,7 @@ pub fn credential_address(subject: &mut Subject<'_>, credential: &Member, member
         .filter_map(|entry| entry.member.value.get("settings").and_then(|s| s.get("image")).and_then(Node::text))
         .map(str::to_owned)
         .collect();
-    if images.iter().any(|image| image.contains("${")) || images.iter().any(|image| registry(image.trim()) == address) {
+    if images.iter().any(|image| is_open(image)) || images.iter().any(|image| registry(image.trim()) == address) {
         return;
     }
     if subject.is_layered {

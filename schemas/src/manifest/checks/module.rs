@@ -1,7 +1,7 @@
 //! A module under `$edgeAgent`.
 
 use super::subject::Subject;
-use super::{create_options, image};
+use super::{create_options, image, ports};
 use crate::diagnostic::Diagnostic;
 use crate::document::node::{Kind, Member, Node};
 use crate::manifest::content::{ModuleEntry, Section};
@@ -53,7 +53,7 @@ pub fn check<'d>(subject: &mut Subject<'d>, entry: &ModuleEntry<'d>) {
     optional(node, "startupOrder", |member| startup_order(subject, member));
     optional(node, "env", |member| environment(subject, member));
     if let Some(settings) = subject.required(node, at, "settings", &whose) {
-        self::settings(subject, settings, &whose);
+        self::settings(subject, settings, entry, &whose);
     }
 }
 
@@ -86,6 +86,12 @@ fn status<'d>(subject: &mut Subject<'d>, node: &'d Node, entry: &ModuleEntry<'d>
 }
 
 fn startup_order(subject: &mut Subject<'_>, member: &Member) {
+    let version = subject.desired("$edgeAgent").and_then(|agent| agent.value.member_any_case("schemaVersion"));
+    let version = version.and_then(|version| version.value.text()).and_then(super::agent::parse_version);
+    if version == Some((1, 0)) {
+        let message = "`startupOrder` came with schema version 1.1, and this is 1.0";
+        subject.report(&rules::LATER_FEATURE, member.key_span, message);
+    }
     let as_text = member.value.text().and_then(|text| text.trim().parse::<i64>().ok());
     match member.value.integer().or(as_text) {
         Some(0..=4_294_967_295) => {}
@@ -143,26 +149,23 @@ fn variable_name(subject: &mut Subject<'_>, variable: &Member) {
     }
 }
 
-fn settings<'d>(subject: &mut Subject<'d>, settings: &'d Member, whose: &str) {
+fn settings<'d>(subject: &mut Subject<'d>, settings: &'d Member, entry: &ModuleEntry<'d>, whose: &str) {
     let Some(node) = subject.object(settings) else { return };
-    let mut known = vec!["image", "createOptions", "digest"];
-    let chunks: Vec<String> = (1..100).map(|number| format!("createOptions{number:02}")).collect();
-    let is_chunk =
-        |key: &str| chunks.iter().any(|chunk| chunk.eq_ignore_ascii_case(key)) || key.starts_with("createOptions");
+    let mut known = vec!["image", "digest"];
     for member in node.members().unwrap_or_default() {
-        if KNOWN.iter().any(|name| name.eq_ignore_ascii_case(&member.key)) {
+        if let Some(name) = KNOWN.iter().find(|name| name.eq_ignore_ascii_case(&member.key)) {
             let message = format!("`{}` belongs to the module, beside `settings`; here nobody reads it", member.key);
             subject.report(&rules::MISPLACED_PROPERTY, member.key_span, message);
-            known.push(KNOWN.iter().find(|name| name.eq_ignore_ascii_case(&member.key)).copied().unwrap_or_default());
+            known.push(name);
         }
     }
-    let others = Node {
-        span: node.span,
-        kind: Kind::Object(node.members().unwrap_or_default().iter().filter(|m| !is_chunk(&m.key)).cloned().collect()),
-    };
-    subject.known_members(&others, &known, "`settings`");
+    // Chunks of create options have rules of their own.
+    let is_chunk = |key: &str| key.get(..13).is_some_and(|start| start.eq_ignore_ascii_case("createOptions"));
+    subject.known_members_but(node, &known, "`settings`", &is_chunk);
     if let Some(member) = subject.required(node, settings.key_span, "image", whose) {
         image::check(subject, member);
     }
-    create_options::check(subject, node);
+    if let Some(options) = create_options::check(subject, node) {
+        ports::bind(subject, entry, &options);
+    }
 }

@@ -2,13 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-use super::create_options::options;
+use super::create_options::Options;
 use super::subject::Subject;
 use crate::diagnostic::Diagnostic;
 use crate::document::node::{Kind, Node, Span};
+use crate::manifest::content::ModuleEntry;
 use crate::rules;
 
-struct Bound<'d> {
+/// A port of the host that a module binds.
+pub struct Bound<'d> {
     module: &'d str,
     protocol: String,
     address: String,
@@ -26,20 +28,16 @@ pub fn host_ports(text: &str) -> Option<RangeInclusive<u16>> {
     (*range.start() > 0 && range.start() <= range.end()).then_some(range)
 }
 
-pub fn check(subject: &mut Subject<'_>) {
-    let mut bound: Vec<Bound<'_>> = Vec::new();
-    for entry in subject.modules.clone() {
-        let stopped = entry.member.value.member_any_case("status").and_then(|status| status.value.text());
-        if stopped.is_some_and(|status| status.eq_ignore_ascii_case("stopped")) {
-            continue;
-        }
-        let Some(settings) = entry.member.value.member_any_case("settings") else { continue };
-        let Some(options) = options(subject.document, &settings.value) else { continue };
-        for (key, mut binding) in bindings(&options.root, entry.name) {
-            binding.span = options.place(subject.document, key);
-            clash(subject, &bound, &binding);
-            bound.push(binding);
-        }
+/// Notes the ports a module binds, and reports those that a module before it has.
+pub fn bind<'d>(subject: &mut Subject<'d>, entry: &ModuleEntry<'d>, options: &Options<'_>) {
+    let stopped = entry.member.value.member_any_case("status").and_then(|status| status.value.text());
+    if stopped.is_some_and(|status| status.eq_ignore_ascii_case("stopped")) {
+        return;
+    }
+    for (span, mut binding) in bindings(&options.root, entry.name) {
+        binding.span = options.place(subject.document, span);
+        clash(subject, &binding);
+        subject.bound.push(binding);
     }
 }
 
@@ -68,9 +66,9 @@ fn bindings<'d>(root: &Node, module: &'d str) -> Vec<(Span, Bound<'d>)> {
     found
 }
 
-fn clash(subject: &mut Subject<'_>, bound: &[Bound<'_>], new: &Bound<'_>) {
+fn clash(subject: &mut Subject<'_>, new: &Bound<'_>) {
     let is_any = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
-    let other = bound.iter().find(|other| {
+    let other = subject.bound.iter().find(|other| {
         other.protocol == new.protocol
             && other.ports == new.ports
             && (other.address == new.address || is_any(&other.address) || is_any(&new.address))

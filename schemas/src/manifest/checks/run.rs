@@ -1,7 +1,7 @@
 //! All rules over one manifest.
 
 use super::subject::Subject;
-use super::{agent, envelope, hub, module, ports, routes, secrets, twin};
+use super::{agent, envelope, hub, module, routes, secrets, twin};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::document::document::Document;
 
@@ -22,12 +22,14 @@ pub fn check(document: &Document, purpose: Purpose) -> Findings {
 /// The same, with places in the text that was read, in no order.
 pub fn diagnostics(document: &Document, purpose: Purpose) -> Vec<Diagnostic> {
     let mut subject = Subject::new(document, purpose);
+    if envelope::is_for_one_module(&subject) {
+        return subject.found;
+    }
     envelope::check(&mut subject);
     agent::check(&mut subject);
     for entry in subject.modules.clone() {
         module::check(&mut subject, &entry);
     }
-    ports::check(&mut subject);
     hub::check(&mut subject);
     routes::check(&mut subject);
     twin::check(&mut subject);

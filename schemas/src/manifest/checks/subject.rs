@@ -1,5 +1,6 @@
 //! The manifest under the rules, and what they share.
 
+use super::ports::Bound;
 use super::run::Purpose;
 use crate::diagnostic::{Diagnostic, Rule, did_you_mean};
 use crate::document::document::Document;
@@ -19,6 +20,8 @@ pub struct Subject<'d> {
     pub is_layered: bool,
     /// All modules under `$edgeAgent`.
     pub modules: Vec<ModuleEntry<'d>>,
+    /// The ports of the host that modules bind.
+    pub bound: Vec<Bound<'d>>,
     /// What was found.
     pub found: Vec<Diagnostic>,
 }
@@ -32,6 +35,7 @@ impl<'d> Subject<'d> {
             content,
             is_layered: content.is_some_and(|content| content::is_layered(&content.value)),
             modules: content::modules(&document.root),
+            bound: Vec::new(),
             found: Vec::new(),
         }
     }
@@ -56,8 +60,19 @@ impl<'d> Subject<'d> {
 
     /// Reports members that nobody reads, and members whose name is right but for its case.
     pub fn known_members(&mut self, node: &Node, known: &[&'static str], whose: &str) {
+        self.known_members_but(node, known, whose, &|key| key.starts_with("$version") || key.starts_with("$metadata"));
+    }
+
+    /// The same, passing over some.
+    pub fn known_members_but(
+        &mut self,
+        node: &Node,
+        known: &[&'static str],
+        whose: &str,
+        is_passed_over: &dyn Fn(&str) -> bool,
+    ) {
         for member in node.members().unwrap_or_default() {
-            if known.contains(&member.key.as_str()) || member.key.starts_with("$v") || member.key.starts_with("$m") {
+            if known.contains(&member.key.as_str()) || is_passed_over(&member.key) {
                 continue;
             }
             if let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(&member.key)) {

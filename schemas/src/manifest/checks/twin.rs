@@ -4,6 +4,7 @@ use super::run::Purpose;
 use super::subject::Subject;
 use crate::diagnostic::Diagnostic;
 use crate::document::node::{Kind, Member, Node};
+use crate::manifest::variable::is_open;
 use crate::rules;
 
 /// Deepest nesting of properties.
@@ -80,7 +81,7 @@ fn name(subject: &mut Subject<'_>, member: &Member, module: &str) {
         let message = format!("a name has {} bytes, the most is {MAX_NAME}", member.key.len());
         subject.report(&rules::TWIN_NAME, member.key_span, message);
     }
-    if member.key.starts_with("$version") || member.key.starts_with("$metadata") || member.key.contains("${") {
+    if member.key.starts_with("$version") || member.key.starts_with("$metadata") || is_open(&member.key) {
         return;
     }
     let wrong = member.key.chars().find(|c| matches!(c, '.' | '$' | '#' | ' ') || c.is_control());

@@ -127,6 +127,10 @@ impl Downstream for EdgeHub {
             Ok(_) if *identity == self.own => {
                 self.reconfigure();
                 self.reported.notify_one();
+                // Clients must be let in also if the cloud hub cannot be asked when they come.
+                if let Err(refusal) = self.scope.refresh().await {
+                    tracing::debug!(%refusal, "the identities cannot be refreshed");
+                }
             }
             Ok(Some(patch)) => self.tell_desired(identity, patch).await,
             Ok(None) => {}

@@ -12,7 +12,7 @@ use crate::edge::store::record::{QueueKey, StoredMessage};
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
-use crate::gateway::{Delivery, Destination, Feature, Refusal, Settlement};
+use crate::gateway::{ClientLink, Delivery, Destination, Feature, Refusal, Settlement};
 use crate::message::{Message, system};
 use crate::sessions::Sessions;
 
@@ -123,8 +123,12 @@ impl Outbound {
         loop {
             let (queue, messages) = self.next(endpoint, MODULE_BATCH).await;
             for stored in messages {
-                let settlement = self.hand_over(identity, input, &stored, tried == Some(stored.offset)).await;
-                match settlement {
+                let link = self.sessions.wait_for(identity, Feature::Inputs).await;
+                if stored.expires_ms(&queue) <= self.clock.now_ms() {
+                    // It expired while the module was away, or busy with the one before.
+                    break;
+                }
+                match hand_over(link.as_ref(), input, &stored, tried == Some(stored.offset)).await {
                     Some(Settlement::Complete) => self.done(&queue, stored.offset, 1, None),
                     Some(Settlement::Reject) => self.done(&queue, stored.offset, 1, Some(DropReason::Rejected)),
                     Some(Settlement::Abandon) | None => {
@@ -135,21 +139,6 @@ impl Outbound {
                 }
             }
         }
-    }
-
-    /// Waits for the module and gives it the message. None if it did not settle it.
-    async fn hand_over(
-        &self,
-        identity: &Identity,
-        input: &str,
-        stored: &StoredMessage,
-        redelivered: bool,
-    ) -> Option<Settlement> {
-        let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-        let mut message = stored.message.clone();
-        message.system.set(system::INPUT_NAME, input.to_owned());
-        let delivery = Delivery { destination: Destination::Input(input.to_owned()), message, redelivered };
-        tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, link.deliver(delivery)).await.ok()?.ok()
     }
 
     /// The next messages of an endpoint; waits until there are some.
@@ -187,6 +176,19 @@ impl Outbound {
             });
         }
     }
+}
+
+/// Gives a module a message. None if it did not settle it.
+async fn hand_over(
+    link: &dyn ClientLink,
+    input: &str,
+    stored: &StoredMessage,
+    redelivered: bool,
+) -> Option<Settlement> {
+    let mut message = stored.message.clone();
+    message.system.set(system::INPUT_NAME, input.to_owned());
+    let delivery = Delivery { destination: Destination::Input(input.to_owned()), message, redelivered };
+    tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, link.deliver(delivery)).await.ok()?.ok()
 }
 
 fn sender(message: &Message) -> Option<Identity> {

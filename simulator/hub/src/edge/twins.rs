@@ -5,7 +5,7 @@
 //! kept here, acknowledged, and handed on when the cloud can be reached; a desired patch that is not the next one makes
 //! the hub read the whole twin and tell the client the difference.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::twin;
@@ -19,7 +19,7 @@ use crate::gateway::Refusal;
 const TABLE: Table = Table::new("twins");
 
 /// What is kept of a client's twin.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Copy {
     desired: Map<String, Value>,
     reported: Map<String, Value>,
@@ -38,12 +38,14 @@ impl Copy {
 pub struct Twins {
     documents: Arc<Documents>,
     upstream: Arc<Upstream>,
+    /// One change at a time, since each reads before it writes.
+    changing: Mutex<()>,
 }
 
 impl Twins {
     /// Keeps copies in `documents` and reaches the cloud through `upstream`.
     pub fn new(documents: Arc<Documents>, upstream: Arc<Upstream>) -> Self {
-        Self { documents, upstream }
+        Self { documents, upstream, changing: Mutex::default() }
     }
 
     /// The twin of a client: the cloud's if it can be reached, else the copy, else an empty one.
@@ -58,13 +60,14 @@ impl Twins {
     /// Merges a reported patch into the copy and remembers it for the cloud hub.
     pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(), Refusal> {
         twin::validate_reported(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
-        copy.reported = merged(copy.reported, patch, true);
-        copy.pending = Some(match copy.pending {
-            None => patch.clone(),
-            Some(pending) => twin::merge(&pending, patch, false),
-        });
-        self.put(identity, &copy).map_err(|error| unavailable(&error))
+        let change = |copy: &mut Copy| {
+            copy.reported = merged(std::mem::take(&mut copy.reported), patch, true);
+            copy.pending = Some(match &copy.pending {
+                None => patch.clone(),
+                Some(pending) => twin::merge(pending, patch, false),
+            });
+        };
+        self.change(identity, change).map_err(|error| unavailable(&error))
     }
 
     /// Hands what is pending of a client to the cloud hub. Returns whether nothing is pending any more.
@@ -75,14 +78,15 @@ impl Twins {
             Ok(_) | Err(Refusal::Invalid(_) | Refusal::TooLarge { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
-        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
-        // What was reported meanwhile repeats what was just sent, which does no harm, and adds what is new.
-        let done = copy.pending.as_ref() == Some(&pending);
-        if done {
-            copy.pending = None;
-            self.put(identity, &copy).map_err(|error| unavailable(&error))?;
-        }
-        Ok(done)
+        let change = |copy: &mut Copy| {
+            // What was reported meanwhile repeats what was just sent, which does no harm, and adds what is new.
+            let done = copy.pending.as_ref() == Some(&pending);
+            if done {
+                copy.pending = None;
+            }
+            done
+        };
+        self.change(identity, change).map_err(|error| unavailable(&error))
     }
 
     /// The clients whose reported properties the cloud hub does not have in full.
@@ -97,15 +101,17 @@ impl Twins {
 
     /// Takes a desired patch from the cloud hub. Returns what the client is to be told, if anything.
     pub async fn desired_changed(&self, identity: &Identity, patch: Value) -> Result<Option<Value>, Refusal> {
-        let mut copy = self.copy(identity).map_err(|error| unavailable(&error))?;
-        let (known, new) = (copy.version(), patch.get("$version").and_then(Value::as_u64));
-        match (known, new) {
-            (Some(known), Some(new)) if new <= known => Ok(None),
-            (Some(known), Some(new)) if new == known + 1 => {
-                copy.desired = merged(copy.desired, &patch, true);
-                self.put(identity, &copy).map_err(|error| unavailable(&error))?;
-                Ok(Some(patch))
+        let new = patch.get("$version").and_then(Value::as_u64);
+        let change = |copy: &mut Copy| {
+            let known = copy.version();
+            if known.is_some() && known.map(|known| known + 1) == new {
+                copy.desired = merged(std::mem::take(&mut copy.desired), &patch, true);
             }
+            known
+        };
+        match (self.change(identity, change).map_err(|error| unavailable(&error))?, new) {
+            (Some(known), Some(new)) if new <= known => Ok(None),
+            (Some(known), Some(new)) if new == known + 1 => Ok(Some(patch)),
             (None, _) => {
                 self.resynchronise(identity).await?;
                 Ok(Some(patch))
@@ -143,22 +149,30 @@ impl Twins {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        let (desired, mut reported) = (section("desired"), section("reported"));
-        let pending = self.copy(identity)?.pending;
-        if let Some(pending) = &pending {
-            reported = merged(reported, pending, true);
-        }
-        let copy = Copy { desired, reported, pending };
-        self.put(identity, &copy)?;
-        Ok(copy)
+        let (desired, reported) = (section("desired"), section("reported"));
+        self.change(identity, |copy| {
+            copy.desired = desired;
+            copy.reported = match &copy.pending {
+                None => reported,
+                Some(pending) => merged(reported, pending, true),
+            };
+            copy.clone()
+        })
     }
 
     fn copy(&self, identity: &Identity) -> Result<Copy, DocumentsError> {
         Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
     }
 
-    fn put(&self, identity: &Identity, copy: &Copy) -> Result<(), DocumentsError> {
-        self.documents.put(TABLE, &identity.to_string(), copy)
+    fn change<T>(&self, identity: &Identity, change: impl FnOnce(&mut Copy) -> T) -> Result<T, DocumentsError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.copy(identity)?;
+        let mut copy = before.clone();
+        let result = change(&mut copy);
+        if copy != before {
+            self.documents.put(TABLE, &identity.to_string(), &copy)?;
+        }
+        Ok(result)
     }
 }
 

@@ -46,6 +46,13 @@ pub struct StoredMessage {
     pub message: Message,
 }
 
+impl StoredMessage {
+    /// When the message is no longer wanted in a queue, milliseconds since the Unix epoch.
+    pub fn expires_ms(&self, queue: &QueueKey) -> u64 {
+        self.targets.iter().find(|target| target.queue == *queue).map_or(u64::MAX, |target| target.expires_ms)
+    }
+}
+
 /// An endpoint has a queue for each priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {

@@ -1,0 +1,186 @@
+//! A device with its hub, and the cloud hub it belongs to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgectl_hub::clock::Clock;
+use edgectl_hub::cloud::events::ReceivedEvent;
+use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
+use edgectl_hub::cloud::registry::Wanted;
+use edgectl_hub::cloud::twins::Change;
+use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions, EdgeHubStatus};
+use edgectl_hub::gateway::{Client, Credential, Feature, Gateway, Refusal, SessionKind};
+use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_schemas::sas::{encoded_audience, make_token};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::peer::Peer;
+use super::way::Way;
+
+/// The cloud hub's name.
+pub const HOST: &str = "hub.example";
+const GATEWAY_HOST: &str = "127.0.0.1";
+const FOREVER: Duration = Duration::from_secs(300);
+/// When every test begins.
+const BEGINNING_MS: u64 = 1_800_000_000_000;
+
+/// An identity of the tests.
+pub fn id(text: &str) -> Identity {
+    Identity::parse(text).expect("an identity")
+}
+
+/// A clock that moves with tokio's.
+pub struct TestClock(Instant);
+
+impl TestClock {
+    /// Begins now.
+    pub fn begin() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        BEGINNING_MS + u64::try_from(self.0.elapsed().as_millis()).unwrap_or_default()
+    }
+}
+
+/// The device `edge` with the modules `source` and `sink`.
+pub struct Device {
+    /// The cloud hub.
+    pub cloud: Arc<CloudHub>,
+    /// Between the two.
+    pub way: Arc<Way>,
+    /// The edge hub.
+    pub hub: Arc<EdgeHub>,
+    clock: Arc<TestClock>,
+}
+
+impl Device {
+    /// A new device with routes, connected and configured.
+    pub async fn start(directory: &Path, routes: Value) -> Self {
+        let clock = TestClock::begin();
+        let cloud = open_cloud(directory, &clock);
+        let edge = Wanted { edge: Some(true), ..Wanted::default() };
+        cloud.put_identity(&id("edge"), edge, None).expect("a device");
+        cloud.put_identity(&id("stranger"), Wanted::default(), None).expect("a device");
+        for module in ["edge/source", "edge/sink"] {
+            cloud.put_identity(&id(module), Wanted::default(), None).expect("a module");
+        }
+        route(&cloud, routes).await;
+        let device = Self::join(directory, cloud, clock, true).await;
+        device.until(|status| status.desired_version == Some(2)).await;
+        device
+    }
+
+    /// A device whose hub runs again on what it kept, with the way to the cloud open or not.
+    pub async fn reopen(directory: &Path, open: bool) -> Self {
+        let clock = TestClock::begin();
+        Self::join(directory, open_cloud(directory, &clock), clock, open).await
+    }
+
+    async fn join(directory: &Path, cloud: Arc<CloudHub>, clock: Arc<TestClock>, open: bool) -> Self {
+        let own = id("edge/$edgeHub");
+        let way = Way::new(Arc::clone(&cloud), id("edge").device, token(&cloud, &own, u64::MAX / 2), open);
+        let folder = directory.join("edge");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let options = EdgeHubOptions {
+            device: DeviceId::new("edge").expect("an identifier"),
+            hub_host: HOST.to_owned(),
+            gateway_host: GATEWAY_HOST.to_owned(),
+            directory: folder,
+        };
+        let hub = EdgeHub::start(options, Arc::clone(&way) as _, Arc::clone(&way) as _, Arc::clone(&clock) as _)
+            .await
+            .expect("the hub starts");
+        Self { cloud, way, hub, clock }
+    }
+
+    /// Changes the routes.
+    pub async fn route(&self, routes: Value) {
+        route(&self.cloud, routes).await;
+    }
+
+    /// Proves to the edge hub who a client is.
+    pub async fn authenticate(&self, identity: &str) -> Result<Client, Refusal> {
+        let identity = id(identity);
+        let token = token(&self.cloud, &identity, self.clock.now_seconds() + 3600);
+        self.hub.authenticate(&identity, &Credential::Token(token)).await
+    }
+
+    /// Connects a client to the edge hub with features.
+    pub async fn connect(&self, identity: &str, features: &[Feature]) -> Peer {
+        self.connect_as(identity, SessionKind::Clean, features).await
+    }
+
+    /// Connects a client to the edge hub with a kind of session.
+    pub async fn connect_as(&self, identity: &str, session: SessionKind, features: &[Feature]) -> Peer {
+        let client = self.authenticate(identity).await.expect("a client of this device");
+        let peer = Peer::attach(Arc::clone(&self.hub) as _, &client, session).await;
+        for feature in features {
+            peer.subscribe(*feature).await.expect("a feature");
+        }
+        peer
+    }
+
+    /// Waits until the hub's status is such.
+    pub async fn until(&self, holds: impl Fn(&EdgeHubStatus) -> bool) {
+        let mut events = self.hub.ledger().listen();
+        let waiting = async {
+            while !holds(&self.hub.status()) {
+                events.recv().await.expect("the ledger goes on");
+            }
+        };
+        let waited = timeout(FOREVER, waiting).await;
+        assert!(waited.is_ok(), "it never happened: {:#?}", self.hub.status());
+    }
+
+    /// Waits for messages at the cloud hub, and returns all that are there.
+    pub async fn received(&self, count: u64) -> Vec<ReceivedEvent> {
+        let mut next = self.cloud.events().next_number();
+        timeout(FOREVER, next.wait_for(|number| *number >= count)).await.expect("they come").expect("the cloud");
+        self.cloud.events().read(0, 100_000).expect("events")
+    }
+
+    /// Waits until a client's reported properties at the cloud hub are such.
+    pub async fn until_reported(&self, identity: &str, holds: impl Fn(&Value) -> bool) {
+        let identity = id(identity);
+        let reported = || self.cloud.twin_of(&identity).expect("a twin").for_device()["reported"].clone();
+        self.way.until(|| holds(&reported())).await;
+    }
+
+    /// Patches a client's desired properties at the cloud hub.
+    pub async fn desire(&self, identity: &str, patch: Value) {
+        let change = Change { desired: Some(patch), ..Change::default() };
+        self.cloud.change_twin(&id(identity), &change, None).await.expect("a change");
+    }
+}
+
+/// The token of an identity with the key that the registry has.
+pub fn token(cloud: &CloudHub, identity: &Identity, expires_at: u64) -> String {
+    let keys = cloud.registry().require(identity).expect("it is registered").record.keys();
+    make_token(&keys[0], &encoded_audience(HOST, identity), expires_at, None)
+}
+
+/// The texts of received messages.
+pub fn texts(events: &[ReceivedEvent]) -> Vec<String> {
+    events.iter().map(|event| event.body.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()).collect()
+}
+
+fn open_cloud(directory: &Path, clock: &Arc<TestClock>) -> Arc<CloudHub> {
+    let directory = directory.join("cloud");
+    std::fs::create_dir_all(&directory).expect("a folder");
+    CloudHub::open(CloudHubOptions { host: HOST.to_owned(), directory }, Arc::clone(clock) as _).expect("a cloud hub")
+}
+
+async fn route(cloud: &CloudHub, routes: Value) {
+    let desired = json!({
+        "schemaVersion": "1.1",
+        "routes": routes,
+        "storeAndForwardConfiguration": { "timeToLiveSecs": 7200 },
+    });
+    let change = Change { desired: Some(desired), replace: true, ..Change::default() };
+    cloud.change_twin(&id("edge/$edgeHub"), &change, None).await.expect("a change");
+}
