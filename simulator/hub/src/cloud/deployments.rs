@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::hub::CloudHub;
 use super::registry::{Condition, RegistryError, Wanted};
-use super::twins::{Change, TwinError};
+use super::twins::{Change, TwinError, check_replacement};
 
 /// A deployment is not applied.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ impl CloudHub {
             return Err(DeploymentError::Invalid(format!("{device} is not an edge device")));
         }
         let sections = sections(content)?;
+        for (module, desired) in &sections {
+            check_replacement(desired).map_err(|source| DeploymentError::Twin { module: module.clone(), source })?;
+        }
         for (module, _) in &sections {
             let identity = Identity::module(device.clone(), module.clone());
             if self.registry().get(&identity).map_err(RegistryError::from)?.is_none() {

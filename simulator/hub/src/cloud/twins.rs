@@ -203,6 +203,11 @@ fn without_nulls(members: Map<String, Value>) -> Map<String, Value> {
     .collect()
 }
 
+/// Checks properties that are to replace a section, as the change itself will.
+pub(super) fn check_replacement(properties: &Value) -> Result<(), TwinError> {
+    check_size(&combined(&Map::new(), properties, true)?)
+}
+
 fn check_size(section: &Map<String, Value>) -> Result<(), TwinError> {
     let size = serde_json::to_vec(section).map_or(0, |bytes| bytes.len());
     if size > twin::MAX_SECTION_BYTES {

@@ -22,7 +22,7 @@ use super::way::Way;
 /// The cloud hub's name.
 pub const HOST: &str = "hub.example";
 const GATEWAY_HOST: &str = "127.0.0.1";
-const FOREVER: Duration = Duration::from_secs(300);
+const FOREVER: Duration = Duration::from_mins(5);
 /// When every test begins.
 const BEGINNING_MS: u64 = 1_800_000_000_000;
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-const FOREVER: Duration = Duration::from_secs(300);
+const FOREVER: Duration = Duration::from_mins(5);
 
 /// A connected client.
 pub struct Peer {

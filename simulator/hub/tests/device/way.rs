@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Longer than anything takes; on a clock that stands still this costs nothing.
-const FOREVER: Duration = Duration::from_secs(300);
+const FOREVER: Duration = Duration::from_mins(5);
 
 /// The way to a cloud hub.
 pub struct Way {
