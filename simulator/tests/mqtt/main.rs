@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
+mod cloud_hub;
 mod device_client;
 mod front_end;
 mod listener;

@@ -76,6 +76,8 @@ impl Session {
         // A twin that is asked for after a subscription must not be older than the first change that is told.
         let subscribed = self.subscriptions.is_empty();
         tokio::select! {
+            // A request is acknowledged before it is answered.
+            biased;
             acknowledgements = self.messages.done() => acknowledgements.map_err(|refusal| {
                 tracing::warn!(client = %self.attachment.client.identity, %refusal, "messages were refused");
                 "a message was refused"
