@@ -87,7 +87,11 @@ where
         connections.spawn(async move {
             // Small packets must not wait for each other.
             let _ = stream.set_nodelay(true);
-            match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+            let shaken = tokio::select! {
+                () = shutdown.cancelled() => return,
+                shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
+            };
+            match shaken {
                 Ok(Ok(stream)) => {
                     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
                     let certificates = certificates.iter().map(|certificate| certificate.to_vec()).collect();

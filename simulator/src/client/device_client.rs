@@ -11,12 +11,15 @@ use edgectl_schemas::ids::Identity;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::connection;
+use super::connection::{self, Channels};
 use super::token::TokenSource;
 
 /// Requests that may wait for the connection; more wait in their callers.
-const REQUEST_QUEUE: usize = 256;
+const REQUEST_QUEUE: usize = 64;
+/// Messages that may wait for the connection; more wait in their callers.
+const MESSAGE_QUEUE: usize = 256;
 /// Events that may wait for the owner; the connection waits with them.
 const EVENT_QUEUE: usize = 256;
 
@@ -131,9 +134,14 @@ impl IncomingDelivery {
     }
 }
 
-/// What the owner asks of the connection's task.
+/// A message that the owner sends.
+pub(super) struct Outgoing {
+    pub message: Message,
+    pub done: oneshot::Sender<Result<(), ClientError>>,
+}
+
+/// What else the owner asks of the connection's task.
 pub(super) enum Request {
-    Send { message: Message, done: oneshot::Sender<Result<(), ClientError>> },
     Twin { answer: oneshot::Sender<Result<Value, ClientError>> },
     Report { patch: Value, answer: oneshot::Sender<Result<Option<u64>, ClientError>> },
     Subscribe { feature: Feature, wanted: bool, done: oneshot::Sender<Result<(), ClientError>> },
@@ -156,17 +164,28 @@ impl Acknowledgement {
 #[derive(Clone)]
 pub struct DeviceClient {
     requests: mpsc::Sender<Request>,
+    messages: mpsc::Sender<Outgoing>,
     status: watch::Receiver<Status>,
+    closing: CancellationToken,
 }
 
 impl DeviceClient {
     /// Starts connecting. Events must be read, or the connection stalls.
     pub fn start(options: ClientOptions) -> (Self, mpsc::Receiver<ClientEvent>) {
-        let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+        let (requests, incoming_requests) = mpsc::channel(REQUEST_QUEUE);
+        let (messages, incoming_messages) = mpsc::channel(MESSAGE_QUEUE);
         let (events, incoming) = mpsc::channel(EVENT_QUEUE);
         let (status, watched) = watch::channel(Status::Connecting);
-        tokio::spawn(connection::run(options, queue, events, status));
-        (Self { requests, status: watched }, incoming)
+        let closing = CancellationToken::new();
+        let channels = Channels {
+            requests: incoming_requests,
+            messages: incoming_messages,
+            events,
+            status,
+            closing: closing.clone(),
+        };
+        tokio::spawn(connection::run(options, channels));
+        (Self { requests, messages, status: watched, closing }, incoming)
     }
 
     /// Sends a message. Returns when the hub has acknowledged it, over as many connections as that takes.
@@ -177,7 +196,7 @@ impl DeviceClient {
     /// Puts a message behind those that were put before. What it returns resolves when the hub has acknowledged it.
     pub async fn enqueue(&self, message: Message) -> Result<Acknowledgement, ClientError> {
         let (done, answer) = oneshot::channel();
-        self.requests.send(Request::Send { message, done }).await.map_err(|_| ClientError::Closed)?;
+        self.messages.send(Outgoing { message, done }).await.map_err(|_| ClientError::Closed)?;
         Ok(Acknowledgement { answer })
     }
 
@@ -221,6 +240,7 @@ impl DeviceClient {
 
     /// Disconnects in order. What is not acknowledged is given up.
     pub async fn close(&self) {
+        self.closing.cancel();
         let (done, closed) = oneshot::channel();
         if self.requests.send(Request::Close { done }).await.is_ok() {
             // The task may have ended meanwhile, which is what was wanted.

@@ -3,6 +3,9 @@
 pub mod cloud_gateway;
 pub mod connection;
 pub mod device_client;
+pub mod handshake;
+pub mod incoming;
 pub mod pending;
 pub mod registry;
+pub mod session;
 pub mod token;

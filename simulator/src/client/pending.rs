@@ -1,17 +1,16 @@
 //! What a client waits for, across connections.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
 
 use edgectl_hub::gateway::Feature;
-use edgectl_hub::message::Message;
 use edgectl_schemas::ids::Identity;
 use edgectl_wire::mqtt::packet::{Packet, PacketId};
 use edgectl_wire::mqtt::publish::{Delivery, Publish};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::device_client::ClientError;
+use super::device_client::{ClientError, Outgoing};
 use crate::mqtt::{property_bag, topic};
 
 /// Publishes that may be on their way at once.
@@ -28,12 +27,10 @@ pub struct Pending {
     sent: BTreeMap<u64, (PacketId, Publish, Done<()>)>,
     order: u64,
     by_id: HashMap<PacketId, u64>,
-    /// Waits for a place in the window.
-    waiting: VecDeque<(Message, Done<()>)>,
     subscriptions: HashMap<PacketId, Done<()>>,
     twins: HashMap<String, TwinRequest>,
-    /// The features that the owner wants.
-    pub features: BTreeSet<Feature>,
+    /// What the owner wants, and wants no more.
+    features: BTreeMap<Feature, bool>,
 }
 
 /// A request about the twin.
@@ -45,32 +42,43 @@ pub enum TwinRequest {
 }
 
 impl Pending {
-    /// Takes a message that is to be sent.
-    pub fn add_message(&mut self, message: Message, done: Done<()>) {
-        self.waiting.push_back((message, done));
+    /// Whether another message may go out before one is acknowledged.
+    pub fn has_room(&self) -> bool {
+        self.sent.len() < WINDOW
     }
 
-    /// The publishes that may go out now.
-    pub fn next_publishes(&mut self, identity: &Identity) -> Vec<Packet> {
-        let mut packets = Vec::new();
-        while self.sent.len() < WINDOW {
-            let Some((message, done)) = self.waiting.pop_front() else { break };
-            let topic = topic::messages(identity, &property_bag::write_from_client(&message));
-            if topic.len() > usize::from(u16::MAX) {
-                let message = "the properties do not fit into a topic of MQTT".to_owned();
-                // Nobody may wait any more.
-                let _ = done.send(Err(ClientError::Refused { status: 400, message }));
-                continue;
-            }
-            let id = self.free_id();
-            let delivery = Delivery::AtLeastOnce { id, duplicate: false };
-            let publish = Publish { topic, payload: message.body, delivery, retain: false };
-            packets.push(Packet::Publish(publish.clone()));
-            self.order += 1;
-            self.by_id.insert(id, self.order);
-            self.sent.insert(self.order, (id, publish, done));
+    /// Takes a message; returns what is to be sent. None if it cannot be, which its sender is told.
+    pub(super) fn add_message(&mut self, outgoing: Outgoing, identity: &Identity) -> Option<Packet> {
+        let Outgoing { message, done } = outgoing;
+        let topic = topic::messages(identity, &property_bag::write_from_client(&message));
+        if topic.len() > usize::from(u16::MAX) {
+            let message = "the properties do not fit into a topic of MQTT".to_owned();
+            // Nobody may wait any more.
+            let _ = done.send(Err(ClientError::Refused { status: 400, message }));
+            return None;
         }
-        packets
+        let id = self.free_id();
+        let delivery = Delivery::AtLeastOnce { id, duplicate: false };
+        let publish = Publish { topic, payload: message.body, delivery, retain: false };
+        self.order += 1;
+        self.by_id.insert(id, self.order);
+        self.sent.insert(self.order, (id, publish.clone(), done));
+        Some(Packet::Publish(publish))
+    }
+
+    /// The features that the owner has asked about, and whether it wants them.
+    pub fn features(&self) -> Vec<(Feature, bool)> {
+        self.features.iter().map(|(feature, wanted)| (*feature, *wanted)).collect()
+    }
+
+    /// Whether the owner wants a feature.
+    pub fn remember(&mut self, feature: Feature, wanted: bool) {
+        self.features.insert(feature, wanted);
+    }
+
+    /// Whether the hub has to answer about the twin.
+    pub fn waits_for_twin(&self) -> bool {
+        !self.twins.is_empty()
     }
 
     /// After a new connection: everything sent and not acknowledged goes again, marked as a repetition.
@@ -144,8 +152,7 @@ impl Pending {
     /// Nothing will be answered any more.
     pub fn close(&mut self) {
         self.disconnected();
-        let sent = std::mem::take(&mut self.sent).into_values().map(|(_, _, done)| done);
-        for done in sent.chain(std::mem::take(&mut self.waiting).into_iter().map(|(_, done)| done)) {
+        for (_, _, done) in std::mem::take(&mut self.sent).into_values() {
             let _ = done.send(Err(ClientError::Closed));
         }
     }

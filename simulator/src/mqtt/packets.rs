@@ -66,9 +66,18 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
         Self { stream, buffer: BytesMut::new() }
     }
 
-    /// Adds a packet to what the next flush writes.
+    /// Adds a packet to what the next flush writes. One that has no bytes in MQTT is dropped.
     pub fn put(&mut self, packet: &Packet) {
-        encode(packet, &mut self.buffer);
+        if let Err(error) = encode(packet, &mut self.buffer) {
+            tracing::warn!(%error, "a packet is dropped");
+        }
+    }
+
+    /// Adds packets.
+    pub fn put_all(&mut self, packets: impl IntoIterator<Item = Packet>) {
+        for packet in packets {
+            self.put(&packet);
+        }
     }
 
     /// Writes all that was put.

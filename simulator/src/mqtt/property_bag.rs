@@ -40,13 +40,14 @@ pub fn read(bag: &str, message: &mut Message) {
     }
 }
 
-/// Writes a message's properties as a hub sends them: the application's first.
+/// Writes a message's properties as a hub sends them: the application's first, then the system's in their order.
 pub fn write_from_hub(message: &Message) -> String {
-    let system = SYSTEM.iter().filter(|(_, _, sent_on)| *sent_on);
     let mut bag = String::new();
     put_all(&mut bag, &message.properties);
-    for (short, long, _) in system {
-        put(&mut bag, short, message.system.get(long));
+    for (name, value) in message.system.iter() {
+        if let Some((short, _, true)) = SYSTEM.iter().find(|(_, long, _)| *long == name) {
+            put(&mut bag, short, value);
+        }
     }
     bag
 }
@@ -117,7 +118,7 @@ mod tests {
         message.system.set(system::OUTPUT_NAME, "out".to_owned());
         message.system.set(system::CONNECTION_DEVICE_ID, "edge".to_owned());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
-        assert_eq!(write_from_hub(&message), "k=v&%24.ct=application%2Fjson&%24.cdid=edge");
+        assert_eq!(write_from_hub(&message), "k=v&%24.cdid=edge&%24.ct=application%2Fjson");
         assert!(write_from_client(&message).starts_with("%24.on=out&"));
     }
 

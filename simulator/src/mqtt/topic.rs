@@ -64,9 +64,11 @@ impl Published {
         }
         match rest.strip_prefix("methods/res/").and_then(|rest| rest.split_once('/')) {
             Some((status, query)) => match request_id(query) {
-                Some(request_id) => {
-                    Self::MethodResponse { status: status.parse().unwrap_or(STATUS_NOT_A_NUMBER), request_id }
-                }
+                Some(request_id) => Self::MethodResponse {
+                    status: status.parse().unwrap_or(STATUS_NOT_A_NUMBER),
+                    // The number is ours, and one of the SDKs encodes it.
+                    request_id: decode(&request_id),
+                },
                 None => Self::Forbidden,
             },
             None => Self::Forbidden,
@@ -89,14 +91,14 @@ fn parse_message(topic: &str) -> Option<Published> {
     Some(Published::Message { from: Identity::parse(&identity).ok()?, bag: bag.to_owned() })
 }
 
-/// The value of `$rid` in `?$rid=…&…`.
+/// The value of `$rid` in `?$rid=…&…`, as it stands: the answer must have the same.
 fn request_id(query: &str) -> Option<String> {
-    query_value(query, "$rid").filter(|id| !id.is_empty())
+    query_value(query, "$rid").filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
-fn query_value(query: &str, name: &str) -> Option<String> {
+fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     let pairs = query.strip_prefix('?')?.split('&');
-    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| decode(key) == name).map(|(_, value)| decode(value))
+    pairs.filter_map(|pair| pair.split_once('=')).find(|(key, _)| decode(key) == name).map(|(_, value)| value)
 }
 
 /// What a topic filter asks for. None for filters that are granted and have no effect.
@@ -267,6 +269,7 @@ mod tests {
             ("devices/d1/messages/eve/a=b", Published::Unknown),
             ("other", Published::Unknown),
             ("$iothub/twin/GET/?$rid=7", Published::GetTwin { request_id: "7".into() }),
+            ("$iothub/twin/GET/?$rid=a%26b%23", Published::GetTwin { request_id: "a%26b%23".into() }),
             ("$iothub/twin/GET/", Published::Forbidden),
             ("$iothub/twin/GET/something", Published::Forbidden),
             ("$iothub/twin/PATCH/properties/reported/", Published::Report { request_id: None }),
@@ -279,6 +282,7 @@ mod tests {
                 "$iothub/methods/res/200/?$rid=1&random",
                 Published::MethodResponse { status: 200, request_id: "1".into() },
             ),
+            ("$iothub/methods/res/0/?$rid=a%2Db", Published::MethodResponse { status: 0, request_id: "a-b".into() }),
             ("$iothub/methods/res/ok/?$rid=1", Published::MethodResponse { status: 400_000, request_id: "1".into() }),
         ] {
             assert_eq!(Published::parse(topic), meaning, "{topic}");

@@ -68,7 +68,7 @@ fn golden_bytes_mean_what_they_should_and_are_written_again() {
     for (bytes, packet) in golden() {
         assert_eq!(one(bytes), Ok(Some(packet.clone())), "{bytes:02x?}");
         let mut written = BytesMut::new();
-        encode(&packet, &mut written);
+        encode(&packet, &mut written).expect("a packet that can be written");
         assert_eq!(&written[..], bytes, "{packet:?}");
     }
 }
@@ -118,6 +118,16 @@ fn another_protocol_version_is_told_apart() {
     assert_eq!(connect.protocol_level, 5);
 }
 
+#[test]
+fn a_packet_that_cannot_be_written_leaves_nothing() {
+    let mut written = BytesMut::new();
+    encode(&Packet::PingReq, &mut written).expect("a packet that can be written");
+    let topic = "a".repeat(65_536);
+    let publish = Publish { topic, payload: Bytes::new(), delivery: Delivery::AtMostOnce, retain: false };
+    assert!(matches!(encode(&Packet::Publish(publish), &mut written), Err(MqttError::TooLarge { .. })));
+    assert_eq!(&written[..], b"\xc0\x00");
+}
+
 fn delivery() -> impl Strategy<Value = Delivery> {
     prop_oneof![
         Just(Delivery::AtMostOnce),
@@ -157,7 +167,10 @@ fn packet() -> impl Strategy<Value = Packet> {
             Packet::Publish(Publish { topic, payload, delivery, retain })
         }),
         (1..u16::MAX).prop_map(|n| Packet::PubAck(id(n))),
+        (1..u16::MAX).prop_map(|n| Packet::PubRec(id(n))),
         (1..u16::MAX).prop_map(|n| Packet::PubRel(id(n))),
+        (1..u16::MAX).prop_map(|n| Packet::PubComp(id(n))),
+        (1..u16::MAX).prop_map(|n| Packet::UnsubAck(id(n))),
         (1..u16::MAX, proptest::collection::vec(("[a-z/]{1,10}(/#)?", quality()), 1..5))
             .prop_map(|(n, filters)| Packet::Subscribe(Subscribe { id: id(n), filters })),
         (1..u16::MAX, proptest::collection::vec("[a-z/]{1,10}", 1..5))
@@ -172,7 +185,7 @@ proptest! {
     fn packets_are_read_as_written_however_the_bytes_come(packets in proptest::collection::vec(packet(), 1..5), step in 1..50usize) {
         let mut written = BytesMut::new();
         for packet in &packets {
-            encode(packet, &mut written);
+            encode(packet, &mut written).expect("a packet that can be written");
         }
         let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
         for part in written.chunks(step) {
@@ -182,6 +195,27 @@ proptest! {
             }
         }
         prop_assert_eq!(read, packets);
+    }
+
+    #[test]
+    fn damaged_packets_are_refused_or_mean_what_they_say(
+        packet in packet(), damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = BytesMut::new();
+        encode(&packet, &mut bytes).expect("a packet that can be written");
+        for (at, byte) in damage {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if let Ok(Some(read)) = decode(&mut bytes, LIMIT) {
+            // Another version of the protocol is read no further than its number.
+            let whole = !matches!(&read, Packet::Connect(connect) if connect.protocol_level != 4);
+            let mut written = BytesMut::new();
+            encode(&read, &mut written).expect("a packet that was read");
+            if whole {
+                prop_assert_eq!(decode(&mut written, LIMIT), Ok(Some(read)));
+            }
+        }
     }
 
     #[test]

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgectl_hub::clock::Clock;
-use edgectl_hub::gateway::{Client, Credential, Gateway, SessionKind};
+use edgectl_hub::gateway::{Client, Gateway, SessionKind};
 use edgectl_hub::message::MAX_MESSAGE_BYTES;
 use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
-use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
+use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode};
 use edgectl_wire::mqtt::packet::Packet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{ConnectedClient, Reaction};
+use super::admission::admit;
 use super::link::MqttLink;
 use super::refusal::connect_code;
+use super::session::{Reason, Session};
 use crate::mqtt::packets::{PacketReader, PacketWriter};
-use crate::mqtt::username::Username;
 
 /// A client must say who it is within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -26,12 +26,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_KEEP_ALIVE: Duration = Duration::from_mins(10);
 /// A packet: the largest message, and its topic with all properties encoded.
 const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024 + 16;
-/// Packets from the hub that may wait for a slow client.
+/// Packets that may wait for a slow client.
 const OUT_QUEUE: usize = 64;
-/// Packets from the client that are handed to the hub together.
-const IN_BATCH: usize = 64;
 /// A client that does not take what it is sent for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a client asked before it left is done within this time, or not at all.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The last packets must be out by then.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub async fn serve<S>(
@@ -57,46 +59,17 @@ pub async fn serve<S>(
             let closed = shutdown.child_token();
             run(reader, writer, &connect, client, gateway, clock, closed).await;
         }
-        Err(code) => {
-            writer.put(&Packet::ConnAck(ConnAck { session_present: false, code }));
-            // A client that is refused may be gone already.
-            let _ = writer.flush().await;
-            let _ = writer.close().await;
-        }
+        Err(code) => refuse(&mut writer, code).await,
     }
 }
 
-/// Finds out who connects, and whether it may.
-async fn admit(
-    connect: &Connect,
-    certificates: Vec<Vec<u8>>,
-    gateway: &dyn Gateway,
-) -> Result<Client, ConnectReturnCode> {
-    if connect.protocol_level != PROTOCOL_LEVEL {
-        return Err(ConnectReturnCode::ProtocolVersion);
-    }
-    let username = Username::parse(connect.username.as_deref().unwrap_or_default()).map_err(|error| {
-        tracing::warn!(client = connect.client_id, %error, "a connection was refused");
-        ConnectReturnCode::NotAuthorized
-    })?;
-    if connect.client_id != username.identity.to_string() {
-        tracing::warn!(client = connect.client_id, "a connection was refused: the user name is another client's");
-        return Err(ConnectReturnCode::NotAuthorized);
-    }
-    let token = connect.password.as_ref().map(|password| String::from_utf8_lossy(password).into_owned());
-    let credential = match (token.filter(|token| !token.is_empty()), username.auth_chain) {
-        (Some(token), None) => Credential::Token(token),
-        (Some(token), Some(chain)) => Credential::OnBehalfOf { token, chain },
-        (None, _) => Credential::Certificate(certificates),
-    };
-    gateway.authenticate(&username.identity, &credential).await.map_err(|refusal| {
-        tracing::warn!(client = connect.client_id, %refusal, "a connection was refused");
-        connect_code(&refusal)
-    })
+async fn refuse<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>, code: ConnectReturnCode) {
+    writer.put(&Packet::ConnAck(ConnAck { session_present: false, code }));
+    finish(writer).await;
 }
 
 async fn run<R, W>(
-    mut reader: PacketReader<R>,
+    reader: PacketReader<R>,
     mut writer: PacketWriter<W>,
     connect: &Connect,
     client: Client,
@@ -107,29 +80,28 @@ async fn run<R, W>(
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    let (out, mut queue) = mpsc::channel::<Packet>(OUT_QUEUE);
+    let (out, queue) = mpsc::channel::<Packet>(OUT_QUEUE);
     let link = MqttLink::new(client.identity.clone(), out.clone(), closed.clone());
-    let session = if connect.clean_session { SessionKind::Clean } else { SessionKind::Persistent };
-    let attachment = match gateway.attach(&client, session, Arc::clone(&link) as _).await {
+    let kind = if connect.clean_session { SessionKind::Clean } else { SessionKind::Persistent };
+    let attachment = match gateway.attach(&client, kind, Arc::clone(&link) as _).await {
         Ok(attachment) => attachment,
         Err(refusal) => {
-            writer.put(&Packet::ConnAck(ConnAck { session_present: false, code: connect_code(&refusal) }));
-            let _ = writer.flush().await;
-            return;
+            tracing::warn!(client = %client.identity, %refusal, "a connection was refused");
+            return refuse(&mut writer, connect_code(&refusal)).await;
         }
     };
     // The answer goes before anything that the hub sends already.
     let accepted = ConnAck { session_present: attachment.session_present, code: ConnectReturnCode::Accepted };
     writer.put(&Packet::ConnAck(accepted));
-    let writing = tokio::spawn({
-        let closed = closed.clone();
-        async move { write_all(&mut writer, &mut queue, &closed).await }
-    });
-    let client = ConnectedClient { gateway, attachment, link, clock };
-    let reason = read_all(&mut reader, &client, &out, keep_alive(connect), &closed).await;
-    tracing::debug!(client = %client.attachment.client.identity, reason, "a connection ended");
+    let writing = tokio::spawn(write_all(writer, queue, closed.clone()));
+    let expiry = client.expires_at.and_then(|at| expiry(at, clock.as_ref()));
+    let session = Session::new(gateway, attachment, link, clock);
+    let mut conversation = Conversation { reader, session, out, closed, keep_alive: keep_alive(connect), expiry };
+    let reason = conversation.run().await;
+    let Conversation { session, out, closed, .. } = conversation;
+    tracing::debug!(client = %session.client().identity, reason, "a connection ended");
     closed.cancel();
-    client.gateway.detach(&client.attachment).await;
+    session.end().await;
     drop(out);
     // The writer ends with `closed`; that it panicked is not possible to mend here.
     let _ = writing.await;
@@ -141,40 +113,85 @@ fn keep_alive(connect: &Connect) -> Option<Duration> {
     (!promised.is_zero()).then(|| promised.min(MAX_KEEP_ALIVE).mul_f64(1.5))
 }
 
-async fn read_all<R: AsyncRead + Unpin>(
-    reader: &mut PacketReader<R>,
-    client: &ConnectedClient,
-    out: &mpsc::Sender<Packet>,
+/// When a proof that holds until then, in seconds since the Unix epoch, is over for good; none if that is too far away to
+/// be counted.
+fn expiry(at: u64, clock: &dyn Clock) -> Option<Instant> {
+    let left = at.saturating_add(CLOCK_SKEW_SECONDS).saturating_sub(clock.now_seconds());
+    Instant::now().checked_add(Duration::from_secs(left))
+}
+
+/// A connection between CONNACK and its end.
+struct Conversation<R> {
+    reader: PacketReader<R>,
+    session: Session,
+    out: mpsc::Sender<Packet>,
+    closed: CancellationToken,
     keep_alive: Option<Duration>,
-    closed: &CancellationToken,
-) -> &'static str {
-    let expiry = client.attachment.client.expires_at.map(|at| {
-        let left = (at + CLOCK_SKEW_SECONDS).saturating_sub(client.clock.now_seconds());
-        Instant::now() + Duration::from_secs(left)
-    });
-    loop {
-        let silence = keep_alive.map(|time| Instant::now() + time);
-        let packets = tokio::select! {
-            () = closed.cancelled() => return "the hub closed it",
-            () = at(expiry) => return "the token expired",
-            () = at(silence) => return "the client was silent for too long",
-            packets = next_batch(reader) => match packets {
-                Ok(packets) if packets.is_empty() => return "the client closed it",
-                Ok(packets) => packets,
-                Err(reason) => return reason,
-            },
-        };
-        match client.handle(packets).await {
-            Reaction::Send(answers) => {
-                for answer in answers {
-                    tokio::select! {
-                        () = closed.cancelled() => return "the hub closed it",
-                        sent = out.send(answer) => if sent.is_err() { return "the client takes nothing" },
+    expiry: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> Conversation<R> {
+    /// Reads on while the hub works, until the client leaves or may not go on, and what it asked before is done.
+    async fn run(&mut self) -> Reason {
+        let mut ending: Option<(Reason, Instant)> = None;
+        loop {
+            if let Some((reason, _)) = ending
+                && self.session.is_idle()
+            {
+                return reason;
+            }
+            let reading = ending.is_none() && self.session.has_room();
+            let silence = self.keep_alive.filter(|_| reading).map(|time| Instant::now() + time);
+            let mut answers = Vec::new();
+            let stopped = tokio::select! {
+                () = self.closed.cancelled() => return "the hub closed it",
+                () = at(self.expiry) => return "the token expired",
+                () = at(silence) => return "the client was silent for too long",
+                () = at(ending.map(|(_, until)| until)) => return "the hub did not finish in time",
+                () = self.out.closed(), if ending.is_none() => Some("the client takes nothing"),
+                progress = self.session.progress() => match progress {
+                    Ok(packets) => {
+                        answers = packets;
+                        None
                     }
+                    Err(reason) => return reason,
+                },
+                packet = self.reader.next(), if reading => match packet {
+                    Ok(Some(packet)) => self.receive(packet, &mut answers).err(),
+                    Ok(None) => Some("the client closed it"),
+                    Err(error) => {
+                        tracing::debug!(client = %self.session.client().identity, %error, "a connection broke");
+                        Some("the connection broke")
+                    }
+                },
+            };
+            if let Some(reason) = stopped {
+                ending = Some((reason, Instant::now() + DRAIN_TIMEOUT));
+            }
+            for answer in answers {
+                tokio::select! {
+                    () = self.closed.cancelled() => return "the hub closed it",
+                    // Where nobody takes it, the loop is about to find out.
+                    _ = self.out.send(answer) => {}
                 }
             }
-            Reaction::Close(reason) => return reason,
         }
+    }
+
+    /// Takes a packet, and those that were read with it.
+    fn receive(&mut self, first: Packet, answers: &mut Vec<Packet>) -> Result<(), Reason> {
+        let mut packet = Some(first);
+        while let Some(received) = packet {
+            answers.extend(self.session.received(received)?);
+            packet = match self.session.has_room().then(|| self.reader.buffered()).transpose() {
+                Ok(packet) => packet.flatten(),
+                Err(error) => {
+                    tracing::debug!(client = %self.session.client().identity, %error, "a connection broke");
+                    return Err("the connection broke");
+                }
+            };
+        }
+        Ok(())
     }
 }
 
@@ -185,34 +202,18 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// The next packet, and those that were read with it.
-async fn next_batch<R: AsyncRead + Unpin>(reader: &mut PacketReader<R>) -> Result<Vec<Packet>, &'static str> {
-    let report = |error: crate::mqtt::packets::PacketError| {
-        tracing::debug!(%error, "a connection broke");
-        "the connection broke"
-    };
-    let Some(first) = reader.next().await.map_err(report)? else { return Ok(Vec::new()) };
-    let mut packets = vec![first];
-    while packets.len() < IN_BATCH {
-        match reader.buffered() {
-            Ok(Some(packet)) => packets.push(packet),
-            Ok(None) => break,
-            Err(error) => return Err(report(error)),
-        }
-    }
-    Ok(packets)
-}
-
-/// Writes what comes through the queue, many packets at once where many wait.
+/// Writes what comes through the queue, many packets at once where many wait. Ends with the connection, or ends it by
+/// dropping the queue.
 async fn write_all<W: AsyncWrite + Unpin>(
-    writer: &mut PacketWriter<W>,
-    queue: &mut mpsc::Receiver<Packet>,
-    closed: &CancellationToken,
+    mut writer: PacketWriter<W>,
+    mut queue: mpsc::Receiver<Packet>,
+    closed: CancellationToken,
 ) {
     loop {
-        match timeout(WRITE_TIMEOUT, writer.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+        tokio::select! {
+            biased;
+            flushed = timeout(WRITE_TIMEOUT, writer.flush()) => if !matches!(flushed, Ok(Ok(()))) { break },
+            () = closed.cancelled() => break,
         }
         tokio::select! {
             biased;
@@ -226,7 +227,15 @@ async fn write_all<W: AsyncWrite + Unpin>(
             writer.put(&packet);
         }
     }
-    closed.cancel();
-    // The other side may be gone.
-    let _ = timeout(WRITE_TIMEOUT, writer.close()).await;
+    queue.close();
+    finish(&mut writer).await;
+}
+
+/// Writes what is left and ends the stream, if the other side is still there to take it.
+async fn finish<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>) {
+    let _ = timeout(CLOSE_TIMEOUT, async {
+        writer.flush().await?;
+        writer.close().await
+    })
+    .await;
 }

@@ -56,6 +56,8 @@ impl MqttLink {
 
     async fn put(&self, packet: Packet) -> Result<(), LinkClosed> {
         tokio::select! {
+            // Nothing is written on a connection that is closed.
+            biased;
             () = self.closed.cancelled() => Err(LinkClosed),
             sent = self.out.send(packet) => sent.map_err(|_| LinkClosed),
         }

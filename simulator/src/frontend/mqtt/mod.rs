@@ -1,6 +1,9 @@
-//! The MQTT front end: `connection` moves packets, `client` gives them their meaning, `link` is what the hub sees.
+//! The MQTT front end: `connection` moves packets, `admission` lets clients in, `session` gives their packets meaning,
+//! `lane` keeps what the hub does for them in order, `link` is what the hub sees.
 
-pub mod client;
+pub mod admission;
 pub mod connection;
+pub mod lane;
 pub mod link;
 pub mod refusal;
+pub mod session;

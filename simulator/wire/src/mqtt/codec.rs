@@ -66,8 +66,17 @@ fn packet(first: u8, reader: Reader) -> Result<Packet, MqttError> {
     }
 }
 
-/// Appends a packet to a buffer.
-pub fn encode(packet: &Packet, buffer: &mut BytesMut) {
+/// Appends a packet to a buffer. A packet that cannot be written leaves the buffer as it was.
+pub fn encode(packet: &Packet, buffer: &mut BytesMut) -> Result<(), MqttError> {
+    let start = buffer.len();
+    let written = write(packet, buffer);
+    if written.is_err() {
+        buffer.truncate(start);
+    }
+    written
+}
+
+fn write(packet: &Packet, buffer: &mut BytesMut) -> Result<(), MqttError> {
     match packet {
         Packet::Connect(connect) => connect.encode(buffer),
         Packet::ConnAck(acknowledgement) => acknowledgement.encode(buffer),
@@ -86,7 +95,8 @@ pub fn encode(packet: &Packet, buffer: &mut BytesMut) {
     }
 }
 
-fn put_id(buffer: &mut BytesMut, first: u8, id: PacketId) {
-    put_header(buffer, first, 2);
+fn put_id(buffer: &mut BytesMut, first: u8, id: PacketId) -> Result<(), MqttError> {
+    put_header(buffer, first, 2)?;
     buffer.put_u16(id.get());
+    Ok(())
 }

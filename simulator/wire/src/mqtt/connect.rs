@@ -135,9 +135,9 @@ impl Connect {
         }
     }
 
-    pub(super) fn encode(&self, buffer: &mut BytesMut) {
+    pub(super) fn encode(&self, buffer: &mut BytesMut) -> Result<(), MqttError> {
         let mut body = BytesMut::new();
-        put_binary(&mut body, b"MQTT");
+        put_binary(&mut body, b"MQTT")?;
         body.put_u8(self.protocol_level);
         let mut flags = u8::from(self.clean_session) << 1;
         if let Some(will) = &self.will {
@@ -147,19 +147,20 @@ impl Connect {
         flags |= u8::from(self.password.is_some() && self.username.is_some()) << 6;
         body.put_u8(flags);
         body.put_u16(self.keep_alive);
-        put_binary(&mut body, self.client_id.as_bytes());
+        put_binary(&mut body, self.client_id.as_bytes())?;
         if let Some(will) = &self.will {
-            put_binary(&mut body, will.topic.as_bytes());
-            put_binary(&mut body, &will.message);
+            put_binary(&mut body, will.topic.as_bytes())?;
+            put_binary(&mut body, &will.message)?;
         }
         if let Some(username) = &self.username {
-            put_binary(&mut body, username.as_bytes());
+            put_binary(&mut body, username.as_bytes())?;
             if let Some(password) = &self.password {
-                put_binary(&mut body, password);
+                put_binary(&mut body, password)?;
             }
         }
-        put_header(buffer, 0x10, body.len());
+        put_header(buffer, 0x10, body.len())?;
         buffer.put_slice(&body);
+        Ok(())
     }
 }
 
@@ -175,9 +176,10 @@ impl ConnAck {
         Ok(Self { session_present: flags == 1, code })
     }
 
-    pub(super) fn encode(self, buffer: &mut BytesMut) {
-        put_header(buffer, 0x20, 2);
+    pub(super) fn encode(self, buffer: &mut BytesMut) -> Result<(), MqttError> {
+        put_header(buffer, 0x20, 2)?;
         buffer.put_u8(u8::from(self.session_present));
         buffer.put_u8(self.code.byte());
+        Ok(())
     }
 }

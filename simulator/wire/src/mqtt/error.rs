@@ -1,6 +1,6 @@
-//! What a peer may send that is no packet.
+//! What is no packet.
 
-/// Bytes that are not MQTT 3.1.1. The connection cannot go on.
+/// Bytes that are not MQTT 3.1.1, after which a connection cannot go on, or a packet that has no such bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MqttError {
     /// The packet type is reserved, or its flags are not what the type demands.
@@ -9,8 +9,8 @@ pub enum MqttError {
     /// The remaining length has more than four bytes.
     #[error("the remaining length is not a number")]
     RemainingLength,
-    /// The packet is larger than the limit.
-    #[error("the packet has {size} bytes, the most is {limit}")]
+    /// The packet, or a text in it, is larger than the limit.
+    #[error("a packet or text has {size} bytes, the most is {limit}")]
     TooLarge {
         /// Bytes announced.
         size: usize,

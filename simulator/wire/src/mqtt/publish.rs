@@ -59,7 +59,7 @@ impl Publish {
         Ok(Self { topic, delivery, retain: flags & 0x01 != 0, payload: reader.rest() })
     }
 
-    pub(super) fn encode(&self, buffer: &mut BytesMut) {
+    pub(super) fn encode(&self, buffer: &mut BytesMut) -> Result<(), MqttError> {
         let (bits, id, duplicate) = match self.delivery {
             Delivery::AtMostOnce => (0, None, false),
             Delivery::AtLeastOnce { id, duplicate } => (1, Some(id), duplicate),
@@ -68,11 +68,12 @@ impl Publish {
         let first = 0x30 | (u8::from(duplicate) << 3) | (bits << 1) | u8::from(self.retain);
         let length = 2 + self.topic.len() + if id.is_some() { 2 } else { 0 } + self.payload.len();
         buffer.reserve(length + 5);
-        put_header(buffer, first, length);
-        put_binary(buffer, self.topic.as_bytes());
+        put_header(buffer, first, length)?;
+        put_binary(buffer, self.topic.as_bytes())?;
         if let Some(id) = id {
             buffer.put_u16(id.get());
         }
         buffer.put_slice(&self.payload);
+        Ok(())
     }
 }

@@ -48,13 +48,14 @@ impl Subscribe {
         if filters.is_empty() { Err(MqttError::NoFilter) } else { Ok(Self { id, filters }) }
     }
 
-    pub(super) fn encode(&self, buffer: &mut BytesMut) {
-        put_header(buffer, 0x82, 2 + self.filters.iter().map(|(filter, _)| filter.len() + 3).sum::<usize>());
+    pub(super) fn encode(&self, buffer: &mut BytesMut) -> Result<(), MqttError> {
+        put_header(buffer, 0x82, 2 + self.filters.iter().map(|(filter, _)| filter.len() + 3).sum::<usize>())?;
         buffer.put_u16(self.id.get());
         for (filter, quality) in &self.filters {
-            put_binary(buffer, filter.as_bytes());
+            put_binary(buffer, filter.as_bytes())?;
             buffer.put_u8(quality.bits());
         }
+        Ok(())
     }
 }
 
@@ -71,12 +72,13 @@ impl SubAck {
         Ok(Self { id, granted })
     }
 
-    pub(super) fn encode(&self, buffer: &mut BytesMut) {
-        put_header(buffer, 0x90, 2 + self.granted.len());
+    pub(super) fn encode(&self, buffer: &mut BytesMut) -> Result<(), MqttError> {
+        put_header(buffer, 0x90, 2 + self.granted.len())?;
         buffer.put_u16(self.id.get());
         for granted in &self.granted {
             buffer.put_u8(granted.map_or(REFUSED, QualityOfService::bits));
         }
+        Ok(())
     }
 }
 
@@ -90,12 +92,13 @@ impl Unsubscribe {
         if filters.is_empty() { Err(MqttError::NoFilter) } else { Ok(Self { id, filters }) }
     }
 
-    pub(super) fn encode(&self, buffer: &mut BytesMut) {
-        put_header(buffer, 0xa2, 2 + self.filters.iter().map(|filter| filter.len() + 2).sum::<usize>());
+    pub(super) fn encode(&self, buffer: &mut BytesMut) -> Result<(), MqttError> {
+        put_header(buffer, 0xa2, 2 + self.filters.iter().map(|filter| filter.len() + 2).sum::<usize>())?;
         buffer.put_u16(self.id.get());
         for filter in &self.filters {
-            put_binary(buffer, filter.as_bytes());
+            put_binary(buffer, filter.as_bytes())?;
         }
+        Ok(())
     }
 }
 

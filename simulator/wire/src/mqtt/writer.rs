@@ -2,23 +2,32 @@
 
 use bytes::{BufMut as _, BytesMut};
 
-/// Appends a text or bytes with their length before them. What is longer than 65,535 bytes is cut, which no caller sends:
-/// topics and identifiers are checked where they enter.
-pub fn put_binary(buffer: &mut BytesMut, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+use super::error::MqttError;
+
+/// The largest remaining length (2.2.3).
+const MAX_REMAINING: usize = 268_435_455;
+
+/// Appends a text or bytes with their length before them.
+pub fn put_binary(buffer: &mut BytesMut, bytes: &[u8]) -> Result<(), MqttError> {
+    let limit = usize::from(u16::MAX);
+    let length = u16::try_from(bytes.len()).map_err(|_| MqttError::TooLarge { size: bytes.len(), limit })?;
     buffer.put_u16(length);
-    buffer.put_slice(&bytes[..usize::from(length)]);
+    buffer.put_slice(bytes);
+    Ok(())
 }
 
 /// Appends the fixed header (2.2).
-pub fn put_header(buffer: &mut BytesMut, first: u8, mut remaining: usize) {
+pub fn put_header(buffer: &mut BytesMut, first: u8, mut remaining: usize) -> Result<(), MqttError> {
+    if remaining > MAX_REMAINING {
+        return Err(MqttError::TooLarge { size: remaining, limit: MAX_REMAINING });
+    }
     buffer.put_u8(first);
     loop {
         let byte = (remaining % 128) as u8;
         remaining /= 128;
         if remaining == 0 {
             buffer.put_u8(byte);
-            return;
+            return Ok(());
         }
         buffer.put_u8(byte | 0x80);
     }
