@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use edgectl_schemas::manifest::create_options;
+use edgectl_schemas::twin;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -182,21 +183,7 @@ fn time(at: Option<Timestamp>) -> Value {
 
 /// The smallest patch that makes `new` of `old`: changed values, and null for what is gone. None if nothing changed.
 pub fn difference(old: &Value, new: &Value) -> Option<Value> {
-    let (Value::Object(old), Value::Object(new)) = (old, new) else {
-        return (old != new).then(|| new.clone());
-    };
-    let mut patch = Map::new();
-    for key in old.keys().filter(|key| !new.contains_key(*key)) {
-        patch.insert(key.clone(), Value::Null);
-    }
-    for (key, value) in new {
-        let changed = match old.get(key) {
-            None => Some(value.clone()),
-            Some(old) => difference(old, value),
-        };
-        patch.extend(changed.map(|changed| (key.clone(), changed)));
-    }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    (old != new).then(|| twin::diff(old, new))
 }
 
 #[cfg(test)]
