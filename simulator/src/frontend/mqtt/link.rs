@@ -107,7 +107,7 @@ impl MqttLink {
         };
         let quality = Quality::AtLeastOnce { id, duplicate: delivery.redelivered };
         let payload = delivery.message.body.clone();
-        (topic.len() <= usize::from(u16::MAX)).then_some(Packet::Publish(Publish {
+        u16::try_from(topic.len()).is_ok().then_some(Packet::Publish(Publish {
             topic,
             payload,
             delivery: quality,
