@@ -10,6 +10,7 @@ use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubError, CloudHubOptions};
 use edgectl_hub::cloud::registry::{RegistryError, Wanted, new_key};
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubError, EdgeHubOptions};
+use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
@@ -77,6 +78,8 @@ pub struct DeviceOptions {
     pub base_environment: BTreeMap<OsString, OsString>,
     /// How images become processes.
     pub images: ImageLookup,
+    /// How safely its hub keeps messages.
+    pub durability: Durability,
 }
 
 /// A device could not start.
@@ -162,6 +165,7 @@ impl Device {
             authority,
             now,
             state,
+            durability: options.durability,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -235,6 +239,7 @@ impl Device {
 struct Ground {
     device: DeviceId,
     state: StateDirectory,
+    durability: Durability,
     endpoints: Endpoints,
     authority: Arc<Authority>,
     now: Timestamp,
@@ -300,6 +305,7 @@ impl Ground {
             hub_host: self.endpoints.hub_host_name.clone(),
             gateway_host: gateway_host.clone(),
             directory: self.state.edge(),
+            durability: self.durability,
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;

@@ -1,5 +1,6 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,17 +53,17 @@ impl Gateway for EdgeHub {
     }
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
+        let time = self.clock.now_text();
         let mut stamped = Vec::with_capacity(messages.len());
         for mut message in messages {
             let size = message.size();
             if size > MAX_MESSAGE_BYTES {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
-            self.stamp(&mut message, &client.identity);
-            let source = source_of(&client.identity, &self.options.device, &message);
-            stamped.push((source, message));
+            self.stamp(&mut message, &client.identity, &time);
+            stamped.push((source_of(&client.identity, &self.options.device, &message), message));
         }
-        self.take(&client.identity, stamped)
+        self.take(&client.identity, stamped).await
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
@@ -76,8 +77,8 @@ impl Gateway for EdgeHub {
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
         message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
-        self.stamp(&mut message, &client.identity);
-        self.take(&client.identity, vec![(source::TWIN_CHANGES.to_owned(), message)])?;
+        self.stamp(&mut message, &client.identity, &self.clock.now_text());
+        self.take(&client.identity, vec![(source::TWIN_CHANGES.into(), message)]).await?;
         // The edge hub does not know which version the cloud will give it.
         Ok(None)
     }
@@ -163,12 +164,12 @@ impl EdgeHub {
 }
 
 /// The source that routes see: leaf devices and modules differ, and a module's output is part of it.
-fn source_of(identity: &Identity, own: &edgectl_schemas::ids::DeviceId, message: &Message) -> String {
+fn source_of(identity: &Identity, own: &edgectl_schemas::ids::DeviceId, message: &Message) -> Cow<'static, str> {
     match &identity.module {
         Some(module) if identity.device == *own => {
-            source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME))
+            source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME)).into()
         }
-        _ => source::DEVICE_MESSAGES.to_owned(),
+        _ => source::DEVICE_MESSAGES.into(),
     }
 }
 

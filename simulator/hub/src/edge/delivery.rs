@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
-use crate::edge::store::record::{QueueKey, StoredMessage};
+use crate::edge::store::queue::Entry;
+use crate::edge::store::record::QueueKey;
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
@@ -121,7 +122,7 @@ impl Outbound {
     }
 
     /// The next messages of an endpoint; waits until there are some.
-    async fn next(&self, endpoint: &str, count: usize) -> (QueueKey, Vec<Arc<StoredMessage>>) {
+    async fn next(&self, endpoint: &str, count: usize) -> (QueueKey, Vec<Entry>) {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
@@ -173,19 +174,22 @@ impl Outbound {
         while line.room() > 0 {
             let Some(batch) = self.take(endpoint, line.room()) else { return false };
             let Some(queue) = batch.queue else { break };
-            line.hand_over(&queue, &batch.messages, batch.redelivered);
+            line.hand_over(&queue, batch.messages, batch.redelivered);
         }
         true
     }
 
     /// Completes what the module has settled, in order. False if it gave a message back, or left.
     fn collect(&self, line: &mut Line) -> bool {
-        for outcome in line.collect() {
-            match outcome {
-                (given, Ok(Settlement::Complete)) => self.done(&given.queue, given.offset, 1, None),
-                (given, Ok(Settlement::Reject)) => self.done(&given.queue, given.offset, 1, Some(DropReason::Rejected)),
-                (_, Ok(Settlement::Abandon) | Err(LinkClosed)) => return false,
-            }
+        let settled = line.collect();
+        for run in settled.chunk_by(|a, b| a.0.queue == b.0.queue && a.1 == b.1) {
+            let (last, outcome) = &run[run.len() - 1];
+            let dropped = match outcome {
+                Ok(Settlement::Complete) => None,
+                Ok(Settlement::Reject) => Some(DropReason::Rejected),
+                Ok(Settlement::Abandon) | Err(LinkClosed) => return false,
+            };
+            self.done(&last.queue, last.offset, run.len(), dropped);
         }
         true
     }
@@ -197,9 +201,7 @@ impl Outbound {
             .take(endpoint, count, self.clock.now_ms())
             .inspect_err(|error| tracing::error!(%error, endpoint, "the store cannot be read"))
             .ok()?;
-        for _ in 0..batch.expired {
-            self.ledger.record(Event::MessageDropped { reason: DropReason::TtlExpiry });
-        }
+        self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired);
         Some(batch)
     }
 
@@ -208,12 +210,11 @@ impl Outbound {
             // The messages will be delivered once more after a restart, which at-least-once allows.
             tracing::error!(%error, "the store cannot be written");
         }
-        for _ in 0..count {
-            self.ledger.record(match dropped {
-                None => Event::MessageDelivered { endpoint: queue.endpoint.clone() },
-                Some(reason) => Event::MessageDropped { reason },
-            });
-        }
+        let event = match dropped {
+            None => Event::MessageDelivered { endpoint: Arc::clone(&queue.endpoint) },
+            Some(reason) => Event::MessageDropped { reason },
+        };
+        self.ledger.record_times(&event, count);
     }
 }
 
