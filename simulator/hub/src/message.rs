@@ -29,6 +29,12 @@ impl Properties {
         Self::default()
     }
 
+    /// Makes room for so many properties with so many bytes of names and values.
+    pub fn reserve(&mut self, properties: usize, bytes: usize) {
+        self.entries.reserve(properties);
+        self.text.reserve(bytes);
+    }
+
     /// Sets a property, replacing what has exactly this name.
     pub fn set(&mut self, name: impl AsRef<str>, value: impl Into<Option<String>>) {
         self.put(name.as_ref(), value.into().as_deref());

@@ -75,7 +75,7 @@ impl Target {
 
 impl Outbound {
     /// Delivers an endpoint's messages until shutdown.
-    pub async fn run(self: Arc<Self>, endpoint: String, target: Target) {
+    pub async fn run(self: Arc<Self>, endpoint: Arc<str>, target: Target) {
         let work = async {
             match &target {
                 Target::Upstream => self.run_upstream(&endpoint).await,
@@ -88,7 +88,7 @@ impl Outbound {
         }
     }
 
-    async fn run_upstream(&self, endpoint: &str) {
+    async fn run_upstream(&self, endpoint: &Arc<str>) {
         let mut delay = RETRY_DELAYS[0];
         loop {
             let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
@@ -122,7 +122,7 @@ impl Outbound {
     }
 
     /// The next messages of an endpoint; waits until there are some.
-    async fn next(&self, endpoint: &str, count: usize) -> (QueueKey, Vec<Entry>) {
+    async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
@@ -134,7 +134,7 @@ impl Outbound {
         }
     }
 
-    async fn run_module(&self, endpoint: &str, identity: &Identity, input: &str) {
+    async fn run_module(&self, endpoint: &Arc<str>, identity: &Identity, input: &str) {
         let destination = Destination::Input(input.into());
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
@@ -146,7 +146,7 @@ impl Outbound {
     }
 
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
-    async fn feed(&self, endpoint: &str, identity: &Identity, line: &mut Line) {
+    async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line) {
         let arrivals = self.store.arrivals(endpoint);
         let mut overdue = pin!(tokio::time::sleep(ACKNOWLEDGEMENT_TIMEOUT));
         loop {
@@ -170,7 +170,7 @@ impl Outbound {
     }
 
     /// Hands over what waits, as far as there is room for it. False if the store cannot be read.
-    fn fill(&self, endpoint: &str, line: &mut Line) -> bool {
+    fn fill(&self, endpoint: &Arc<str>, line: &mut Line) -> bool {
         while line.room() > 0 {
             let Some(batch) = self.take(endpoint, line.room()) else { return false };
             let Some(queue) = batch.queue else { break };
@@ -195,11 +195,11 @@ impl Outbound {
     }
 
     /// Takes messages from the store. None if it cannot be read.
-    fn take(&self, endpoint: &str, count: usize) -> Option<Batch> {
+    fn take(&self, endpoint: &Arc<str>, count: usize) -> Option<Batch> {
         let batch = self
             .store
             .take(endpoint, count, self.clock.now_ms())
-            .inspect_err(|error| tracing::error!(%error, endpoint, "the store cannot be read"))
+            .inspect_err(|error| tracing::error!(%error, %endpoint, "the store cannot be read"))
             .ok()?;
         self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired);
         Some(batch)

@@ -99,7 +99,7 @@ pub struct EdgeHub {
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
     /// Endpoints that have a delivery task.
-    delivering: Mutex<HashSet<String>>,
+    delivering: Mutex<HashSet<Arc<str>>>,
     /// Reported properties wait to be handed on.
     pub(super) reported: Notify,
     numbers: Numbers,
@@ -203,7 +203,7 @@ impl EdgeHub {
     pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
         let router = self.router();
         let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
-        self.deliver_to(&incoming.targets);
+        self.deliver_to(incoming.targets.iter());
         self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
@@ -289,24 +289,29 @@ impl EdgeHub {
         }
     }
 
-    fn deliver_to(&self, targets: &[super::store::record::Target]) {
+    /// Sees to it that all endpoints to which messages go have their delivery tasks.
+    fn deliver_to<'a>(&self, targets: impl Iterator<Item = &'a super::store::record::Target>) {
+        let mut seen: Vec<&Arc<str>> = Vec::new();
         for target in targets {
-            self.deliver(&target.queue.endpoint);
+            let endpoint = &target.queue.endpoint;
+            if !seen.iter().any(|seen| Arc::ptr_eq(seen, endpoint)) {
+                seen.push(endpoint);
+                self.deliver(endpoint);
+            }
         }
     }
 
     /// Sees to it that an endpoint has its delivery task.
-    fn deliver(&self, endpoint: &str) {
+    fn deliver(&self, endpoint: &Arc<str>) {
         let mut delivering = self.delivering.lock().unwrap_or_else(PoisonError::into_inner);
-        if delivering.contains(endpoint) {
+        if !delivering.insert(Arc::clone(endpoint)) {
             return;
         }
-        delivering.insert(endpoint.to_owned());
         match Target::parse(endpoint) {
             Some(target) => {
-                self.tasks.spawn(Arc::clone(&self.outbound).run(endpoint.to_owned(), target));
+                self.tasks.spawn(Arc::clone(&self.outbound).run(Arc::clone(endpoint), target));
             }
-            None => tracing::warn!(endpoint, "messages wait for an endpoint that cannot be"),
+            None => tracing::warn!(%endpoint, "messages wait for an endpoint that cannot be"),
         }
     }
 
@@ -346,9 +351,7 @@ impl EdgeHub {
                 None => happened.unwanted += usize::from(!is_notice),
             }
         }
-        for incoming in &wanted {
-            self.deliver_to(&incoming.targets);
-        }
+        self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
         if !wanted.is_empty() {
             self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         }

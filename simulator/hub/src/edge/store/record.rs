@@ -295,6 +295,10 @@ fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
 fn take_properties(bytes: &mut &[u8]) -> Option<Properties> {
     let count = bytes.try_get_u32_le().ok()?;
     let mut properties = Properties::new();
+    if count > 0 {
+        // What was written can be no more than what is left.
+        properties.reserve((count as usize).min(bytes.len()), bytes.len().min(512));
+    }
     for _ in 0..count {
         let name = take_text(bytes)?;
         let value = if bytes.try_get_u8().ok()? == 1 { Some(take_text(bytes)?) } else { None };

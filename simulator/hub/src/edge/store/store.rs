@@ -164,7 +164,7 @@ impl Store {
     /// The oldest messages of an endpoint's most urgent queue, at most `count`, that are still wanted at `now_ms` and not on
     /// their way. They are from now on, until [`Store::complete`] or [`Store::give_back`]. Messages that expired before them
     /// are done.
-    pub fn take(&self, endpoint: &str, count: usize, now_ms: u64) -> Result<Batch, LogError> {
+    pub fn take(&self, endpoint: &Arc<str>, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut batch = Batch::default();
         loop {
             let reading = match self.lock().take(endpoint, count, now_ms, &mut batch)? {
@@ -179,7 +179,7 @@ impl Store {
     }
 
     /// Nothing of an endpoint is on its way any more; what was not completed is taken again.
-    pub fn give_back(&self, endpoint: &str) {
+    pub fn give_back(&self, endpoint: &Arc<str>) {
         let mut inner = self.lock();
         for key in inner.keys(endpoint) {
             if let Some(queue) = inner.queues.get_mut(&key) {
@@ -214,7 +214,7 @@ impl Store {
     }
 
     /// Told whenever a message comes in for the endpoint.
-    pub fn arrivals(&self, endpoint: &str) -> Arc<Notify> {
+    pub fn arrivals(&self, endpoint: &Arc<str>) -> Arc<Notify> {
         self.lock().arrivals(endpoint)
     }
 
@@ -461,7 +461,7 @@ impl Inner {
     /// Adds to the batch what can be taken now, or says what has to be read first.
     fn take(
         &mut self,
-        endpoint: &str,
+        endpoint: &Arc<str>,
         count: usize,
         now_ms: u64,
         batch: &mut Batch,
@@ -536,17 +536,17 @@ impl Inner {
     }
 
     /// The queues of an endpoint, most urgent first.
-    fn keys(&self, endpoint: &str) -> Vec<QueueKey> {
-        let from = QueueKey { endpoint: endpoint.into(), priority: 0 };
-        self.queues.range(from..).map(|(key, _)| key).take_while(|key| *key.endpoint == *endpoint).cloned().collect()
+    fn keys(&self, endpoint: &Arc<str>) -> Vec<QueueKey> {
+        let from = QueueKey { endpoint: Arc::clone(endpoint), priority: 0 };
+        self.queues.range(from..).map(|(key, _)| key).take_while(|key| key.endpoint == *endpoint).cloned().collect()
     }
 
-    fn arrivals(&mut self, endpoint: &str) -> Arc<Notify> {
+    fn arrivals(&mut self, endpoint: &Arc<str>) -> Arc<Notify> {
         if let Some(known) = self.arrivals.get(endpoint) {
             return Arc::clone(known);
         }
         let arrivals = Arc::new(Notify::new());
-        self.arrivals.insert(endpoint.into(), Arc::clone(&arrivals));
+        self.arrivals.insert(Arc::clone(endpoint), Arc::clone(&arrivals));
         arrivals
     }
 }

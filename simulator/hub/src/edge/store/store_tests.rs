@@ -43,9 +43,9 @@ fn append(store: &Store, messages: Vec<Incoming>) {
 fn bodies(store: &Store, endpoint: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
-        let batch = store.take(endpoint, 1000, 100).unwrap();
+        let batch = store.take(&endpoint.into(), 1000, 100).unwrap();
         if batch.messages.is_empty() {
-            store.give_back(endpoint);
+            store.give_back(&endpoint.into());
             return bodies;
         }
         bodies.extend(batch.messages.iter().map(|entry| String::from_utf8(entry.message.body.to_vec()).unwrap()));
@@ -64,7 +64,7 @@ fn what_was_kept_and_not_done_is_there_again() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
     append(&store, vec![incoming("a", &["x", "y"], NEVER), incoming("b", &["x"], NEVER)]);
-    let first = store.take("x", 1, 100).unwrap();
+    let first = store.take(&"x".into(), 1, 100).unwrap();
     store.complete(&key("x", 0), first.messages[0].offset).unwrap();
     drop(store);
 
@@ -86,7 +86,7 @@ fn memory_keeps_nothing_and_stops_at_its_limit() {
     }
     let refused = block_on(store.append(vec![incoming("more", &["x"], NEVER)]));
     assert!(matches!(refused, Err(StoreError::Full { limit: 10_000, .. })), "{refused:?}");
-    let batch = store.take("x", 10, 100).unwrap();
+    let batch = store.take(&"x".into(), 10, 100).unwrap();
     assert_eq!(batch.messages.len(), 4);
     store.complete(&key("x", 0), batch.messages[3].offset).unwrap();
     append(&store, vec![incoming("more", &["x"], NEVER)]);
@@ -107,7 +107,7 @@ fn a_torn_last_write_is_cut_off_and_the_log_goes_on() {
         let store = open(&directory);
         append(&store, vec![incoming("b", &["x"], NEVER)]);
         assert_eq!(bodies(&store, "x").len(), 2);
-        let batch = store.take("x", 10, 100).unwrap();
+        let batch = store.take(&"x".into(), 10, 100).unwrap();
         store.complete(&key("x", 0), batch.messages[0].offset).unwrap();
         drop(store);
         assert_eq!(bodies(&open(&directory), "x"), ["b"]);
@@ -132,7 +132,7 @@ fn expired_messages_are_passed_over_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&directory);
     append(&store, vec![incoming("old", &["x"], 50), incoming("new", &["x"], NEVER)]);
-    let batch = store.take("x", 10, 50).unwrap();
+    let batch = store.take(&"x".into(), 10, 50).unwrap();
     assert_eq!((batch.messages.len(), batch.expired), (1, 1));
     assert_eq!(store.lengths(), [(key("x", 0), 1)]);
 }
@@ -163,9 +163,9 @@ fn the_more_urgent_queue_goes_first() {
     let mut slow = incoming("slow", &["x"], NEVER);
     slow.targets[0].queue.priority = 9;
     append(&store, vec![slow, urgent]);
-    let batch = store.take("x", 10, 100).unwrap();
+    let batch = store.take(&"x".into(), 10, 100).unwrap();
     assert_eq!((batch.queue, batch.messages.len()), (Some(key("x", 0)), 2));
-    let batch = store.take("x", 10, 100).unwrap();
+    let batch = store.take(&"x".into(), 10, 100).unwrap();
     assert_eq!((batch.queue, batch.messages.len()), (Some(key("x", 9)), 1));
 }
 
@@ -176,7 +176,7 @@ fn segments_that_nobody_wants_are_removed_also_behind_one_that_somebody_wants() 
     append(&store, vec![incoming("first", &["away", "x"], NEVER)]);
     for number in 0..100 {
         append(&store, vec![incoming(&number.to_string(), &["x"], NEVER)]);
-        let batch = store.take("x", 10, 100).unwrap();
+        let batch = store.take(&"x".into(), 10, 100).unwrap();
         store.complete(&key("x", 0), batch.messages.last().unwrap().offset).unwrap();
     }
     let logs = files.names().unwrap().iter().filter(|name| name.ends_with(".log")).count();
@@ -220,7 +220,7 @@ fn a_damaged_segment_loses_its_own_messages_alone() {
     let left = bodies(&store, "x");
     assert!(left.len() > 15 && left.len() < 30 && left.contains(&last), "{left:?}");
     assert_eq!(store.lengths(), [(key("x", 0), left.len())]);
-    let batch = store.take("x", 1000, 100).unwrap();
+    let batch = store.take(&"x".into(), 1000, 100).unwrap();
     store.complete(&key("x", 0), batch.messages.last().unwrap().offset).unwrap();
 }
 
@@ -490,7 +490,7 @@ impl Run {
 
     fn take(&mut self, endpoint: u8, count: usize) {
         let now = self.now;
-        let batch = self.store().take(&Self::name(endpoint), count, now).unwrap();
+        let batch = self.store().take(&Self::name(endpoint).into(), count, now).unwrap();
         // Queues of which nothing is under way lose what has expired at their front, up to the one that has something.
         for (key, queue) in self.model.iter_mut().filter(|(key, _)| *key.endpoint == *Self::name(endpoint)) {
             if batch.queue.as_ref().is_some_and(|found| found < key) {
@@ -530,7 +530,7 @@ impl Run {
     }
 
     fn give_back(&mut self, endpoint: u8) {
-        self.store().give_back(&Self::name(endpoint));
+        self.store().give_back(&Self::name(endpoint).into());
         self.under_way.remove(&endpoint);
         for (_, queue) in self.model.iter_mut().filter(|(key, _)| *key.endpoint == *Self::name(endpoint)) {
             queue.taken = 0;
