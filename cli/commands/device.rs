@@ -80,6 +80,7 @@ pub fn options(
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
+        durability: solution.durability,
     })
 }
 

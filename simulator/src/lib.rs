@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod client;
 pub mod control;
 pub mod device;
+pub mod durability;
 pub mod frontend;
 pub mod listen;
 pub mod message;

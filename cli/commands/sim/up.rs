@@ -18,7 +18,8 @@ const EXAMPLES: &str = "\
 Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
-  edgectl sim up --address 127.0.7.1";
+  edgectl sim up --address 127.0.7.1
+  edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
 const LOG_LINES: usize = 20;
@@ -33,6 +34,9 @@ pub struct Args {
     /// Listen at this address, 127.0.N.1; the cloud hub gets 127.0.N.2
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
+    /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
+    #[arg(long, value_name = "WHAT", value_parser = ["memory", "process", "power"])]
+    durability: Option<String>,
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
@@ -82,7 +86,10 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         let _ = rustix::process::setsid();
     }
     device::start_logging(context.settings.verbose);
-    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins)?;
+    let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins)?;
+    if let Some(word) = &args.durability {
+        options.durability = word.parse().map_err(CommandError::usage)?;
+    }
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -117,6 +124,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
     command.args((0..context.settings.verbose).map(|_| "-v"));
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
+    command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;

@@ -315,8 +315,7 @@ const SEPARATES: [bool; 256] = {
     let mut separates = [false; 256];
     let mut byte = 0;
     while byte < 128 {
-        separates[byte] =
-            matches!(byte as u8, b',' | b'}' | b']' | b')' | b'/' | b' ' | b'\t'..=b'\r' | 0);
+        separates[byte] = matches!(byte as u8, b',' | b'}' | b']' | b')' | b'/' | b' ' | b'\t'..=b'\r' | 0);
         byte += 1;
     }
     separates
