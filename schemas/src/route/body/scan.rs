@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::route::body::date::is_date;
 use crate::route::body::paths::{BodyPaths, NodeIndex, ROOT, Slot};
-use crate::route::body::skip::{skip_plain, special};
+use crate::route::body::skip::{escape_length, skip_plain, special};
 
 /// Deepest JSON text that is read, in objects and arrays.
 pub const MAX_DEPTH: usize = 64;
@@ -311,15 +311,6 @@ const SEPARATES: [bool; 256] = {
     }
     separates
 };
-
-/// Length of the escape at the start; none if there is no such escape.
-fn escape_length(bytes: &[u8]) -> Option<usize> {
-    match bytes.get(1)? {
-        b'b' | b't' | b'n' | b'f' | b'r' | b'\\' | b'"' | b'\'' | b'/' => Some(2),
-        b'u' => bytes.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-        _ => None,
-    }
-}
 
 fn string(text: &str, quoted: Quoted) -> Found {
     let raw = &text[quoted.inner.clone()];

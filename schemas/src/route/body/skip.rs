@@ -100,11 +100,25 @@ fn name(bytes: &[u8], at: usize) -> Option<usize> {
     (*bytes.get(colon)? == b':').then(|| blanks(bytes, colon + 1))
 }
 
-/// Past what follows an opening quote, if there is no escape in it.
+/// Past what follows an opening quote.
 #[inline]
-fn string(bytes: &[u8], at: usize) -> Option<usize> {
-    let end = at + special(bytes.get(at..)?, b'"')?;
-    (bytes[end] == b'"').then_some(end + 1)
+fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += special(bytes.get(at..)?, b'"')?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += escape_length(&bytes[at..])?;
+    }
+}
+
+/// Length of the escape at the start; none if there is no such escape.
+pub(in crate::route) fn escape_length(bytes: &[u8]) -> Option<usize> {
+    match bytes.get(1)? {
+        b'b' | b't' | b'n' | b'f' | b'r' | b'\\' | b'"' | b'\'' | b'/' => Some(2),
+        b'u' => bytes.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+        _ => None,
+    }
 }
 
 /// Where the first quote or backslash is. Eight bytes at a time, because a body is mostly text to be skipped.
@@ -173,7 +187,8 @@ mod tests {
             ("[1,]", Some(0)),
             (r#"{"a":1,}"#, None),
             (r#"{"a" 1}"#, None),
-            (r#""a\n""#, None),
+            (r#""a\n\u00e9\"""#, Some(13)),
+            (r#""a\q""#, None),
             ("'a'", None),
             ("[1 /* */]", None),
             ("{\"a\":1", None),
