@@ -117,3 +117,64 @@ pub fn ping_pong(server: &Server, rounds: usize) -> (Duration, Duration) {
     times.sort_unstable();
     (times[rounds / 2], times[rounds * 99 / 100])
 }
+
+/// Stores messages for a subscriber that is away, and then drains them: messages in a second.
+pub fn store_and_drain(server: &Server, messages: u64) -> (f64, f64) {
+    let mut away = server.persistent_client("sub0");
+    away.subscribe(&server.filter(0)).unwrap();
+    drop(away);
+    let begin = Instant::now();
+    publish(server.client("pub0"), 0, 0, messages, 100, 1024);
+    let stored = begin.elapsed();
+    let begin = Instant::now();
+    receive(server.persistent_client("sub0"), 1, messages);
+    (messages as f64 / stored.as_secs_f64(), messages as f64 / begin.elapsed().as_secs_f64())
+}
+
+/// What a bare loop reaches that appends as many messages as fit into the window and syncs: messages in a second.
+pub fn append_and_sync(folder: &std::path::Path, messages: u64, window: u64) -> f64 {
+    use std::io::Write as _;
+    let path = folder.join("floor");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let batch = vec![b'x'; window as usize * 1300];
+    let begin = Instant::now();
+    for _ in 0..messages / window {
+        file.write_all(&batch).unwrap();
+        file.sync_data().unwrap();
+    }
+    let rate = messages as f64 / begin.elapsed().as_secs_f64();
+    let _ = std::fs::remove_file(path);
+    rate
+}
+
+/// A load to one subscriber while another one, with a route of its own, is connected and takes nothing. Returns the
+/// figures, and KiB of memory over what the server had before.
+pub fn beside_a_stopped_one(server: &Server, messages: u64) -> (Figures, u64) {
+    let before = server.memory().0;
+    let mut stopped = server.client("sub1");
+    stopped.subscribe(&server.filter(1)).unwrap();
+    let mut subscriber = server.client("sub0");
+    subscriber.subscribe(&server.filter(0)).unwrap();
+    let publisher = server.client("pub0");
+    let cpu = server.cpu();
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| publish(publisher, 0, 0, messages, 100, 1024));
+        scope.spawn(|| receive(subscriber, 1, messages));
+    });
+    let rate = messages as f64 / begin.elapsed().as_secs_f64();
+    let figures = Figures { rate, cpu: (server.cpu() - cpu) * 100_000.0 / messages as f64 };
+    (figures, server.memory().1.saturating_sub(before))
+}
+
+/// Connects clients that say nothing: KiB of the server's memory for each.
+pub fn idle_clients(server: &Server, count: usize) -> f64 {
+    let warm: Vec<Client> = (0..20).map(|number| server.client(&format!("warm{number}"))).collect();
+    thread::sleep(Duration::from_millis(300));
+    let before = server.memory().0;
+    let clients: Vec<Client> = (0..count).map(|number| server.client(&format!("idle{number}"))).collect();
+    thread::sleep(Duration::from_millis(300));
+    let memory = (server.memory().0 - before) as f64 / count as f64;
+    drop((warm, clients));
+    memory
+}

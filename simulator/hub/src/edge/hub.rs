@@ -1,6 +1,5 @@
 //! The edge hub itself: takes what clients ask, and hands each thing to the room that does it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -335,14 +334,14 @@ impl EdgeHub {
     pub(super) async fn take(
         &self,
         identity: &Identity,
-        messages: Vec<(Cow<'_, str>, Message)>,
+        messages: Vec<(Arc<str>, Message)>,
     ) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
         for (source, message) in messages {
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
-            let is_notice = source == TWIN_CHANGES;
+            let is_notice = *source == *TWIN_CHANGES;
             happened.accepted += usize::from(!is_notice);
             let routed = router.route(&source, message, now);
             happened.routed(routed.routes);
