@@ -131,18 +131,49 @@ pub fn store_and_drain(server: &Server, messages: u64) -> (f64, f64) {
     (messages as f64 / stored.as_secs_f64(), messages as f64 / begin.elapsed().as_secs_f64())
 }
 
-/// What a bare loop reaches that appends as many messages as fit into the window and syncs: messages in a second.
-pub fn append_and_sync(folder: &std::path::Path, messages: u64, window: u64) -> f64 {
-    use std::io::Write as _;
-    let path = folder.join("floor");
-    let mut file = std::fs::File::create(&path).unwrap();
-    let batch = vec![b'x'; window as usize * 1300];
+/// Messages in a second that a publisher gets acknowledged.
+pub fn publishing(client: Client, messages: u64, window: u64) -> f64 {
     let begin = Instant::now();
-    for _ in 0..messages / window {
-        file.write_all(&batch).unwrap();
-        file.sync_data().unwrap();
-    }
-    let rate = messages as f64 / begin.elapsed().as_secs_f64();
+    publish(client, 0, 0, messages, window, 1024);
+    messages as f64 / begin.elapsed().as_secs_f64()
+}
+
+/// The same from a bare loop in place of a server: it reads what is there, appends it to a file, syncs, and acknowledges.
+pub fn appending_and_syncing(folder: &std::path::Path, messages: u64, window: u64) -> f64 {
+    use std::io::{Read as _, Write as _};
+    let path = folder.join("floor");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut file = std::fs::File::create(&path).unwrap();
+    let rate = thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            let length = Template::new(0, 1024).bytes.len();
+            let mut buffer = vec![0; 256 * 1024];
+            let _connect = stream.read(&mut buffer).unwrap();
+            stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+            let mut filled = 0;
+            loop {
+                let read = stream.read(&mut buffer[filled..]).unwrap();
+                if read == 0 {
+                    return;
+                }
+                filled += read;
+                let whole = filled / length;
+                if whole > 0 {
+                    file.write_all(&buffer[..whole * length]).unwrap();
+                    file.sync_data().unwrap();
+                    stream.write_all(&[0x40, 2, 0, 1].repeat(whole)).unwrap();
+                    buffer.copy_within(whole * length..filled, 0);
+                    filled -= whole * length;
+                }
+            }
+        });
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        publishing(Client::connect(Box::new(stream), "pub0", true).unwrap(), messages, window)
+    });
     let _ = std::fs::remove_file(path);
     rate
 }

@@ -113,7 +113,7 @@ impl Bench {
         let (mut stores, mut drains, mut own_stores, mut own_drains) = (vec![], vec![], vec![], vec![]);
         for _ in 0..self.rounds {
             let ours = load::store_and_drain(&self.server(Kind::Hub("process"), false, 1), 200_000);
-            let theirs = load::store_and_drain(&self.server(Kind::MosquittoAutosave, false, 1), 50_000);
+            let theirs = load::store_and_drain(&self.server(Kind::MosquittoAutosave, false, 1), 200_000);
             stores.push(ours.0 / theirs.0);
             drains.push(ours.1 / theirs.1);
             own_stores.push(ours.0);
@@ -127,11 +127,12 @@ impl Bench {
         if !self.wants("power") {
             return;
         }
-        let shape = Shape { publishers: 1, subscribers: 1, messages: 30_000, window: 100, size: 1024 };
+        let (messages, window) = (30_000, 100);
         let (mut ratios, mut own) = (vec![], vec![]);
         for _ in 0..self.rounds {
-            let ours = load::run(&self.server(Kind::Hub("power"), false, 1), shape).rate;
-            let floor = load::append_and_sync(&self.folder, shape.messages, shape.window);
+            let server = self.server(Kind::Hub("power"), false, 1);
+            let ours = load::publishing(server.client("pub0"), messages, window);
+            let floor = load::appending_and_syncing(&self.folder, messages, window);
             ratios.push(ours / floor);
             own.push(ours);
         }

@@ -331,11 +331,7 @@ impl EdgeHub {
     }
 
     /// Routes messages of a client that are stamped already, each with its source, and keeps what a route wants.
-    pub(super) async fn take(
-        &self,
-        identity: &Identity,
-        messages: Vec<(Arc<str>, Message)>,
-    ) -> Result<(), Refusal> {
+    pub(super) async fn take(&self, identity: &Identity, messages: Vec<(Arc<str>, Message)>) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
