@@ -9,13 +9,14 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use edgectl_hub::gateway::{Credential, Gateway, Refusal};
 use edgectl_schemas::ids::{DeviceId, Identity};
 use serde_json::{Value, json};
 
-use super::access::authorization;
+use super::access::credential;
 use super::method::{read_request, response};
+use super::serve::PeerCertificate;
 
 /// A payload of 128 KiB and what is around it.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -39,23 +40,33 @@ pub fn router(gateway: Arc<dyn Gateway>, device: DeviceId) -> Router {
 async fn call_device(
     State(calls): State<Calls>,
     Path(device): Path<String>,
+    certificate: Option<Extension<PeerCertificate>>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    call(&calls, &device, &headers, &body).await
+    let credential = credential(certificate, &headers);
+    call(&calls, &device, credential, &headers, &body).await
 }
 
 async fn call_module(
     State(calls): State<Calls>,
     Path((device, module)): Path<(String, String)>,
+    certificate: Option<Extension<PeerCertificate>>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    call(&calls, &format!("{device}/{module}"), &headers, &body).await
+    let credential = credential(certificate, &headers);
+    call(&calls, &format!("{device}/{module}"), credential, &headers, &body).await
 }
 
-async fn call(calls: &Calls, target: &str, headers: &HeaderMap, body: &[u8]) -> Response {
-    match try_call(calls, target, headers, body).await {
+async fn call(
+    calls: &Calls,
+    target: &str,
+    credential: Result<Credential, Refusal>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Response {
+    match try_call(calls, target, credential, headers, body).await {
         Ok(answer) => Json(answer).into_response(),
         Err((status, message)) => (status, Json(json!({ "message": message }))).into_response(),
     }
@@ -64,6 +75,7 @@ async fn call(calls: &Calls, target: &str, headers: &HeaderMap, body: &[u8]) -> 
 async fn try_call(
     calls: &Calls,
     target: &str,
+    credential: Result<Credential, Refusal>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Value, (StatusCode, String)> {
@@ -76,7 +88,7 @@ async fn try_call(
     if caller.device != calls.device {
         return Err((StatusCode::UNAUTHORIZED, format!("Module {caller} is not on the same device")));
     }
-    let credential = Credential::Token(authorization(headers).to_owned());
+    let credential = credential.map_err(refused)?;
     let client = calls.gateway.authenticate(&caller, &credential).await.map_err(refused)?;
     let target = Identity::parse(&target.replace('+', " ")).map_err(|error| bad_request(&error.to_string()))?;
     let body = serde_json::from_slice(body).map_err(|error| bad_request(&format!("the body is not JSON: {error}")))?;

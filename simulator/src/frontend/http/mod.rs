@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod device;
 pub mod gateway;
 pub mod method;
 pub mod registry;
