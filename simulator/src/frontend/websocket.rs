@@ -116,28 +116,28 @@ pub async fn serve(
         Ok(upgraded) => TokioIo::new(upgraded),
         Err(error) => return tracing::debug!(%error, "a connection did not become a WebSocket"),
     };
-    let stream = ByteStream::new(upgraded).await;
+    let stream = ByteStream::new(upgraded, Role::Server).await;
     match accepted.subprotocol {
         Subprotocol::Mqtt => mqtt::connection::serve(stream, certificate, gateway, clock, shutdown).await,
     }
 }
 
 /// The bytes inside a `WebSocket`.
-struct ByteStream<S> {
+pub struct ByteStream<S> {
     socket: WebSocketStream<S>,
     /// What is left of the last message.
     rest: Bytes,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ByteStream<S> {
-    /// The server's end of a connection whose handshake is done.
-    async fn new(stream: S) -> Self {
+    /// Either end of a connection whose handshake is done.
+    pub async fn new(stream: S, role: Role) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES))
             .write_buffer_size(CHUNK_BYTES)
             .max_write_buffer_size(MAX_WAITING_BYTES);
-        let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_raw_socket(stream, role, Some(config)).await;
         Self { socket, rest: Bytes::new() }
     }
 }
@@ -151,9 +151,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<S> {
         while self.rest.is_empty() {
             match ready!(Pin::new(&mut self.socket).poll_next(context)) {
                 Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
-                // Pings are answered by the socket itself.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => return Poll::Ready(Ok(())),
+                // The socket answers pings, and the goodbye before its end, when it is read on.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {}
+                None | Some(Err(Error::ConnectionClosed)) => return Poll::Ready(Ok(())),
                 Some(Ok(Message::Text(_))) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a text in a WebSocket")));
                 }
