@@ -17,11 +17,13 @@ use std::time::Duration;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::thumbprint::thumbprints;
 
 /// The file in the authority's folder that has the root's key and certificate.
 const ROOT_FILE: &str = "root-ca.pem";
@@ -89,6 +91,8 @@ pub struct Issued {
     pub certificate_pem: String,
     /// The private key, PKCS#8 in PEM.
     pub private_key_pem: String,
+    /// The certificate's SHA-1 and SHA-256 digests, as a registry knows it by.
+    pub thumbprints: [String; 2],
     /// When the certificate ends.
     pub expires_at: Timestamp,
 }
@@ -144,7 +148,7 @@ impl Authority {
     pub fn issue_client(&self, identity: &Identity, now: Timestamp) -> Result<Issued, AuthorityError> {
         let (key, parameters) = client(identity, now)?;
         let certificate = parameters.signed_by(&key, &self.root)?;
-        Ok(issued(certificate.pem(), &key, &parameters))
+        Ok(issued(&certificate, "", &key, &parameters))
     }
 
     fn issue(
@@ -164,7 +168,7 @@ impl Authority {
             *edge = make_edge(&self.root, &self.device, now)?;
         }
         let certificate = parameters.signed_by(&key, &edge.issuer)?;
-        Ok(issued(certificate.pem() + &edge.pem, &key, &parameters))
+        Ok(issued(&certificate, &edge.pem, &key, &parameters))
     }
 }
 
@@ -172,7 +176,7 @@ impl Authority {
 pub fn self_signed_client(identity: &Identity, now: Timestamp) -> Result<Issued, AuthorityError> {
     let (key, parameters) = client(identity, now)?;
     let certificate = parameters.self_signed(&key)?;
-    Ok(issued(certificate.pem(), &key, &parameters))
+    Ok(issued(&certificate, "", &key, &parameters))
 }
 
 fn client(identity: &Identity, now: Timestamp) -> Result<(KeyPair, CertificateParams), AuthorityError> {
@@ -192,8 +196,13 @@ fn as_leaf(parameters: &mut CertificateParams, usage: ExtendedKeyUsagePurpose) {
     parameters.extended_key_usages = vec![usage];
 }
 
-fn issued(certificate_pem: String, key: &KeyPair, parameters: &CertificateParams) -> Issued {
-    Issued { certificate_pem, private_key_pem: key.serialize_pem(), expires_at: timestamp(parameters) }
+fn issued(certificate: &Certificate, chain_pem: &str, key: &KeyPair, parameters: &CertificateParams) -> Issued {
+    Issued {
+        certificate_pem: certificate.pem() + chain_pem,
+        private_key_pem: key.serialize_pem(),
+        thumbprints: thumbprints(certificate.der()),
+        expires_at: timestamp(parameters),
+    }
 }
 
 /// When a certificate ends.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use edgectl_hub::certificate::ClientCertificate;
 use edgectl_hub::clock::Clock;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -12,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
+use crate::thumbprint::thumbprints;
 use crate::tls::{TlsError, roots};
 
 /// Reads client certificates, and knows which authorities a hub trusts.
@@ -53,14 +53,6 @@ impl CertificateReader {
             is_vouched_for: vouched.is_ok(),
         })
     }
-}
-
-/// The SHA-1 and SHA-256 digests of a certificate, DER, in upper-case hexadecimal digits.
-pub fn thumbprints(certificate: &[u8]) -> [String; 2] {
-    [&SHA1_FOR_LEGACY_USE_ONLY, &SHA256].map(|algorithm| {
-        let digest = digest(algorithm, certificate);
-        digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
-    })
 }
 
 #[cfg(test)]
@@ -109,12 +101,5 @@ mod tests {
         let authority = authority(folder.path());
         let long = Identity::parse(&"d".repeat(65)).unwrap();
         assert!(authority.issue_client(&long, Timestamp::now()).is_err());
-    }
-
-    #[test]
-    fn thumbprints_are_upper_case_digits() {
-        let [sha1, sha256] = thumbprints(b"abc");
-        assert_eq!(sha1, "A9993E364706816ABA3E25717850C26C9CD0D89D");
-        assert!(sha256.starts_with("BA7816BF8F01CFEA"));
     }
 }

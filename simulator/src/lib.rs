@@ -19,5 +19,6 @@ pub mod requests;
 pub mod runtime;
 pub mod server_certificate;
 pub mod state;
+pub mod thumbprint;
 pub mod tls;
 pub mod workload;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use edgectl_hub::auth::Authentication;
 use edgectl_hub::message::Message;
 use edgectl_schemas::sas::{encoded_audience, make_token};
-use edgectl_simulator::authority::Authority;
+use edgectl_simulator::authority::{Authority, self_signed_client};
 use edgectl_simulator::client::token::now_seconds;
 use edgectl_wire::mqtt::connect::ConnectReturnCode;
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
@@ -13,7 +13,7 @@ use edgectl_wire::mqtt::subscribe::Subscribe;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::client::{DOORS, Door, MqttClient, Outcome, Proof, mqtt_stream, send};
-use crate::site::{HOST, Listeners, Site, id, self_signed};
+use crate::site::{HOST, Listeners, Site, id};
 
 /// What each door tells who is not let in.
 fn refused(door: Door) -> Outcome {
@@ -74,8 +74,9 @@ async fn certificates_are_good_for_those_they_are_known_or_vouched_for() {
     let now = Timestamp::now();
     let folder = tempfile::tempdir().unwrap();
     let foreign = Authority::open(folder.path(), &id("edge").device, now).unwrap();
-    let (known, [sha1, sha256]) = self_signed("known");
-    let (unknown, _) = self_signed("known");
+    let known = self_signed_client(&id("known"), now).unwrap();
+    let [sha1, sha256] = known.thumbprints.clone();
+    let unknown = self_signed_client(&id("known"), now).unwrap();
     let thumbprint = |primary: &str, secondary: &str| Authentication::SelfSigned {
         primary_thumbprint: primary.to_owned(),
         secondary_thumbprint: secondary.to_owned(),

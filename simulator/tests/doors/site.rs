@@ -11,19 +11,17 @@ use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
-use edgectl_simulator::authority::{Authority, Issued, self_signed_client};
+use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use edgectl_simulator::client::registry::RegistryClient;
 use edgectl_simulator::client::token::{KeyTokens, now_seconds};
-use edgectl_simulator::client_certificate::thumbprints;
 use edgectl_simulator::frontend::http::serve::Door;
 use edgectl_simulator::frontend::http::service::{self, Service};
 use edgectl_simulator::frontend::{http, mqtt};
 use edgectl_simulator::listen;
 use edgectl_simulator::tls::{ServerTls, client_config};
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -150,14 +148,6 @@ pub fn server_name() -> ServerName<'static> {
 
 fn key_of(cloud: &CloudHub, identity: &str) -> SharedKey {
     cloud.registry().require(&id(identity)).unwrap().record.keys().remove(0)
-}
-
-/// A certificate that only its thumbprint vouches for, and its thumbprints.
-pub fn self_signed(name: &str) -> (Issued, [String; 2]) {
-    let issued = self_signed_client(&id(name), Timestamp::now()).unwrap();
-    let certificate = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
-    let thumbprints = thumbprints(&certificate);
-    (issued, thumbprints)
 }
 
 struct Listening<'a> {
