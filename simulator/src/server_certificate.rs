@@ -61,7 +61,7 @@ impl ResolvesServerCert for ServerCertificate {
                 }
                 // The old one may hold yet.
                 Err(error) => {
-                    tracing::error!(%error, names = ?self.names, "the server certificate cannot be made anew")
+                    tracing::error!(%error, names = ?self.names, "the server certificate cannot be made anew");
                 }
             }
         }

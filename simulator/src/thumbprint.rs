@@ -6,8 +6,12 @@ use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 pub fn thumbprints(certificate: &[u8]) -> [String; 2] {
     [&SHA1_FOR_LEGACY_USE_ONLY, &SHA256].map(|algorithm| {
         let digest = digest(algorithm, certificate);
-        digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
+        digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 0xF]).map(digit).collect()
     })
+}
+
+fn digit(number: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(number & 0xF)])
 }
 
 #[cfg(test)]

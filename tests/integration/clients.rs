@@ -18,7 +18,7 @@ use tempfile::{TempDir, tempdir};
 use crate::binary::edgectl;
 use crate::network::Loopback;
 
-const TIMEOUT: Duration = Duration::from_mins(5);
+const TIMEOUT: Duration = Duration::from_mins(2);
 const DEVICE: &str = "plant";
 
 /// A device without modules, all of whose messages go to the cloud.

@@ -63,9 +63,23 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
     tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
-/// Answers the request: with what becomes of the connection, or with a refusal.
-pub fn accept<B>(request: &mut Request<B>) -> Result<(Response<Body>, Accepted), Response<Body>> {
-    let refused = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
+/// Answers the request. If the connection becomes a `WebSocket`, that comes with the answer.
+pub fn accept<B>(request: &mut Request<B>) -> (Response<Body>, Option<Accepted>) {
+    match agree(request) {
+        Ok((response, subprotocol)) => {
+            let accepted = Accepted { upgrade: hyper::upgrade::on(request), subprotocol };
+            (response, Some(accepted))
+        }
+        Err((status, text)) => {
+            // The version is told also to those who were refused for something else.
+            let version = [(header::SEC_WEBSOCKET_VERSION, VERSION)];
+            ((status, version, text).into_response(), None)
+        }
+    }
+}
+
+fn agree<B>(request: &Request<B>) -> Result<(Response<Body>, Subprotocol), (StatusCode, &'static str)> {
+    let refused = |text: &'static str| (StatusCode::BAD_REQUEST, text);
     let headers = request.headers();
     if request.method() != Method::GET
         || !tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"))
@@ -73,8 +87,7 @@ pub fn accept<B>(request: &mut Request<B>) -> Result<(Response<Body>, Accepted),
         return Err(refused("not the request for a WebSocket"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
-        let version = [(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION))];
-        return Err((StatusCode::UPGRADE_REQUIRED, version, "the version is not 13").into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, "the version is not 13"));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| BASE64.decode(key).is_ok_and(|key| key.len() == 16));
     let Some(key) = key else { return Err(refused("the key is not 16 bytes in base64")) };
@@ -87,7 +100,7 @@ pub fn accept<B>(request: &mut Request<B>) -> Result<(Response<Body>, Accepted),
     answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(header::SEC_WEBSOCKET_ACCEPT, proof_of(key));
     answer.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
-    Ok((response, Accepted { upgrade: hyper::upgrade::on(request), subprotocol }))
+    Ok((response, subprotocol))
 }
 
 /// The words of a header that is a list.

@@ -7,6 +7,7 @@
 mod client;
 mod https;
 mod limits;
+mod methods;
 mod security;
 mod site;
 mod vectors;

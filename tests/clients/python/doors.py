@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import ssl
 import sys
 import time
@@ -170,5 +171,25 @@ for websockets in (False, True):
     for wrong in (f"foreign-{way}", f"expired-{way}", f"vouched-{way}"):
         for gateway in (GATEWAY, None):
             refused(device_with_certificate(name, wrong, gateway, websockets))
+
+# A module calls another through the edge hub.
+module = "keys-mqtt"
+made = {name: service("GET", f"/devices/{DEVICE}/modules/{name}") for name in ("keys-mqtt", "keys-socket")}
+text = {
+    name: f"HostName={HUB};DeviceId={DEVICE};ModuleId={name};SharedAccessKey={key_of(made[name])};GatewayHostName={GATEWAY}"
+    for name in made
+}
+target = IoTHubModuleClient.create_from_connection_string(text["keys-mqtt"], server_verification_cert=BUNDLE)
+target.connect()
+target.on_method_request_received = lambda request: target.send_method_response(
+    MethodResponse.create_from_method_request(request, 202, {"asked": request.payload})
+)
+os.environ["EdgeHubConnectionString"] = text["keys-socket"]
+os.environ["EdgeModuleCACertificateFile"] = PLACE["trustBundle"]
+caller = IoTHubModuleClient.create_from_edge_environment(websockets=True)
+answered = caller.invoke_method({"methodName": "poke", "payload": [1], "connectTimeoutInSeconds": 10}, DEVICE, module)
+assert answered == {"status": 202, "payload": {"asked": [1]}}, answered
+caller.shutdown()
+target.shutdown()
 
 print("done")

@@ -88,14 +88,12 @@ async fn answer(
     hand_over: mpsc::Sender<Accepted>,
 ) -> Result<Response<Body>, Infallible> {
     if websocket::is_asked_for(request.headers()) {
-        return Ok(match websocket::accept(&mut request) {
-            Ok((response, accepted)) => {
-                // Nothing comes after this request, so there is room for it.
-                let _ = hand_over.try_send(accepted);
-                response
-            }
-            Err(refused) => refused,
-        });
+        let (response, accepted) = websocket::accept(&mut request);
+        if let Some(accepted) = accepted {
+            // Nothing comes after this request, so there is room for it.
+            let _ = hand_over.try_send(accepted);
+        }
+        return Ok(response);
     }
     let (mut parts, body) = request.into_parts();
     let length =
