@@ -1,4 +1,4 @@
-//! The real SDKs through the doors that `edgectl` has no client of its own for: WebSockets, HTTPS, certificates.
+//! The real SDKs through the doors that `edgectl` has no client of its own for: `WebSockets`, HTTPS, certificates.
 //!
 //! They come from their registries; everything after that happens in a network that has only loopback.
 

@@ -16,7 +16,7 @@ use crate::client::upgrade;
 use crate::site::Site;
 
 /// A connection in memory, whose time the test has.
-async fn connection(directory: &tempfile::TempDir) -> DuplexStream {
+fn connection(directory: &tempfile::TempDir) -> DuplexStream {
     let options = CloudHubOptions { host: "hub".to_owned(), directory: directory.path().to_owned() };
     let gateway = CloudHub::open(options, Arc::new(SystemClock)).unwrap();
     let router = Router::new().fallback(async || "here");
@@ -45,7 +45,7 @@ async fn an_unfinished_request_ends() {
         ("POST / HTTP/1.1\r\nHost: hub\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "HTTP/1.1 408 "),
     ] {
         let place = tempfile::tempdir_in(directory.path()).unwrap();
-        let mut stream = connection(&place).await;
+        let mut stream = connection(&place);
         let before = Instant::now();
         stream.write_all(begun.as_bytes()).await.unwrap();
         let said = rest(stream).await;
@@ -58,7 +58,7 @@ async fn an_unfinished_request_ends() {
 async fn a_websocket_in_which_nobody_connects_ends() {
     const HEADERS: &str = crate::client::UPGRADE;
     let directory = tempfile::tempdir().unwrap();
-    let mut stream = connection(&directory).await;
+    let mut stream = connection(&directory);
     assert!(upgrade(&mut stream, HEADERS).await.starts_with("HTTP/1.1 101 "));
     let before = Instant::now();
     let mut end = Vec::new();
@@ -71,7 +71,7 @@ async fn what_is_too_long_is_not_read() {
     let directory = tempfile::tempdir().unwrap();
     for head in ["Content-Length: 99999999", "Transfer-Encoding: chunked"] {
         let place = tempfile::tempdir_in(directory.path()).unwrap();
-        let mut stream = connection(&place).await;
+        let mut stream = connection(&place);
         stream.write_all(format!("POST / HTTP/1.1\r\nHost: hub\r\n{head}\r\n\r\n").as_bytes()).await.unwrap();
         let (mut reader, mut writer) = tokio::io::split(stream);
         let writing = tokio::spawn(async move { while writer.write_all(b"5\r\nabcde\r\n").await.is_ok() {} });
@@ -80,6 +80,18 @@ async fn what_is_too_long_is_not_read() {
         assert_eq!(&answer, b"HTTP/1.1 413 ");
         writing.abort();
     }
+}
+
+#[tokio::test]
+async fn an_endless_head_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut reader, mut writer) = tokio::io::split(connection(&directory));
+    writer.write_all(b"GET / HTTP/1.1\r\nX: ").await.unwrap();
+    let writing = tokio::spawn(async move { while writer.write_all(&[b'x'; 1024]).await.is_ok() {} });
+    let mut answer = [0; 13];
+    reader.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 431 ");
+    writing.abort();
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 //! TLS.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod client;
 mod https;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::InvalidToken;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -109,11 +110,15 @@ impl Scope {
     }
 
     /// Checks the proofs of all clients once more, against the identities as they are known now. Those whose proof does
-    /// not hold any more are returned, and have to prove anew who they are.
+    /// not hold any more are returned, and have to prove anew who they are. That a proof's time is over is for who keeps
+    /// the connection to know.
     pub fn disproved(&self, hosts: &[&str], now: u64) -> Vec<Identity> {
         let check = TokenCheck { hosts, now };
         let mut proofs = self.proofs();
-        let gone = proofs.extract_if(|identity, credential| self.check(identity, credential, check).is_err());
+        let gone = proofs.extract_if(|identity, credential| match self.check(identity, credential, check) {
+            Ok(_) | Err(AuthError::Token(InvalidToken::Expired) | AuthError::CertificateTime) => false,
+            Err(_) => true,
+        });
         gone.map(|(identity, _)| identity).collect()
     }
 

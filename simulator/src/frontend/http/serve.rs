@@ -26,6 +26,8 @@ use crate::listen::Certificate;
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// And its body within this time after that.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the head: a hundred properties of some length.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of a body: a deployment has at most a twin's desired properties for each of its modules.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
@@ -63,6 +65,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
