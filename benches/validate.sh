@@ -24,7 +24,7 @@ python3 "$here/manifests.py" "$work/manifests" "$manifests"
 cd "$work/manifests"
 ls -l manifest-0000.json | awk '{ print "one manifest: " $5 " bytes" }' >&2
 
-hyperfine --shell=none --warmup 3 --export-markdown "$work/one.md" \
+hyperfine --shell=none --warmup 2 --runs 15 --export-markdown "$work/one.md" \
     --command-name "edgectl validate" "$edgectl validate manifest-0000.json" \
     --command-name "ajv-cli" "$ajv validate --spec=draft2020 --strict=false -s ../deployment.schema.json -d manifest-0000.json" \
     --command-name "check-jsonschema" "$check_jsonschema --schemafile ../deployment.schema.json manifest-0000.json" >&2

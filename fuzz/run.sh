@@ -33,5 +33,5 @@ for name in "$@"; do
     mkdir -p "corpus/$name" "artifacts/$name"
     echo "fuzzing $name for $seconds s" >&2
     "$built/$name" "corpus/$name" "seeds/$name" -max_total_time="$seconds" -max_len=8192 -timeout=10 \
-        -rss_limit_mb=2048 -artifact_prefix="artifacts/$name/" -verbosity=0 -print_final_stats=0
+        -rss_limit_mb=2048 -artifact_prefix="artifacts/$name/" -verbosity=0 -print_final_stats=0 -print_funcs=0
 done

@@ -47,7 +47,9 @@ fn repeated_names(subject: &mut Subject<'_>, node: &Node) {
                 let found = Diagnostic::new(&rules::REPEATED_NAME, member.key_span, message);
                 subject.add(found.related(first.key_span, "the first one is here"));
             }
-            members.iter().for_each(|member| repeated_names(subject, &member.value));
+            for member in members {
+                repeated_names(subject, &member.value);
+            }
         }
         _ => {}
     }

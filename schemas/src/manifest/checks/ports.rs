@@ -51,10 +51,7 @@ fn bindings<'d>(root: &Node, module: &'d str) -> Vec<(Span, Bound<'d>)> {
         let protocol = binding.key.split_once('/').map_or("tcp", |(_, protocol)| protocol).to_ascii_lowercase();
         for element in binding.value.elements().unwrap_or_default() {
             let Some(port) = element.member_any_case("HostPort") else { continue };
-            let text = match &port.value.kind {
-                Kind::String(text) | Kind::Number(text) => text,
-                _ => continue,
-            };
+            let (Kind::String(text) | Kind::Number(text)) = &port.value.kind else { continue };
             // A range is no clash by itself: the engine picks a free port from it.
             let Some(ports) = host_ports(text).filter(|ports| ports.start() == ports.end()) else { continue };
             let address = element.member_any_case("HostIp").and_then(|ip| ip.value.text()).unwrap_or("").to_owned();
