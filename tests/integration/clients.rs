@@ -88,11 +88,11 @@ impl Site {
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
         let mut command = self.network.program(program, self.place.path());
-        command.arg(script).arg(path).timeout(TIMEOUT);
+        command.arg(script).arg(path);
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules);
         }
-        command.assert().success();
+        assert_cmd::Command::from_std(command).timeout(TIMEOUT).assert().success();
     }
 
     /// The texts of the messages that reached the cloud, and how often, when there are so many.
