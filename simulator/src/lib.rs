@@ -9,6 +9,7 @@ pub mod client;
 pub mod control;
 pub mod device;
 pub mod frontend;
+pub mod link;
 pub mod listen;
 pub mod message;
 pub mod modules;
