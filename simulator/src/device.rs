@@ -35,7 +35,7 @@ use crate::client::token::KeyTokens;
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::service::{self, Service};
-use crate::frontend::{http, mqtt};
+use crate::frontend::{amqp, http, mqtt};
 use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
@@ -166,8 +166,9 @@ impl Device {
             shutdown: CancellationToken::new(),
         };
         // The cloud hub listens first: everything on the device connects to it.
-        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
-        let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
+        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_amqp, listeners.hub_https)?;
+        let gateway = (listeners.gateway_mqtt, listeners.gateway_amqp, listeners.gateway_https);
+        let edge = ground.start_edge(&registry, gateway).await?;
         let agent = ground.start_agent(registry, options).await?;
 
         let stop_asked = CancellationToken::new();
@@ -261,6 +262,7 @@ impl Ground {
     fn start_cloud(
         &self,
         mqtt: TcpListener,
+        amqp: TcpListener,
         https: TcpListener,
     ) -> Result<(Arc<CloudHub>, Arc<RegistryClient>), DeviceError> {
         let host = &self.endpoints.hub_host_name;
@@ -271,6 +273,7 @@ impl Ground {
         let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
         let tls = tls::server_config(&self.authority.issue_server(&[host], self.now)?)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
         self.serve_https(https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
         let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
         let registry = RegistryClient::new(https_address, &self.client_tls, self.device.clone(), tokens)
@@ -282,8 +285,7 @@ impl Ground {
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        mqtt: TcpListener,
-        https: Option<TcpListener>,
+        (mqtt, amqp, https): (TcpListener, TcpListener, Option<TcpListener>),
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
@@ -305,6 +307,7 @@ impl Ground {
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
         let tls = tls::server_config(&self.authority.issue_server(&[&gateway_host], self.now)?)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
         if let Some(listener) = https {
             let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
             self.serve_https(listener, tls, calls);
@@ -398,6 +401,18 @@ impl Ground {
             self.shutdown.clone(),
             move |stream, certificates, shutdown| {
                 mqtt::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+            },
+        ));
+    }
+
+    fn serve_amqp(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, gateway: Arc<dyn Gateway>) {
+        let clock = Arc::clone(&self.clock);
+        self.tasks.spawn(listen::accept(
+            listener,
+            tls,
+            self.shutdown.clone(),
+            move |stream, certificates, shutdown| {
+                amqp::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
             },
         ));
     }
