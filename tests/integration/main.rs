@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod add;
+mod amqp;
 mod binary;
 mod build;
 mod device;
@@ -12,6 +13,7 @@ mod install;
 mod layers;
 mod network;
 mod new;
+mod node_client;
 mod render;
 mod route;
 mod schema;

@@ -89,6 +89,8 @@ pub fn answer(request: Option<MessageId>, status: i32, description: &str) -> Ann
 mod tests {
     use std::path::Path;
 
+    use edgectl_schemas::ids::ModuleId;
+
     use super::*;
 
     #[test]
@@ -119,7 +121,7 @@ mod tests {
         for vector in vectors.iter().filter(|vector| vector["op"] == "cbs_parse_ids") {
             let identity = identity_of(vector["input"].as_str().unwrap()).unwrap();
             assert_eq!(identity.device.as_str(), vector["expected"][0], "{vector}");
-            assert_eq!(identity.module.as_ref().map(|m| m.as_str()), vector["expected"][1].as_str(), "{vector}");
+            assert_eq!(identity.module.as_ref().map(ModuleId::as_str), vector["expected"][1].as_str(), "{vector}");
         }
         for vector in vectors.iter().filter(|vector| vector["op"] == "cbs_put_token") {
             let text = |name: &str| vector["input"][name].as_str().unwrap();
