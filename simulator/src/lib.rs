@@ -3,6 +3,7 @@
 pub mod address;
 pub mod agent;
 pub mod agent_link;
+pub mod amqp;
 pub mod authority;
 pub mod builtin;
 pub mod client;

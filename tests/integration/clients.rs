@@ -87,7 +87,7 @@ impl Site {
         let path = self.place.path().join("place.json");
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-        let mut command = self.network.program(program, self.place.path());
+        let mut command = assert_cmd::Command::from_std(self.network.program(program, self.place.path()));
         command.arg(script).arg(path).timeout(TIMEOUT);
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules);
