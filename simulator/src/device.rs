@@ -36,7 +36,7 @@ use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
-use crate::frontend::{http, mqtt};
+use crate::frontend::{amqp, http, mqtt};
 use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
@@ -166,8 +166,9 @@ impl Device {
             shutdown: CancellationToken::new(),
         };
         // The cloud hub listens first: everything on the device connects to it.
-        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
-        let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
+        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_amqp, listeners.hub_https)?;
+        let gateway = (listeners.gateway_mqtt, listeners.gateway_amqp, listeners.gateway_https);
+        let edge = ground.start_edge(&registry, gateway).await?;
         let agent = ground.start_agent(registry, options).await?;
 
         let stop_asked = CancellationToken::new();
@@ -260,6 +261,7 @@ impl Ground {
     fn start_cloud(
         &self,
         mqtt: TcpListener,
+        amqp: TcpListener,
         https: TcpListener,
     ) -> Result<(Arc<CloudHub>, Arc<RegistryClient>), DeviceError> {
         let host = &self.endpoints.hub_host_name;
@@ -270,6 +272,7 @@ impl Ground {
         let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
         let paths = service::router(Service { hub: Arc::clone(&cloud), key });
         self.serve_https(https, tls, paths, Arc::<CloudHub>::clone(&cloud));
         let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
@@ -282,8 +285,7 @@ impl Ground {
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        mqtt: TcpListener,
-        https: Option<TcpListener>,
+        (mqtt, amqp, https): (TcpListener, TcpListener, Option<TcpListener>),
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
@@ -305,6 +307,7 @@ impl Ground {
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
         let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
         if let Some(listener) = https {
             let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
             self.serve_https(listener, tls, calls, Arc::<EdgeHub>::clone(&edge));
@@ -394,6 +397,13 @@ impl Ground {
         let clock = Arc::clone(&self.clock);
         self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
             mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+        }));
+    }
+
+    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
+        let clock = Arc::clone(&self.clock);
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
         }));
     }
 

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod agent;
 pub mod agent_link;
+pub mod amqp;
 pub mod authority;
 pub mod builtin;
 pub mod client;
@@ -10,6 +11,7 @@ pub mod client_certificate;
 pub mod control;
 pub mod device;
 pub mod frontend;
+pub mod link;
 pub mod listen;
 pub mod message;
 pub mod modules;

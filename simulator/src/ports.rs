@@ -9,6 +9,8 @@ use crate::listen::{self, BindError};
 
 /// The port of MQTT over TLS; fixed in the SDKs.
 pub const MQTT_PORT: u16 = 8883;
+/// The port of AMQP over TLS; fixed in the SDKs.
+pub const AMQP_PORT: u16 = 5671;
 const HTTPS_PORT: u16 = 443;
 
 /// A device cannot listen.
@@ -31,10 +33,14 @@ pub struct Listeners {
     pub address: DeviceAddress,
     /// The edge hub's MQTT.
     pub gateway_mqtt: TcpListener,
+    /// The edge hub's AMQP.
+    pub gateway_amqp: TcpListener,
     /// The edge hub's HTTPS; none where the port needs a privilege that is missing.
     pub gateway_https: Option<TcpListener>,
     /// The cloud hub's MQTT.
     pub hub_mqtt: TcpListener,
+    /// The cloud hub's AMQP.
+    pub hub_amqp: TcpListener,
     /// The cloud hub's HTTPS, at 443 or another port.
     pub hub_https: TcpListener,
 }
@@ -69,7 +75,9 @@ pub async fn listen(
 async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, BindError> {
     let (gateway, hub) = (address.gateway(), address.hub());
     let gateway_mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
+    let gateway_amqp = listen::bind(SocketAddr::new(gateway, AMQP_PORT)).await?;
     let hub_mqtt = listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?;
+    let hub_amqp = listen::bind(SocketAddr::new(hub, AMQP_PORT)).await?;
     let gateway_https = match listen::bind(SocketAddr::new(gateway, HTTPS_PORT)).await {
         Ok(listener) => Some(listener),
         Err(BindError::Denied(_)) => None,
@@ -81,5 +89,5 @@ async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, BindError> 
         Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(hub, 0)).await?,
         Err(error) => return Err(error),
     };
-    Ok(Listeners { address, gateway_mqtt, gateway_https, hub_mqtt, hub_https })
+    Ok(Listeners { address, gateway_mqtt, gateway_amqp, gateway_https, hub_mqtt, hub_amqp, hub_https })
 }
