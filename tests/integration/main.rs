@@ -7,6 +7,7 @@ mod add;
 mod amqp;
 mod binary;
 mod build;
+mod clients;
 mod device;
 mod golden_path;
 mod install;

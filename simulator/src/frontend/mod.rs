@@ -6,3 +6,4 @@ pub mod http;
 pub mod lane;
 pub mod mqtt;
 pub mod twin_refusal;
+pub mod websocket;

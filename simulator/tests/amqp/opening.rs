@@ -14,7 +14,7 @@ use edgectl_wire::amqp::value::Symbol;
 use tokio::time::Instant;
 
 use crate::memory_hub::MemoryHub;
-use crate::raw_client::{EVENTS, RawClient, TOKEN, attach, begin, flow, open, put_token};
+use crate::raw_client::{EVENTS, RawClient, TOKEN, attach, begin, certificate, flow, open, put_token};
 
 /// Begins with the security layer; how it ends.
 async fn prove(client: &mut RawClient, mechanism: &'static str, response: &str) -> SaslCode {
@@ -38,12 +38,12 @@ async fn prove(client: &mut RawClient, mechanism: &'static str, response: &str) 
 async fn the_security_layer_may_be_used_or_left_out() {
     let hub = MemoryHub::new();
     for mechanism in ["MSSBCBS", "ANONYMOUS", "EXTERNAL"] {
-        let mut client = RawClient::silent(&hub, Vec::new());
+        let mut client = RawClient::silent(&hub, None);
         assert_eq!(prove(&mut client, mechanism, "").await, SaslCode::Ok, "{mechanism}");
         let own = client.open(open()).await;
         assert_eq!((own.max_frame_size, own.channel_max), (Some(65_536), Some(1023)));
     }
-    let mut client = RawClient::silent(&hub, Vec::new());
+    let mut client = RawClient::silent(&hub, None);
     assert_eq!(prove(&mut client, "SCRAM", "").await, SaslCode::Authentication);
     assert!(client.reader.next().await.unwrap().is_none());
 }
@@ -51,7 +51,7 @@ async fn the_security_layer_may_be_used_or_left_out() {
 #[tokio::test]
 async fn a_password_is_a_token_for_the_links_of_its_client() {
     let hub = MemoryHub::new();
-    let mut client = RawClient::silent(&hub, Vec::new());
+    let mut client = RawClient::silent(&hub, None);
     let response = format!("\0edge/modules/m@sas.hub\0{TOKEN}");
     assert_eq!(prove(&mut client, "PLAIN", &response).await, SaslCode::Ok);
     client.open(open()).await;
@@ -66,7 +66,7 @@ async fn a_password_is_a_token_for_the_links_of_its_client() {
         (response, Some(Refusal::Unavailable("starting".to_owned())), SaslCode::SystemTemporary),
     ] {
         hub.set(|state| state.refusal = refusal);
-        let mut client = RawClient::silent(&hub, Vec::new());
+        let mut client = RawClient::silent(&hub, None);
         assert_eq!(prove(&mut client, "PLAIN", &response).await, code);
         assert!(client.reader.next().await.unwrap().is_none());
     }
@@ -75,7 +75,7 @@ async fn a_password_is_a_token_for_the_links_of_its_client() {
 #[tokio::test]
 async fn who_speaks_something_else_is_told_what_is_spoken() {
     let hub = MemoryHub::new();
-    let mut client = RawClient::silent(&hub, Vec::new());
+    let mut client = RawClient::silent(&hub, None);
     client.writer.put_header(ProtocolHeader::Amqp);
     // A frame where the rest of a header should be, and a frame that has no place.
     client.writer.put(&Frame::Empty);
@@ -84,7 +84,7 @@ async fn who_speaks_something_else_is_told_what_is_spoken() {
     assert_eq!(client.reader.header().await.unwrap(), Some(ProtocolHeader::Amqp));
     assert!(client.reader.next().await.unwrap().is_none());
 
-    let mut client = RawClient::silent(&hub, Vec::new());
+    let mut client = RawClient::silent(&hub, None);
     client.writer.put(&Frame::Empty);
     client.writer.flush().await.unwrap();
     assert_eq!(client.reader.header().await.unwrap(), Some(ProtocolHeader::Sasl));
@@ -109,9 +109,9 @@ async fn links_need_a_proof() {
 #[tokio::test]
 async fn a_certificate_is_a_proof_for_whom_the_links_name() {
     let hub = MemoryHub::new();
-    let mut client = RawClient::connect_with(&hub, vec![b"certificate".to_vec()], open()).await;
+    let mut client = RawClient::connect_with(&hub, Some(certificate()), open()).await;
     client.attach(Role::Sender, "/devices/leaf/messages/events").await;
-    assert_eq!(hub.read(|state| state.credentials.clone()), [Credential::Certificate(vec![b"certificate".to_vec()])]);
+    assert_eq!(hub.read(|state| state.credentials.clone()), [Credential::Certificate(certificate())]);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn a_hub_that_shuts_down_says_so() {
 async fn silence_is_broken_by_the_hub_and_punished_in_a_client() {
     let hub = MemoryHub::new();
     let wanted = Open { idle_time_out: Some(60_000), ..open() };
-    let mut client = RawClient::connect_with(&hub, Vec::new(), wanted).await;
+    let mut client = RawClient::connect_with(&hub, None, wanted).await;
     let begun = Instant::now();
     assert_eq!(client.reader.next().await.unwrap(), Some(Frame::Empty));
     assert_eq!(begun.elapsed().as_secs(), 30);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgectl_hub::certificate::ClientCertificate;
 use edgectl_hub::clock::Clock;
 use edgectl_simulator::amqp::frames::{FrameReader, FrameWriter};
 use edgectl_simulator::frontend::amqp::connection::serve;
+use edgectl_simulator::listen::Certificate;
 use edgectl_wire::amqp::attach::{Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode};
 use edgectl_wire::amqp::delivery_state::DeliveryState;
 use edgectl_wire::amqp::frame::{Frame, ProtocolHeader};
@@ -25,6 +27,17 @@ use crate::memory_hub::MemoryHub;
 
 pub const EVENTS: &str = "/devices/edge/modules/m/messages/events";
 pub const TOKEN: &str = "SharedAccessSignature sr=r&sig=c2ln&se=4102444800";
+
+/// What a client presents in the handshake.
+pub fn certificate() -> ClientCertificate {
+    ClientCertificate {
+        common_name: Some("leaf".to_owned()),
+        thumbprints: ["A1".to_owned(), "A256".to_owned()],
+        valid_from: 0,
+        valid_until: 4_102_444_800,
+        is_vouched_for: false,
+    }
+}
 
 /// A clock that goes with that of the test, from the beginning of 2100 less an hour.
 pub struct TestClock(Instant);
@@ -51,11 +64,11 @@ pub struct RawClient {
 }
 
 impl RawClient {
-    /// Opens a connection and says nothing; the certificates are those of the handshake.
-    pub fn silent(hub: &Arc<MemoryHub>, certificates: Vec<Vec<u8>>) -> Self {
+    /// Opens a connection and says nothing; the certificate is that of the handshake.
+    pub fn silent(hub: &Arc<MemoryHub>, certificate: Certificate) -> Self {
         let (near, far) = tokio::io::duplex(4 * 1024 * 1024);
         let shutdown = CancellationToken::new();
-        tokio::spawn(serve(far, certificates, Arc::clone(hub) as _, TestClock::new(), shutdown.clone()));
+        tokio::spawn(serve(far, certificate, Arc::clone(hub) as _, TestClock::new(), shutdown.clone()));
         let (read, write) = tokio::io::split(near);
         let reader = FrameReader::new(read, 1024 * 1024);
         Self { reader, writer: FrameWriter::new(write), shutdown, next_handle: 0, next_delivery: 0 }
@@ -63,11 +76,11 @@ impl RawClient {
 
     /// Opens a connection with one session, without the security layer.
     pub async fn connect(hub: &Arc<MemoryHub>) -> Self {
-        Self::connect_with(hub, Vec::new(), open()).await
+        Self::connect_with(hub, None, open()).await
     }
 
-    pub async fn connect_with(hub: &Arc<MemoryHub>, certificates: Vec<Vec<u8>>, open: Open) -> Self {
-        let mut client = Self::silent(hub, certificates);
+    pub async fn connect_with(hub: &Arc<MemoryHub>, certificate: Certificate, open: Open) -> Self {
+        let mut client = Self::silent(hub, certificate);
         client.open(open).await;
         client.say(Performative::Begin(Box::new(begin()))).await;
         let Performative::Begin(begin) = client.hear().await else { panic!("BEGIN is answered with BEGIN") };

@@ -14,7 +14,7 @@ use edgectl_wire::amqp::value::{Map, Value};
 use tokio::task::JoinHandle;
 
 use crate::memory_hub::MemoryHub;
-use crate::raw_client::{EVENTS, RawClient, TOKEN, attach, flow, open, text};
+use crate::raw_client::{EVENTS, RawClient, TOKEN, attach, certificate, flow, open, text};
 
 /// The hub hands a message to a link.
 fn deliver(
@@ -152,7 +152,7 @@ async fn a_feature_goes_on_while_a_link_for_it_does() {
 async fn a_large_message_goes_in_frames_that_the_client_takes_and_as_its_window_opens() {
     let hub = MemoryHub::new();
     let small = Open { max_frame_size: Some(512), ..open() };
-    let mut client = RawClient::connect_with(&hub, vec![b"certificate".to_vec()], small).await;
+    let mut client = RawClient::connect_with(&hub, Some(certificate()), small).await;
     let inputs = client.attach(Role::Receiver, EVENTS).await;
     let link = hub.link("edge/m", Feature::Inputs).await;
     let body = "z".repeat(10_000);

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::conversation::Conversation;
 use super::opening::{MAX_FRAME_BYTES, Opened, open};
 use crate::amqp::frames::{FrameError, FrameReader, FrameWriter};
+use crate::listen::Certificate;
 
 /// A client must have opened the connection within this time.
 const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
@@ -34,7 +35,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves one connection to its end.
 pub async fn serve<S>(
     stream: S,
-    certificates: Vec<Vec<u8>>,
+    certificate: Certificate,
     gateway: Arc<dyn Gateway>,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
@@ -58,7 +59,7 @@ pub async fn serve<S>(
     };
     let max_frame = open.max_frame_size.unwrap_or(u32::MAX).clamp(MIN_MAX_FRAME_SIZE, MAX_FRAME_BYTES);
     let mut conversation =
-        Conversation::new(gateway, Arc::clone(&clock), certificates, max_frame as usize - TRANSFER_OVERHEAD);
+        Conversation::new(gateway, Arc::clone(&clock), certificate, max_frame as usize - TRANSFER_OVERHEAD);
     if let Some(client) = client {
         conversation.proved(client);
     }

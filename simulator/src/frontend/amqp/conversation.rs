@@ -27,6 +27,7 @@ use super::refusal::{closing, condition};
 use super::sending::Sending;
 use super::session::{HANDLE_MAX, Link, Session, Stage, Violation};
 use crate::amqp::address::{HubEnd, Purpose};
+use crate::listen::Certificate;
 
 /// The highest channel that is taken.
 pub const CHANNEL_MAX: u16 = 1023;
@@ -41,7 +42,7 @@ const PAIR: &str = "com.microsoft:channel-correlation-id";
 pub struct Conversation {
     gateway: Arc<dyn Gateway>,
     pub(super) clock: Arc<dyn Clock>,
-    certificates: Arc<Vec<Vec<u8>>>,
+    certificate: Certificate,
     closings: Arc<Closings>,
     max_payload: usize,
     pub(super) sessions: BTreeMap<u16, Session>,
@@ -59,16 +60,11 @@ struct Progress {
 
 impl Conversation {
     /// A connection without sessions. Messages go out in parts of at most so many bytes.
-    pub fn new(
-        gateway: Arc<dyn Gateway>,
-        clock: Arc<dyn Clock>,
-        certificates: Vec<Vec<u8>>,
-        max_payload: usize,
-    ) -> Self {
+    pub fn new(gateway: Arc<dyn Gateway>, clock: Arc<dyn Clock>, certificate: Certificate, max_payload: usize) -> Self {
         Self {
             gateway,
             clock,
-            certificates: Arc::new(certificates),
+            certificate,
             closings: Arc::default(),
             max_payload,
             sessions: BTreeMap::new(),
@@ -325,10 +321,10 @@ impl Conversation {
         if !self.members.contains_key(identity) && self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::Unavailable("there are too many clients on the connection".to_owned()));
         }
-        let (gateway, certificates, closings) = (&self.gateway, &self.certificates, &self.closings);
+        let (gateway, certificate, closings) = (&self.gateway, &self.certificate, &self.closings);
         Ok(self.members.entry(identity.clone()).or_insert_with(|| {
-            let (gateway, certificates) = (Arc::clone(gateway), Arc::clone(certificates));
-            Member::new(Face::new(identity.clone(), gateway, certificates, Arc::clone(closings)))
+            let (gateway, certificate) = (Arc::clone(gateway), certificate.clone());
+            Member::new(Face::new(identity.clone(), gateway, certificate, Arc::clone(closings)))
         }))
     }
 

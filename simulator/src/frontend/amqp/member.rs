@@ -8,6 +8,7 @@ use edgectl_wire::amqp::properties::MessageId;
 
 use super::link::{AmqpLink, Closings, Outbound};
 use crate::frontend::lane::{MessageLane, RequestLane};
+use crate::listen::Certificate;
 
 /// Where a link is on its connection. The serial number tells links apart that had the same handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl Member {
 pub struct Face {
     identity: Identity,
     gateway: Arc<dyn Gateway>,
-    certificates: Arc<Vec<Vec<u8>>>,
+    certificate: Certificate,
     closings: Arc<Closings>,
     state: Mutex<State>,
 }
@@ -109,14 +110,14 @@ struct State {
 }
 
 impl Face {
-    /// A client that has proved nothing yet; the certificates are those of the connection's TLS handshake.
+    /// A client that has proved nothing yet; the certificate is that of the connection's TLS handshake.
     pub fn new(
         identity: Identity,
         gateway: Arc<dyn Gateway>,
-        certificates: Arc<Vec<Vec<u8>>>,
+        certificate: Certificate,
         closings: Arc<Closings>,
     ) -> Arc<Self> {
-        Arc::new(Self { identity, gateway, certificates, closings, state: Mutex::default() })
+        Arc::new(Self { identity, gateway, certificate, closings, state: Mutex::default() })
     }
 
     /// Takes a proof that was checked already.
@@ -154,11 +155,10 @@ impl Face {
         if let Some(client) = self.lock().client.clone() {
             return Ok(client);
         }
-        if self.certificates.is_empty() {
+        let Some(credential) = Credential::brought(None, None, self.certificate.clone()) else {
             return Err(Refusal::Unauthorized(format!("{} has put no token", self.identity)));
-        }
-        let certificate = Credential::Certificate(self.certificates.as_ref().clone());
-        let client = self.gateway.authenticate(&self.identity, &certificate).await?;
+        };
+        let client = self.gateway.authenticate(&self.identity, &credential).await?;
         self.proved(client.clone());
         Ok(client)
     }
