@@ -198,7 +198,7 @@ fn the_node_sdk_comes_through_websockets_and_https() {
     for host in ["gateway", "hub"] {
         let host = facts[host].as_str().unwrap();
         for proof in ["keys", "certificate"] {
-            for message in ["socket", "http"] {
+            for message in ["mqtt", "amqp", "http"] {
                 expected.insert(format!("{proof} {message} {host}"), 1);
             }
             for number in [1, 2] {
