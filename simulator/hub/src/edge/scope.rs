@@ -1,72 +1,70 @@
-//! The identities that may connect here: those of this device and of the leaf devices in its scope, as the cloud hub has
-//! them, kept for when the cloud cannot be asked.
+//! The identities that may connect here, directly or through edge hubs below: those of this device and of all devices in
+//! its scope, as the hub above has them, kept for when that cannot be asked.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edgectl_schemas::ids::Identity;
-use tokio::time::Instant;
+use edgectl_schemas::ids::{DeviceId, Identity};
 
-use crate::auth::{AuthError, IdentityRecord, TokenCheck};
+use crate::auth::{AuthError, TokenCheck};
+use crate::clock::Clock;
 use crate::documents::{Batch, Documents, DocumentsError, Table};
+use crate::family::{self, Member};
 use crate::gateway::{Client, Credential, Refusal};
 
 const TABLE: Table = Table::new("scope");
-/// The cloud hub is asked at most this often because of one client that it may not know.
+/// The hub above is asked at most this often because of one client that it may not know.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Tells which identities are in this device's scope.
 #[async_trait]
 pub trait ScopeSource: Send + Sync + 'static {
-    /// All of them.
-    async fn identities(&self) -> Result<Vec<IdentityRecord>, Refusal>;
+    /// All of them, also those of the edge devices below this one.
+    async fn identities(&self) -> Result<Vec<Member>, Refusal>;
 }
 
 /// The identities, and who asks for them.
 pub struct Scope {
+    own: DeviceId,
     source: Arc<dyn ScopeSource>,
     documents: Arc<Documents>,
-    known: RwLock<HashMap<Identity, IdentityRecord>>,
-    /// For whom the cloud hub was asked lately, and when.
-    refreshed: Mutex<HashMap<Identity, Instant>>,
+    clock: Arc<dyn Clock>,
+    known: RwLock<HashMap<Identity, Member>>,
+    /// For whom the hub above was asked lately, and when, in milliseconds since the Unix epoch.
+    refreshed: Mutex<HashMap<Identity, u64>>,
 }
 
 impl Scope {
     /// Starts with the identities that were kept.
-    pub fn open(source: Arc<dyn ScopeSource>, documents: Arc<Documents>) -> Result<Self, DocumentsError> {
-        let kept: Vec<(String, IdentityRecord)> = documents.all(TABLE)?;
-        let known = kept.into_iter().map(|(_, record)| (record.identity.clone(), record)).collect();
-        Ok(Self { source, documents, known: RwLock::new(known), refreshed: Mutex::default() })
+    pub fn open(
+        own: DeviceId,
+        source: Arc<dyn ScopeSource>,
+        documents: Arc<Documents>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DocumentsError> {
+        let kept: Vec<(String, Member)> = documents.all(TABLE)?;
+        let known = kept.into_iter().map(|(_, member)| (member.record.identity.clone(), member)).collect();
+        Ok(Self { own, source, documents, clock, known: RwLock::new(known), refreshed: Mutex::default() })
     }
 
-    /// Checks a client's proof. What looks wrong is checked once more against what the cloud hub has now.
+    /// Checks a client's proof. What looks wrong is checked once more against what the hub above has now.
     pub async fn authenticate(
         &self,
         identity: &Identity,
         credential: &Credential,
         hosts: &[&str],
-        now: u64,
     ) -> Result<Client, Refusal> {
-        let token = match credential {
-            Credential::Token(token) => token,
-            Credential::Certificate(_) => {
-                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
-            }
-            Credential::OnBehalfOf { .. } => {
-                return Err(Refusal::Unauthorized("this hub has no other hub below it".to_owned()));
-            }
-        };
-        let check = TokenCheck { hosts, now };
-        let checked = match self.check(identity, token, check) {
-            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_))
+        let check = TokenCheck { hosts, now: self.clock.now_seconds() };
+        let checked = match self.check(identity, credential, check) {
+            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_) | AuthError::Chain(_))
                 if self.may_refresh(identity) =>
             {
                 if let Err(refusal) = self.refresh().await {
                     tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
-                self.check(identity, token, check)
+                self.check(identity, credential, check)
             }
             checked => checked,
         };
@@ -76,39 +74,92 @@ impl Scope {
         }
     }
 
-    /// Reads all identities from the cloud hub.
+    /// Reads all identities from the hub above.
     pub async fn refresh(&self) -> Result<(), Refusal> {
-        let records = self.source.identities().await?;
+        let members = self.source.identities().await?;
         let mut batch = Batch::default();
-        let fresh: HashMap<_, _> = records.into_iter().map(|record| (record.identity.clone(), record)).collect();
+        let fresh: HashMap<_, _> = members.into_iter().map(|member| (member.record.identity.clone(), member)).collect();
         for gone in self.read().keys().filter(|identity| !fresh.contains_key(*identity)) {
             batch.remove(TABLE, &gone.to_string());
         }
-        for (identity, record) in &fresh {
-            batch.put(TABLE, &identity.to_string(), record);
+        for (identity, member) in &fresh {
+            batch.put(TABLE, &identity.to_string(), member);
         }
         self.documents.write(batch).map_err(|error| Refusal::Unavailable(error.to_string()))?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
 
-    fn check(&self, identity: &Identity, token: &str, check: TokenCheck<'_>) -> Result<u64, AuthError> {
+    /// An identity in this scope.
+    pub fn find(&self, identity: &Identity) -> Option<Member> {
+        self.read().get(identity).cloned()
+    }
+
+    /// Whether an identity is in this scope and may connect.
+    pub fn allows(&self, identity: &Identity) -> bool {
         let known = self.read();
-        let record = known.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
-        check.check(token, record, known.get(&Identity::device(identity.device.clone())))
+        let enabled = |identity: &Identity| known.get(identity).is_some_and(|member| member.record.enabled);
+        enabled(identity) && enabled(&Identity::device(identity.device.clone()))
+    }
+
+    /// The chain from an identity to this device, `identity;…;device`. Of those that are not known, or are no longer, no
+    /// more can be said than that they connected here.
+    pub fn chain(&self, identity: &Identity) -> String {
+        let mut lineage = family::lineage(identity, |identity| self.find(identity));
+        let own = Identity::device(self.own.clone());
+        match lineage.iter().position(|member| member.record.identity == own) {
+            Some(at) => {
+                lineage.truncate(at + 1);
+                family::chain(&lineage)
+            }
+            None => format!("{identity};{}", self.own),
+        }
+    }
+
+    /// What is in the scope of an edge device below this one, or of this one: itself, its modules, the devices that have
+    /// it as their parent.
+    pub fn members_of(&self, device: &DeviceId) -> Vec<Member> {
+        let Some(own) = self.find(&Identity::device(device.clone())) else { return Vec::new() };
+        let known = self.read();
+        known.values().filter(|member| family::is_member(member, &own)).cloned().collect()
+    }
+
+    fn check(&self, identity: &Identity, credential: &Credential, check: TokenCheck<'_>) -> Result<u64, AuthError> {
+        match credential {
+            Credential::Token(token) => self.check_token(identity, token, check),
+            Credential::Certificate(_) => Err(AuthError::WrongType(identity.clone())),
+            Credential::OnBehalfOf { token, chain } => {
+                let actor = family::actor(chain, identity, |identity| self.find(identity))?;
+                // This hub is above the one that acts, so it is none that the chain may end with.
+                if actor.device == self.own {
+                    return Err(AuthError::Chain(chain.clone()));
+                }
+                self.check_token(&actor, token, check)
+            }
+        }
+    }
+
+    fn check_token(&self, identity: &Identity, token: &str, check: TokenCheck<'_>) -> Result<u64, AuthError> {
+        let known = self.read();
+        let member = known.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
+        let device = known.get(&Identity::device(identity.device.clone()));
+        check.check(token, &member.record, device.map(|device| &device.record))
     }
 
     fn may_refresh(&self, identity: &Identity) -> bool {
+        let now = self.clock.now_ms();
+        let interval = u64::try_from(REFRESH_INTERVAL.as_millis()).unwrap_or(u64::MAX);
         let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
-        refreshed.retain(|_, last| last.elapsed() < REFRESH_INTERVAL);
+        // A clock that was set back must not stop it.
+        refreshed.retain(|_, last| *last <= now && now - *last < interval);
         let may = !refreshed.contains_key(identity);
         if may {
-            refreshed.insert(identity.clone(), Instant::now());
+            refreshed.insert(identity.clone(), now);
         }
         may
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Identity, IdentityRecord>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Identity, Member>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::gateway::{
-    Attachment, Client, ClientLink, CloseReason, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
+    Attachment, ClientLink, CloseReason, Credential, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
     SessionKind, Settlement,
 };
 use crate::message::Message;
@@ -25,7 +25,11 @@ pub trait Downstream: Send + Sync {
     /// The cloud calls a method.
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal>;
     /// The cloud sends a message to a device.
-    async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement;
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement;
+    /// Whether the registry, asked now, has removed or disabled a client.
+    async fn is_gone(&self, identity: &Identity) -> bool;
+    /// The chain from a client to this device, `client;…;device`.
+    fn chain(&self, identity: &Identity) -> String;
 }
 
 /// The connections to the cloud hub.
@@ -42,9 +46,27 @@ impl Upstream {
     }
 
     /// Sends messages of one client. Returns when the cloud hub has them.
+    ///
+    /// As in the real hub a client that is refused keeps its messages: its key may just be changing, or a hub on the way
+    /// may not know it yet. Only those of a client that the registry has removed are refused for good.
     pub async fn send(&self, identity: &Identity, messages: Vec<Message>) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
-        self.gateway.send(&attachment.client, messages).await
+        let sent = match self.attachment(identity).await {
+            Ok(attachment) => self.gateway.send(&attachment.client, messages).await,
+            Err(refusal) => Err(refusal),
+        };
+        match sent {
+            Err(refusal @ (Refusal::Unauthorized(_) | Refusal::NotFound(_))) if !self.is_gone(identity).await => {
+                Err(Refusal::Unavailable(refusal.to_string()))
+            }
+            sent => sent,
+        }
+    }
+
+    async fn is_gone(&self, identity: &Identity) -> bool {
+        match self.downstream.upgrade() {
+            Some(downstream) => downstream.is_gone(identity).await,
+            None => false,
+        }
     }
 
     /// The client's twin as the cloud hub has it.
@@ -89,12 +111,23 @@ impl Upstream {
 
     async fn attachment(&self, identity: &Identity) -> Result<Attachment, Refusal> {
         let cell = Arc::clone(self.lock().entry(identity.clone()).or_default());
-        let attach = async || {
-            let client = Client { identity: identity.clone(), expires_at: None };
-            let link = Arc::new(CloudLink { identity: identity.clone(), downstream: self.downstream.clone() });
-            self.gateway.attach(&client, SessionKind::Persistent, link).await
-        };
-        cell.get_or_try_init(attach).await.cloned()
+        let attachment = cell.get_or_try_init(|| self.attach(identity)).await.cloned()?;
+        if self.lock().get(identity).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
+            return Ok(attachment);
+        }
+        // It was ended while it was made.
+        self.gateway.detach(&attachment).await;
+        Err(Refusal::Detached)
+    }
+
+    async fn attach(&self, identity: &Identity) -> Result<Attachment, Refusal> {
+        let downstream = self.downstream.upgrade().ok_or(Refusal::Detached)?;
+        // The gateway signs for the edge hub: its token is none of the hub's business.
+        let credential = Credential::OnBehalfOf { token: String::new(), chain: downstream.chain(identity) };
+        let client = self.gateway.authenticate(identity, &credential).await?;
+        let link = Arc::new(CloudLink { identity: identity.clone(), downstream: self.downstream.clone() });
+        // What was subscribed belongs to this hub's own session with the client, and is mirrored at each connection.
+        self.gateway.attach(&client, SessionKind::Clean, link).await
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<OnceCell<Attachment>>>> {
@@ -113,7 +146,7 @@ impl ClientLink for CloudLink {
     async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
         let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
         match delivery.destination {
-            Destination::CloudToDevice => Ok(downstream.cloud_to_device(&self.identity, delivery.message).await),
+            Destination::CloudToDevice => Ok(downstream.cloud_to_device(&self.identity, delivery).await),
             // A cloud hub has no routes into modules.
             Destination::Input(_) => Ok(Settlement::Reject),
         }

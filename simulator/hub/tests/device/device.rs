@@ -154,7 +154,7 @@ impl Device {
     /// Patches a client's desired properties at the cloud hub.
     pub async fn desire(&self, identity: &str, patch: Value) {
         let change = Change { desired: Some(patch), ..Change::default() };
-        self.cloud.change_twin(&id(identity), &change, None).await.expect("a change");
+        self.cloud.change_twin(&id(identity), &change, None).expect("a change");
     }
 }
 
@@ -182,5 +182,5 @@ async fn route(cloud: &CloudHub, routes: Value) {
         "storeAndForwardConfiguration": { "timeToLiveSecs": 7200 },
     });
     let change = Change { desired: Some(desired), replace: true, ..Change::default() };
-    cloud.change_twin(&id("edge/$edgeHub"), &change, None).await.expect("a change");
+    cloud.change_twin(&id("edge/$edgeHub"), &change, None).expect("a change");
 }

@@ -94,6 +94,7 @@ async fn a_gap_in_the_versions_is_closed_by_reading_the_whole_twin() {
     source.desired().await;
     device.way.lose_notices(true);
     device.desire("edge/source", json!({ "a": 2, "b": null })).await;
+    device.way.until_lost(1).await;
     device.way.lose_notices(false);
     device.desire("edge/source", json!({ "c": 3 })).await;
     assert_eq!(source.desired().await, json!({ "a": 2, "b": null, "c": 3, "$version": 4 }));

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edgectl_hub::auth::IdentityRecord;
 use edgectl_hub::cloud::hub::CloudHub;
+use edgectl_hub::cloud::registry::Registration;
 use edgectl_hub::edge::scope::ScopeSource;
+use edgectl_hub::family::Member;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
     SessionKind, Settlement,
@@ -33,10 +34,11 @@ pub struct Way {
     open: AtomicBool,
     /// Notices of changed desired properties get lost.
     losing: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
     number: AtomicU64,
     ends: Mutex<HashMap<Identity, End>>,
     /// Counts what came through.
-    passed: watch::Sender<u64>,
+    passed: Arc<watch::Sender<u64>>,
 }
 
 struct End {
@@ -55,9 +57,10 @@ impl Way {
             token,
             open: AtomicBool::new(open),
             losing: Arc::default(),
+            lost: Arc::default(),
             number: AtomicU64::new(1),
             ends: Mutex::default(),
-            passed: watch::Sender::new(0),
+            passed: Arc::new(watch::Sender::new(0)),
         })
     }
 
@@ -82,6 +85,21 @@ impl Way {
     /// Loses notices of changed desired properties from now on, or no more.
     pub fn lose_notices(&self, losing: bool) {
         self.losing.store(losing, Ordering::SeqCst);
+    }
+
+    /// Waits until so many notices got lost.
+    pub async fn until_lost(&self, count: u64) {
+        self.until(|| self.lost.load(Ordering::SeqCst) >= count).await;
+    }
+
+    /// Waits until the edge hub does not act for a client any more.
+    pub async fn until_left(&self, identity: &Identity) {
+        self.until(|| !self.lock().contains_key(identity)).await;
+    }
+
+    /// What the edge hub has switched on for a client.
+    pub fn features(&self, identity: &Identity) -> Vec<Feature> {
+        self.lock().get(identity).map(|end| end.features.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Waits until something holds of what came through.
@@ -146,7 +164,12 @@ impl Gateway for Way {
 
     async fn attach(&self, client: &Client, _: SessionKind, link: Arc<dyn ClientLink>) -> Result<Attachment, Refusal> {
         let number = self.number.fetch_add(1, Ordering::SeqCst);
-        let link = Arc::new(Relay { inner: link, losing: Arc::clone(&self.losing) });
+        let link = Arc::new(Relay {
+            inner: link,
+            losing: Arc::clone(&self.losing),
+            lost: Arc::clone(&self.lost),
+            passed: Arc::clone(&self.passed),
+        });
         let end = End { number, link, features: BTreeSet::new(), attachment: None };
         self.lock().insert(client.identity.clone(), end);
         if self.cloud().is_ok() {
@@ -219,10 +242,10 @@ impl Gateway for Way {
 
 #[async_trait]
 impl ScopeSource for Way {
-    async fn identities(&self) -> Result<Vec<IdentityRecord>, Refusal> {
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
         let members = self.cloud()?.registry().in_scope_of(&self.device);
         let members = members.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        Ok(members.into_iter().map(|member| member.record).collect())
+        Ok(members.iter().map(Registration::member).collect())
     }
 }
 
@@ -230,6 +253,8 @@ impl ScopeSource for Way {
 struct Relay {
     inner: Arc<dyn ClientLink>,
     losing: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
+    passed: Arc<watch::Sender<u64>>,
 }
 
 #[async_trait]
@@ -239,7 +264,12 @@ impl ClientLink for Relay {
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
-        if self.losing.load(Ordering::SeqCst) { Err(LinkClosed) } else { self.inner.desired_changed(patch).await }
+        if !self.losing.load(Ordering::SeqCst) {
+            return self.inner.desired_changed(patch).await;
+        }
+        self.lost.fetch_add(1, Ordering::SeqCst);
+        self.passed.send_modify(|count| *count += 1);
+        Err(LinkClosed)
     }
 
     async fn invoke(&self, request: MethodRequest) -> Result<MethodResponse, LinkClosed> {
