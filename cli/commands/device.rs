@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::control::{self, ControlError, Request};
-use edgectl_simulator::device::{DeviceError, DeviceOptions};
+use edgectl_simulator::device::{DeviceError, DeviceOptions, Parent};
 use edgectl_simulator::ports::PortsError;
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
@@ -59,6 +59,7 @@ pub fn options(
     context: &Context,
     address: Option<&str>,
     builtins: bool,
+    parent: Option<Parent>,
 ) -> Result<DeviceOptions, CommandError> {
     let address = address
         .map(|text| {
@@ -68,18 +69,23 @@ pub fn options(
             })
         })
         .transpose()?;
+    let of_its_own = match solution.device_is_own {
+        true => solution.root.clone(),
+        false => solution.root.join(solution.device.as_str()),
+    };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
         BASE_ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), environment.get(*name)?.into()))).collect();
     Ok(DeviceOptions {
         device: solution.device.clone(),
-        state: StateDirectory::new(&solution.state()),
-        preferred: DeviceAddress::preferred(&solution.root),
+        state: solution.device_state(),
+        preferred: DeviceAddress::preferred(&of_its_own),
         address,
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
+        parent,
     })
 }
 

@@ -13,7 +13,6 @@ use crate::output::style::Style;
 use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +71,7 @@ impl Report for Answer {
 /// Calls the method.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let Command::Invoke(args) = args.command;
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     let identity = target::identity(&solution, Some(&args.module))?;
     let payload = args
         .payload

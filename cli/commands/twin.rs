@@ -64,7 +64,7 @@ impl Report for Shown {
 
 /// Dispatches.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     let shown = match args.command {
         Command::Get { module, desired, reported } => {
             let identity = target::identity(&solution, module.as_deref())?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,16 +30,17 @@ use crate::agent::restart::RestartRules;
 use crate::agent_link::{AgentLink, STOP_TIMEOUT, reported};
 use crate::authority::{Authority, AuthorityError};
 use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
-use crate::client::device_client::{ClientOptions, DeviceClient};
+use crate::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
+use crate::frontend::http::family::Family;
 use crate::frontend::http::service::{self, Service};
 use crate::frontend::{http, mqtt};
 use crate::listen;
 use crate::modules::Modules;
-use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
+use crate::ports::{self, HTTPS_PORT, HubListeners, Listeners, MQTT_PORT, PortsError};
 use crate::requests::Requests;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
@@ -77,6 +79,20 @@ pub struct DeviceOptions {
     pub base_environment: BTreeMap<OsString, OsString>,
     /// How images become processes.
     pub images: ImageLookup,
+    /// The device above this one; a device without one has a cloud hub of its own.
+    pub parent: Option<Parent>,
+}
+
+/// The running device above another one, and what its owner has arranged for the two.
+pub struct Parent {
+    /// Where it is reached.
+    pub endpoints: Endpoints,
+    /// How the service API of the cloud hub above both is reached.
+    pub service: ServiceAccess,
+    /// Its control socket, which answers what the cloud hub received.
+    pub control_socket: PathBuf,
+    /// The key with which the lower device is registered.
+    pub device_key: SharedKey,
 }
 
 /// A device could not start.
@@ -131,7 +147,7 @@ pub struct Device {
     endpoints: Endpoints,
     state: StateDirectory,
     edge: Arc<EdgeHub>,
-    cloud: Arc<CloudHub>,
+    cloud: Option<Arc<CloudHub>>,
     agent: RunningAgent,
     /// Ends what the agent and its modules need.
     shutdown: CancellationToken,
@@ -149,14 +165,16 @@ impl Device {
         sweep_leftovers(&group_record(&state)).map_err(|error| other("modules of an earlier run")(&error))?;
         let last: Option<Endpoints> = read_json(&state.endpoints())?;
         let last = last.and_then(|endpoints| DeviceAddress::from_gateway(&endpoints.gateway_host_name));
-        let listeners = ports::listen(options.address, last, options.preferred).await?;
+        let listeners = ports::listen(options.parent.is_none(), options.address, last, options.preferred).await?;
         let now = Timestamp::now();
-        let authority = Arc::new(Authority::open(&state.authority(), &options.device, now)?);
+        let parent = options.parent.as_ref();
+        let folder = parent.map_or_else(|| state.authority(), |parent| parent.endpoints.authority().to_owned());
+        let authority = Arc::new(Authority::open(&folder, &options.device, now)?);
+        let above = Above::new(&listeners, parent)?;
         let ground = Ground {
-            endpoints: endpoints(&options.device, &listeners, &authority)?,
+            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority)?,
             client_tls: tls::client_config(authority.trust_bundle())?,
-            hub_mqtt: SocketAddr::new(listeners.address.hub(), MQTT_PORT),
-            hub_name: ServerName::IpAddress(listeners.address.hub().into()),
+            above,
             device: options.device.clone(),
             clock: Arc::new(SystemClock),
             authority,
@@ -166,14 +184,25 @@ impl Device {
             shutdown: CancellationToken::new(),
         };
         // The cloud hub listens first: everything on the device connects to it.
-        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
+        let (cloud, device_key) = match (listeners.hub, &options.parent) {
+            (Some(hub), _) => ground.start_cloud(hub).map(|(cloud, key)| (Some(cloud), key))?,
+            (None, Some(parent)) => {
+                write_json(&ground.state.service(), &parent.service)?;
+                (None, parent.device_key.clone())
+            }
+            (None, None) => return Err(other("the cloud hub")(&"a device at the top has one")),
+        };
+        let registry = ground.registry(device_key)?;
+        let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
         let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
         let agent = ground.start_agent(registry, options).await?;
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
             edge: Arc::clone(&edge),
-            cloud: Arc::clone(&cloud),
+            cloud: cloud.clone(),
+            parent: parent_socket,
+            agent: agent.client.clone(),
             runtime: Arc::<ProcessRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
@@ -222,7 +251,9 @@ impl Device {
         self.agent.runtime.close().await;
         self.agent.client.close().await;
         self.edge.stop().await;
-        self.cloud.stop();
+        if let Some(cloud) = &self.cloud {
+            cloud.stop().await;
+        }
         self.shutdown.cancel();
         self.agent.modules.close().await;
         self.tasks.close();
@@ -240,10 +271,46 @@ struct Ground {
     now: Timestamp,
     clock: Arc<dyn Clock>,
     client_tls: Arc<rustls::ClientConfig>,
-    hub_mqtt: SocketAddr,
-    hub_name: ServerName<'static>,
+    above: Above,
     tasks: TaskTracker,
     shutdown: CancellationToken,
+}
+
+/// The hub that a device connects to: its own cloud hub, or the edge hub of the device above it.
+struct Above {
+    /// The cloud hub's name, which tokens are for.
+    hub_host: String,
+    /// The port of the cloud hub's service API.
+    hub_https_port: u16,
+    mqtt: SocketAddr,
+    https: SocketAddr,
+    /// The name in its certificate.
+    name: ServerName<'static>,
+}
+
+impl Above {
+    fn new(listeners: &Listeners, parent: Option<&Parent>) -> Result<Self, DeviceError> {
+        let (hub_host, hub_https_port, address, https_port) = match (&listeners.hub, parent) {
+            (Some(hub), _) => {
+                let https = hub.https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
+                (https.ip().to_string(), https.port(), https.ip(), https.port())
+            }
+            (None, Some(Parent { endpoints, .. })) => {
+                let address = endpoints.gateway_host_name.parse();
+                let address = address.map_err(|error| other("the address of the device above")(&error))?;
+                let Endpoints { hub_host_name, hub_https_port, gateway_https_port, .. } = endpoints;
+                (hub_host_name.clone(), *hub_https_port, address, *gateway_https_port)
+            }
+            (None, None) => return Err(other("the cloud hub")(&"a device at the top has one")),
+        };
+        Ok(Self {
+            hub_host,
+            hub_https_port,
+            mqtt: SocketAddr::new(address, MQTT_PORT),
+            https: SocketAddr::new(address, https_port),
+            name: ServerName::IpAddress(address.into()),
+        })
+    }
 }
 
 /// The agent with what it runs.
@@ -257,25 +324,26 @@ struct RunningAgent {
 }
 
 impl Ground {
-    /// The cloud hub with its front ends, and the device's own access to its registry.
-    fn start_cloud(
-        &self,
-        mqtt: TcpListener,
-        https: TcpListener,
-    ) -> Result<(Arc<CloudHub>, Arc<RegistryClient>), DeviceError> {
+    /// The cloud hub with its front ends, and the device's own key.
+    fn start_cloud(&self, listeners: HubListeners) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
         let host = &self.endpoints.hub_host_name;
         let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud() };
         let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
         let device_key = provision(&cloud, &self.device)?;
         let key = service_key(&self.state)?;
-        let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
         let tls = tls::server_config(&self.authority.issue_server(&[host], self.now)?)?;
-        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        self.serve_https(https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
-        let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
-        let registry = RegistryClient::new(https_address, &self.client_tls, self.device.clone(), tokens)
-            .map_err(|error| other("the client of the registry")(&error))?;
-        Ok((cloud, Arc::new(registry)))
+        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_https(listeners.https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
+        Ok((cloud, device_key))
+    }
+
+    /// The device's own access to the registry.
+    fn registry(&self, device_key: SharedKey) -> Result<Arc<RegistryClient>, DeviceError> {
+        let identity = Identity::device(self.device.clone());
+        let tokens = Arc::new(KeyTokens::new(&self.above.hub_host, &identity, device_key));
+        RegistryClient::new(self.above.https, &self.client_tls, self.device.clone(), tokens)
+            .map(Arc::new)
+            .map_err(|error| other("the client of the registry")(&error))
     }
 
     /// The edge hub with its front ends.
@@ -283,13 +351,13 @@ impl Ground {
         &self,
         registry: &Arc<RegistryClient>,
         mqtt: TcpListener,
-        https: Option<TcpListener>,
+        https: TcpListener,
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
-            address: self.hub_mqtt,
-            server_name: self.hub_name.clone(),
+            address: self.above.mqtt,
+            server_name: self.above.name.clone(),
             tls: Arc::clone(&self.client_tls),
             actor,
             tokens,
@@ -305,10 +373,9 @@ impl Ground {
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
         let tls = tls::server_config(&self.authority.issue_server(&[&gateway_host], self.now)?)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        if let Some(listener) = https {
-            let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
-            self.serve_https(listener, tls, calls);
-        }
+        let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
+        let family = Family { hub: Arc::clone(&edge), registry: Arc::clone(registry) };
+        self.serve_https(https, tls, calls.merge(http::family::router(family)));
         Ok(edge)
     }
 
@@ -341,16 +408,19 @@ impl Ground {
         let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
         let (client, events) = DeviceClient::start(ClientOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
-            address: self.hub_mqtt,
-            server_name: self.hub_name.clone(),
+            address: self.above.mqtt,
+            server_name: self.above.name.clone(),
             identity,
             tls: Arc::clone(&self.client_tls),
             tokens,
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,
             keep_alive: KEEP_ALIVE,
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::Retry,
         });
         client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
+        let parent_host = options.parent.map(|parent| parent.endpoints.gateway_host_name);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
@@ -358,7 +428,7 @@ impl Ground {
             AgentOptions {
                 runtime: Arc::clone(&module_runtime),
                 identities: Arc::<Modules>::clone(&modules),
-                environment: environment(&self.endpoints),
+                environment: environment(&self.endpoints, parent_host),
                 facts: facts_of_agent(),
                 rules: RestartRules::default(),
                 period: AGENT_PERIOD,
@@ -413,14 +483,22 @@ fn group_record(state: &StateDirectory) -> std::path::PathBuf {
     state.modules().join("processes.json")
 }
 
-fn endpoints(device: &DeviceId, listeners: &Listeners, authority: &Authority) -> Result<Endpoints, DeviceError> {
-    let https = listeners.hub_https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
+fn endpoints(
+    device: &DeviceId,
+    listeners: &Listeners,
+    above: &Above,
+    parent: Option<&Parent>,
+    authority: &Authority,
+) -> Result<Endpoints, DeviceError> {
+    let gateway_https = listeners.gateway_https.local_addr().map_err(|error| other("the edge hub")(&error))?;
     Ok(Endpoints {
         device_id: device.to_string(),
         gateway_host_name: listeners.address.gateway().to_string(),
-        hub_host_name: listeners.address.hub().to_string(),
-        hub_https_port: https.port(),
-        gateway_has_https: listeners.gateway_https.is_some(),
+        hub_host_name: above.hub_host.clone(),
+        hub_https_port: above.hub_https_port,
+        gateway_https_port: gateway_https.port(),
+        gateway_has_https: gateway_https.port() == HTTPS_PORT,
+        parent: parent.map(|parent| parent.endpoints.device_id.clone()),
         trust_bundle: authority.trust_bundle_path().to_owned(),
     })
 }
@@ -452,12 +530,12 @@ fn service_key(state: &StateDirectory) -> Result<SharedKey, DeviceError> {
         .map_err(|error| StateError::Damaged { path: state.service(), reason: error.to_string() }.into())
 }
 
-fn environment(endpoints: &Endpoints) -> DeviceEnvironment {
+fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvironment {
     DeviceEnvironment {
         hub_host: endpoints.hub_host_name.clone(),
         device_id: endpoints.device_id.clone(),
         device_host: endpoints.gateway_host_name.clone(),
-        parent_host: None,
+        parent_host,
         api_version: WORKLOAD_API_VERSION.to_owned(),
         auth_scheme: "sasToken".to_owned(),
         log_level: "info".to_owned(),

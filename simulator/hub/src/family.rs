@@ -100,6 +100,24 @@ pub fn actor(
     }
 }
 
+/// Checks the chain with which an edge device asks about a device at or below it: `target;…;actor`. Returns the target.
+pub fn target(
+    chain: &str,
+    acting: &DeviceId,
+    find: impl Fn(&Identity) -> Option<Member>,
+) -> Result<DeviceId, AuthError> {
+    let refused = || AuthError::Chain(chain.to_owned());
+    let first = chain.split(';').next().unwrap_or_default();
+    let target = Identity::parse(first).map_err(|_| refused())?;
+    if target.module.is_some() {
+        return Err(refused());
+    }
+    if chain != acting.as_str() && actor(chain, &target, find)?.device != *acting {
+        return Err(refused());
+    }
+    Ok(target.device)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -175,7 +193,8 @@ mod tests {
     #[test]
     fn a_circle_of_scopes_ends() {
         let mut family = family();
-        family.get_mut(&Identity::parse("my-root").unwrap()).unwrap().parents = vec![format!("{SCOPE_SCHEME}child-638")];
+        family.get_mut(&Identity::parse("my-root").unwrap()).unwrap().parents =
+            vec![format!("{SCOPE_SCHEME}child-638")];
         let found = lineage(&Identity::parse("leaf").unwrap(), |identity| family.get(identity).cloned());
         assert!(found.len() <= MAX_DEPTH + 1);
     }

@@ -15,7 +15,7 @@ use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
-use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
@@ -110,6 +110,8 @@ impl Served {
             product: "test".to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         soon(client.wait_connected()).await.expect("it may connect");
         (client, events)
@@ -255,7 +257,7 @@ async fn a_twin_is_read_reported_and_changed() {
     assert_eq!(soon(client.report(json!({ "r": 1 }))).await.unwrap(), Some(2));
     assert!(soon(client.report(json!({ "a.b": 1 }))).await.is_err());
     let change = Change { desired: Some(json!({ "d": 1 })), ..Change::default() };
-    served.hub.change_twin(&id("d1/m1"), &change, None).await.unwrap();
+    served.hub.change_twin(&id("d1/m1"), &change, None).unwrap();
     let told = event(&mut events, |event| match event {
         ClientEvent::Desired(patch) => Some(patch),
         _ => None,

@@ -52,8 +52,7 @@ impl CloudHub {
         for (module, desired) in others.into_iter().chain(agent) {
             let identity = Identity::module(device.clone(), module.clone());
             let change = Change { desired: Some(desired), replace: true, tags: None };
-            self.change_twin(&identity, &change, None)
-                .map_err(|source| DeploymentError::Twin { module, source })?;
+            self.change_twin(&identity, &change, None).map_err(|source| DeploymentError::Twin { module, source })?;
         }
         Ok(())
     }

@@ -150,6 +150,11 @@ impl Registry {
         Ok(family::actor(chain, target, find)?)
     }
 
+    /// The device that an edge device asks about with a chain, if the chain holds together.
+    pub fn target(&self, chain: &str, acting: &DeviceId) -> Result<DeviceId, RegistryError> {
+        Ok(family::target(chain, acting, |identity| self.get(identity).ok().flatten().map(|found| found.member()))?)
+    }
+
     /// Makes or changes an identity. An edge device gets `$edgeAgent` and `$edgeHub` at once.
     pub fn put(
         &self,
@@ -238,7 +243,8 @@ impl Registry {
     fn made(&self, identity: &Identity, wanted: Wanted) -> Result<Registration, RegistryError> {
         let now = self.clock.now_ms();
         let edge = wanted.edge.unwrap_or(false) && identity.module.is_none();
-        let scope = if edge { Some(format!("{}{}-{}", family::SCOPE_SCHEME, identity.device, ticks(now))) } else { None };
+        let scope =
+            if edge { Some(format!("{}{}-{}", family::SCOPE_SCHEME, identity.device, ticks(now))) } else { None };
         let fresh = Registration {
             record: IdentityRecord {
                 identity: identity.clone(),

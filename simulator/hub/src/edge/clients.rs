@@ -14,8 +14,7 @@ use super::upstream::Downstream;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind,
-    Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};

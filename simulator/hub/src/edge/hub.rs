@@ -124,12 +124,8 @@ impl EdgeHub {
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
-            let mirror = Mirror::new(
-                Arc::clone(&sessions),
-                Arc::clone(&upstream),
-                Arc::clone(&clock),
-                shutdown.clone(),
-            );
+            let mirror =
+                Mirror::new(Arc::clone(&sessions), Arc::clone(&upstream), Arc::clone(&clock), shutdown.clone());
             Self {
                 mirror,
                 twins: Twins::new(documents, Arc::clone(&upstream)),
