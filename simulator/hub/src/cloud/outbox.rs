@@ -82,6 +82,7 @@ impl Outboxes {
                     queues: Arc::clone(&self.messages),
                     clock: Arc::clone(&self.clock),
                     link: Arc::clone(&outbox.link),
+                    connection: outbox.ended.clone(),
                     ended: delivering.clone(),
                 };
                 self.tasks.spawn(messages.run());
@@ -135,6 +136,9 @@ struct Messages {
     queues: Arc<CloudToDevice>,
     clock: Arc<dyn Clock>,
     link: Arc<dyn ClientLink>,
+    /// Ends with the connection.
+    connection: CancellationToken,
+    /// Ends when the device wants no more messages; what it has by then it may still settle.
     ended: CancellationToken,
 }
 
@@ -171,7 +175,7 @@ impl Messages {
         let Received { message, lock, redelivered } = received;
         let delivery = Delivery { destination: Destination::CloudToDevice, message, redelivered };
         let settlement = tokio::select! {
-            () = self.ended.cancelled() => Settlement::Abandon,
+            biased;
             settled = within(self.clock.as_ref(), LOCK_TIME, self.link.deliver(delivery)) => match settled {
                 Some(Ok(settlement)) => settlement,
                 Some(Err(_)) => {
@@ -181,6 +185,7 @@ impl Messages {
                 }
                 None => Settlement::Abandon,
             },
+            () = self.connection.cancelled() => Settlement::Abandon,
         };
         if let Err(refusal) = self.queues.settle(&self.device, &lock, settlement) {
             tracing::debug!(%refusal, device = %self.device, "a message was settled too late");

@@ -67,9 +67,25 @@ impl Peer {
         Self { hub, attachment, deliveries, desired, calls, closed }
     }
 
+    /// Connects a client that takes nothing of what it is told.
+    pub async fn attach_slow(hub: Arc<dyn Gateway>, client: &Client) -> Self {
+        let (close, closed) = unbounded_channel();
+        let (_, deliveries) = unbounded_channel();
+        let (_, desired) = unbounded_channel();
+        let (_, calls) = unbounded_channel();
+        let link = Arc::new(Stuck { close });
+        let attachment = hub.attach(client, SessionKind::Clean, link).await.expect("the hub takes the client");
+        Self { hub, attachment, deliveries, desired, calls, closed }
+    }
+
     /// Switches a feature on.
     pub async fn subscribe(&self, feature: Feature) -> Result<(), Refusal> {
         self.hub.subscribe(&self.attachment, feature).await
+    }
+
+    /// Switches a feature off.
+    pub async fn unsubscribe(&self, feature: Feature) -> Result<(), Refusal> {
+        self.hub.unsubscribe(&self.attachment, feature).await
     }
 
     /// Ends the connection.
@@ -140,6 +156,31 @@ impl Peer {
 
 async fn next<T>(queue: &mut UnboundedReceiver<T>) -> T {
     timeout(FOREVER, queue.recv()).await.expect("it comes").expect("the link is there")
+}
+
+/// The link of a client that takes nothing.
+struct Stuck {
+    close: UnboundedSender<CloseReason>,
+}
+
+#[async_trait]
+impl ClientLink for Stuck {
+    async fn deliver(&self, _: Delivery) -> Result<Settlement, LinkClosed> {
+        std::future::pending().await
+    }
+
+    async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
+        std::future::pending().await
+    }
+
+    async fn invoke(&self, _: MethodRequest) -> Result<MethodResponse, LinkClosed> {
+        std::future::pending().await
+    }
+
+    fn close(&self, reason: CloseReason) {
+        // The test may have ended.
+        let _ = self.close.send(reason);
+    }
 }
 
 struct Link {
