@@ -13,6 +13,7 @@ need unshare util-linux
 need nsenter util-linux
 need ip iproute2
 need cc gcc
+need c++ g++
 need shellcheck shellcheck
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 
@@ -33,4 +34,8 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 6
 fi
 
-exec cargo test --workspace --locked "$@"
+cargo test --workspace --locked "$@"
+# The short form of fuzzing belongs to a whole run; fuzz/run.sh alone is the long one.
+if [ $# -eq 0 ]; then
+    fuzz/run.sh 10
+fi
