@@ -76,17 +76,14 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = context.solution()?;
     let (identity, method, payload) = match (&args.leaf, &args.arguments[..]) {
         (Some(leaf), [method, payload @ ..]) if payload.len() < 2 => (target::leaf(leaf)?, method, payload.first()),
-        (None, [module, method, payload @ ..]) => {
-            (target::identity(&solution, Some(module))?, method, payload.first())
-        }
+        (None, [module, method, payload @ ..]) => (target::identity(&solution, Some(module))?, method, payload.first()),
         _ => {
             return Err(CommandError::usage("a module and a method, or --leaf and a method, are needed")
                 .hint("`edgectl method invoke --help` has examples."));
         }
     };
-    let payload = payload
-        .map(|text| target::json_argument(text, &context.settings.directory, "the payload"))
-        .transpose()?;
+    let payload =
+        payload.map(|text| target::json_argument(text, &context.settings.directory, "the payload")).transpose()?;
     let client = ServiceClient::new(access::simulated(&solution)?)?;
     let (connect, response) = (Duration::from_secs(args.connect_timeout), Duration::from_secs(args.response_timeout));
     let answer = block_on(client.invoke(&identity, method, payload.as_ref(), connect, response))??;

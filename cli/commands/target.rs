@@ -25,8 +25,7 @@ pub fn identity(solution: &Solution, module: Option<&str>) -> Result<Identity, C
 
 /// The identity of a leaf device.
 pub fn leaf(name: &str) -> Result<Identity, CommandError> {
-    let device =
-        DeviceId::new(name).map_err(|error| CommandError::usage(format!("leaf device {name:?}: {error}")))?;
+    let device = DeviceId::new(name).map_err(|error| CommandError::usage(format!("leaf device {name:?}: {error}")))?;
     Ok(Identity::device(device))
 }
 

@@ -38,11 +38,17 @@ impl Loopback {
         Tried::from_std(self.command(directory))
     }
 
-    /// The same, to be started and left running.
+    /// Another program, to be started and left running.
+    pub fn program(&self, program: &Path) -> Command {
+        let [enter, arguments @ ..] = self.enter();
+        let mut command = Command::new(enter);
+        command.args(arguments).arg(program);
+        command
+    }
+
+    /// `edgectl`, to be started and left running.
     pub fn command(&self, directory: &Path) -> Command {
-        let [program, arguments @ ..] = self.enter();
-        let mut command = Command::new(program);
-        command.args(arguments).arg(assert_cmd::cargo::cargo_bin!("edgectl"));
+        let mut command = self.program(assert_cmd::cargo::cargo_bin!("edgectl"));
         command
             .current_dir(directory)
             .env("NO_COLOR", "1")

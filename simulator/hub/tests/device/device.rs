@@ -116,13 +116,7 @@ impl Device {
         self.cloud.send_to_device(&id(device).device, Message::new(text.to_owned())).expect("its queue takes it");
     }
 
-    async fn begin(
-        directory: &Path,
-        name: &str,
-        cloud: Arc<CloudHub>,
-        way: Arc<Way>,
-        clock: Arc<TestClock>,
-    ) -> Self {
+    async fn begin(directory: &Path, name: &str, cloud: Arc<CloudHub>, way: Arc<Way>, clock: Arc<TestClock>) -> Self {
         let folder = directory.join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = EdgeHubOptions {

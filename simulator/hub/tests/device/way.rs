@@ -107,7 +107,10 @@ impl Way {
 
     /// Waits until so many answers about twins are on the way.
     pub async fn until_held(&self, count: u64) {
-        timeout(FOREVER, self.holding.subscribe().wait_for(|held| held.1 >= count)).await.expect("soon").expect("the way");
+        timeout(FOREVER, self.holding.subscribe().wait_for(|held| held.1 >= count))
+            .await
+            .expect("soon")
+            .expect("the way");
     }
 
     /// Waits until so many notices of changed desired properties were handed on.
