@@ -69,9 +69,10 @@ pub fn options(
             })
         })
         .transpose()?;
-    let of_its_own = match solution.device_is_own {
-        true => solution.root.clone(),
-        false => solution.root.join(solution.device.as_str()),
+    let of_its_own = if solution.device_is_own {
+        solution.root.clone()
+    } else {
+        solution.root.join(solution.device.as_str())
     };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
