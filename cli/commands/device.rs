@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgectl_simulator::above::Parent;
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::control::{self, ControlError, Request};
-use edgectl_simulator::device::{DeviceError, DeviceOptions, Parent};
+use edgectl_simulator::device::{DeviceError, DeviceOptions};
 use edgectl_simulator::ports::PortsError;
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
@@ -69,11 +70,8 @@ pub fn options(
             })
         })
         .transpose()?;
-    let of_its_own = if solution.device_is_own {
-        solution.root.clone()
-    } else {
-        solution.root.join(solution.device.as_str())
-    };
+    let of_its_own =
+        if solution.device_is_own { solution.root.clone() } else { solution.root.join(solution.device.as_str()) };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =

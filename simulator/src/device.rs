@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +13,13 @@ use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
 use jiff::Timestamp;
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::reconcile::{Agent, AgentOptions};
@@ -40,7 +38,7 @@ use crate::frontend::http::service::{self, Service};
 use crate::frontend::{http, mqtt};
 use crate::listen;
 use crate::modules::Modules;
-use crate::ports::{self, HTTPS_PORT, HubListeners, Listeners, MQTT_PORT, PortsError};
+use crate::ports::{self, HubListeners, PortsError};
 use crate::requests::Requests;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
@@ -83,18 +81,6 @@ pub struct DeviceOptions {
     pub parent: Option<Parent>,
 }
 
-/// The running device above another one, and what its owner has arranged for the two.
-pub struct Parent {
-    /// Where it is reached.
-    pub endpoints: Endpoints,
-    /// How the service API of the cloud hub above both is reached.
-    pub service: ServiceAccess,
-    /// Its control socket, which answers what the cloud hub received.
-    pub control_socket: PathBuf,
-    /// The key with which the lower device is registered.
-    pub device_key: SharedKey,
-}
-
 /// A device could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -129,7 +115,7 @@ pub enum DeviceError {
     },
 }
 
-fn other(what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) -> DeviceError {
+pub(crate) fn other(what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) -> DeviceError {
     move |error| DeviceError::Other { what, reason: error.to_string() }
 }
 
@@ -274,43 +260,6 @@ struct Ground {
     above: Above,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-}
-
-/// The hub that a device connects to: its own cloud hub, or the edge hub of the device above it.
-struct Above {
-    /// The cloud hub's name, which tokens are for.
-    hub_host: String,
-    /// The port of the cloud hub's service API.
-    hub_https_port: u16,
-    mqtt: SocketAddr,
-    https: SocketAddr,
-    /// The name in its certificate.
-    name: ServerName<'static>,
-}
-
-impl Above {
-    fn new(listeners: &Listeners, parent: Option<&Parent>) -> Result<Self, DeviceError> {
-        let (hub_host, hub_https_port, address, https_port) = match (&listeners.hub, parent) {
-            (Some(hub), _) => {
-                let https = hub.https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-                (https.ip().to_string(), https.port(), https.ip(), https.port())
-            }
-            (None, Some(Parent { endpoints, .. })) => {
-                let address = endpoints.gateway_host_name.parse();
-                let address = address.map_err(|error| other("the address of the device above")(&error))?;
-                let Endpoints { hub_host_name, hub_https_port, gateway_https_port, .. } = endpoints;
-                (hub_host_name.clone(), *hub_https_port, address, *gateway_https_port)
-            }
-            (None, None) => return Err(other("the cloud hub")(&"a device at the top has one")),
-        };
-        Ok(Self {
-            hub_host,
-            hub_https_port,
-            mqtt: SocketAddr::new(address, MQTT_PORT),
-            https: SocketAddr::new(address, https_port),
-            name: ServerName::IpAddress(address.into()),
-        })
-    }
 }
 
 /// The agent with what it runs.
@@ -481,26 +430,6 @@ impl Ground {
 
 fn group_record(state: &StateDirectory) -> std::path::PathBuf {
     state.modules().join("processes.json")
-}
-
-fn endpoints(
-    device: &DeviceId,
-    listeners: &Listeners,
-    above: &Above,
-    parent: Option<&Parent>,
-    authority: &Authority,
-) -> Result<Endpoints, DeviceError> {
-    let gateway_https = listeners.gateway_https.local_addr().map_err(|error| other("the edge hub")(&error))?;
-    Ok(Endpoints {
-        device_id: device.to_string(),
-        gateway_host_name: listeners.address.gateway().to_string(),
-        hub_host_name: above.hub_host.clone(),
-        hub_https_port: above.hub_https_port,
-        gateway_https_port: gateway_https.port(),
-        gateway_has_https: gateway_https.port() == HTTPS_PORT,
-        parent: parent.map(|parent| parent.endpoints.device_id.clone()),
-        trust_bundle: authority.trust_bundle_path().to_owned(),
-    })
 }
 
 /// Registers the device as an edge device, if it is not, and returns its key: what an operator does for a real one.

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
-use edgectl_simulator::device::{Device, Parent, Stopped};
+use edgectl_simulator::above::Parent;
+use edgectl_simulator::device::{Device, Stopped};
 use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
 use serde::Serialize;
 use serde_json::json;

@@ -281,6 +281,8 @@ impl EdgeHub {
     async fn check_clients(&self) {
         loop {
             self.clock.sleep(CHECK_INTERVAL).await;
+            // Messages of clients that are gone make connections that nobody else ends.
+            self.upstream.close_unused(|client| *client == self.own || self.sessions.is_connected(client)).await;
             if self.scope.refresh().await.is_ok() {
                 self.evict_strangers();
             }

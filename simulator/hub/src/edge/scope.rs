@@ -2,6 +2,7 @@
 //! its scope, as the hub above has them, kept for when that cannot be asked.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,9 +32,19 @@ pub struct Scope {
     source: Arc<dyn ScopeSource>,
     documents: Arc<Documents>,
     clock: Arc<dyn Clock>,
-    known: RwLock<HashMap<Identity, Member>>,
+    known: RwLock<Known>,
+    /// Counts how often the hub above was asked.
+    asked: AtomicU64,
     /// For whom the hub above was asked lately, and when, in milliseconds since the Unix epoch.
     refreshed: Mutex<HashMap<Identity, u64>>,
+}
+
+/// What the hub above said.
+#[derive(Default)]
+struct Known {
+    members: HashMap<Identity, Member>,
+    /// The number of the question; an answer to an earlier one that comes later is passed over.
+    asked: u64,
 }
 
 impl Scope {
@@ -45,8 +56,9 @@ impl Scope {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DocumentsError> {
         let kept: Vec<(String, Member)> = documents.all(TABLE)?;
-        let known = kept.into_iter().map(|(_, member)| (member.record.identity.clone(), member)).collect();
-        Ok(Self { own, source, documents, clock, known: RwLock::new(known), refreshed: Mutex::default() })
+        let members = kept.into_iter().map(|(_, member)| (member.record.identity.clone(), member)).collect();
+        let known = RwLock::new(Known { members, asked: 0 });
+        Ok(Self { own, source, documents, clock, known, asked: AtomicU64::new(1), refreshed: Mutex::default() })
     }
 
     /// Checks a client's proof. What looks wrong is checked once more against what the hub above has now.
@@ -76,29 +88,34 @@ impl Scope {
 
     /// Reads all identities from the hub above.
     pub async fn refresh(&self) -> Result<(), Refusal> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         let members = self.source.identities().await?;
         let mut batch = Batch::default();
         let fresh: HashMap<_, _> = members.into_iter().map(|member| (member.record.identity.clone(), member)).collect();
-        for gone in self.read().keys().filter(|identity| !fresh.contains_key(*identity)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if asked < known.asked {
+            return Ok(());
+        }
+        for gone in known.members.keys().filter(|identity| !fresh.contains_key(*identity)) {
             batch.remove(TABLE, &gone.to_string());
         }
         for (identity, member) in &fresh {
             batch.put(TABLE, &identity.to_string(), member);
         }
         self.documents.write(batch).map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *known = Known { members: fresh, asked };
         Ok(())
     }
 
     /// An identity in this scope.
     pub fn find(&self, identity: &Identity) -> Option<Member> {
-        self.read().get(identity).cloned()
+        self.read().members.get(identity).cloned()
     }
 
     /// Whether an identity is in this scope and may connect.
     pub fn allows(&self, identity: &Identity) -> bool {
         let known = self.read();
-        let enabled = |identity: &Identity| known.get(identity).is_some_and(|member| member.record.enabled);
+        let enabled = |identity: &Identity| known.members.get(identity).is_some_and(|member| member.record.enabled);
         enabled(identity) && enabled(&Identity::device(identity.device.clone()))
     }
 
@@ -121,7 +138,7 @@ impl Scope {
     pub fn members_of(&self, device: &DeviceId) -> Vec<Member> {
         let Some(own) = self.find(&Identity::device(device.clone())) else { return Vec::new() };
         let known = self.read();
-        known.values().filter(|member| family::is_member(member, &own)).cloned().collect()
+        known.members.values().filter(|member| family::is_member(member, &own)).cloned().collect()
     }
 
     fn check(&self, identity: &Identity, credential: &Credential, check: TokenCheck<'_>) -> Result<u64, AuthError> {
@@ -141,8 +158,8 @@ impl Scope {
 
     fn check_token(&self, identity: &Identity, token: &str, check: TokenCheck<'_>) -> Result<u64, AuthError> {
         let known = self.read();
-        let member = known.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
-        let device = known.get(&Identity::device(identity.device.clone()));
+        let member = known.members.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
+        let device = known.members.get(&Identity::device(identity.device.clone()));
         check.check(token, &member.record, device.map(|device| &device.record))
     }
 
@@ -159,7 +176,7 @@ impl Scope {
         may
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Identity, Member>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,7 +278,7 @@ mod tests {
             let own = DeviceId::new("rootEdge").unwrap();
             let scope = Scope::open(own, Arc::new(source), documents, Arc::new(SystemClock)).unwrap();
             let known = family(text("cacheKey").map(|key| (identity, key)));
-            *scope.known.write().unwrap() =
+            scope.known.write().unwrap().members =
                 known.into_iter().map(|member| (member.record.identity.clone(), member)).collect();
             let got = scope.authenticate(&Identity::parse(identity).unwrap(), &credential, &[HOST]).await;
             assert_eq!(json!(got.is_ok()), vector["expected"], "{vector} {got:?}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::gateway::{
     Attachment, ClientLink, CloseReason, Credential, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
@@ -36,13 +36,39 @@ pub trait Downstream: Send + Sync {
 pub struct Upstream {
     gateway: Arc<dyn Gateway>,
     downstream: Weak<dyn Downstream>,
-    attachments: Mutex<HashMap<Identity, Arc<OnceCell<Attachment>>>>,
+    connections: Mutex<HashMap<Identity, Arc<Connection>>>,
+}
+
+/// The connection of one client.
+#[derive(Default)]
+struct Connection {
+    attachment: OnceCell<Attachment>,
+    /// How many requests it is used for now.
+    uses: watch::Sender<usize>,
+}
+
+/// One use of a connection, until it is dropped.
+struct Use {
+    connection: Arc<Connection>,
+}
+
+impl Use {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.uses.send_modify(|count| *count += 1);
+        Self { connection }
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.connection.uses.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Upstream {
     /// Uses a cloud hub; what it asks goes to `downstream`.
     pub fn new(gateway: Arc<dyn Gateway>, downstream: Weak<dyn Downstream>) -> Self {
-        Self { gateway, downstream, attachments: Mutex::default() }
+        Self { gateway, downstream, connections: Mutex::default() }
     }
 
     /// Sends messages of one client. Returns when the cloud hub has them.
@@ -51,7 +77,7 @@ impl Upstream {
     /// may not know it yet. Only those of a client that the registry has removed are refused for good.
     pub async fn send(&self, identity: &Identity, messages: Vec<Message>) -> Result<(), Refusal> {
         let sent = match self.attachment(identity).await {
-            Ok(attachment) => self.gateway.send(&attachment.client, messages).await,
+            Ok((attachment, _used)) => self.gateway.send(&attachment.client, messages).await,
             Err(refusal) => Err(refusal),
         };
         match sent {
@@ -71,49 +97,78 @@ impl Upstream {
 
     /// The client's twin as the cloud hub has it.
     pub async fn twin(&self, identity: &Identity) -> Result<Value, Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.twin(&attachment.client).await
     }
 
     /// Hands on a patch of reported properties.
     pub async fn report(&self, identity: &Identity, patch: Value) -> Result<Option<u64>, Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.report(&attachment.client, patch).await
     }
 
     /// Lets the cloud hub reach the client with a feature.
     pub async fn subscribe(&self, identity: &Identity, feature: Feature) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.subscribe(&attachment, feature).await
     }
 
     /// Ends a feature.
     pub async fn unsubscribe(&self, identity: &Identity, feature: Feature) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.unsubscribe(&attachment, feature).await
     }
 
-    /// Ends the client's connection, if there is one.
+    /// Ends the client's connection, if there is one, after what it is used for now.
     pub async fn disconnect(&self, identity: &Identity) {
-        let cell = self.lock().remove(identity);
-        if let Some(attachment) = cell.as_ref().and_then(|cell| cell.get()) {
-            self.gateway.detach(attachment).await;
+        let Some(connection) = self.lock().get(identity).cloned() else { return };
+        // The sender lives as long as the connection, which is held here.
+        let _ = connection.uses.subscribe().wait_for(|count| *count == 0).await;
+        self.end(identity, &connection).await;
+    }
+
+    /// Ends connections that are not used now, except those of such clients.
+    pub async fn close_unused(&self, except: impl Fn(&Identity) -> bool) {
+        let unused: Vec<_> = {
+            let connections = self.lock();
+            let unused = connections.iter().filter(|(_, connection)| *connection.uses.borrow() == 0);
+            unused.map(|(identity, connection)| (identity.clone(), Arc::clone(connection))).collect()
+        };
+        for (identity, connection) in unused.iter().filter(|(identity, _)| !except(identity)) {
+            self.end(identity, connection).await;
         }
     }
 
     /// Ends all connections.
     pub async fn close(&self) {
-        let cells = std::mem::take(&mut *self.lock());
-        for attachment in cells.values().filter_map(|cell| cell.get()) {
+        let connections = std::mem::take(&mut *self.lock());
+        for attachment in connections.values().filter_map(|connection| connection.attachment.get()) {
             self.gateway.detach(attachment).await;
         }
     }
 
-    async fn attachment(&self, identity: &Identity) -> Result<Attachment, Refusal> {
-        let cell = Arc::clone(self.lock().entry(identity.clone()).or_default());
-        let attachment = cell.get_or_try_init(|| self.attach(identity)).await.cloned()?;
-        if self.lock().get(identity).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
-            return Ok(attachment);
+    /// Ends a connection, unless another one took its place.
+    async fn end(&self, identity: &Identity, connection: &Arc<Connection>) {
+        let is_current = {
+            let mut connections = self.lock();
+            let is_current = connections.get(identity).is_some_and(|current| Arc::ptr_eq(current, connection));
+            if is_current {
+                connections.remove(identity);
+            }
+            is_current
+        };
+        if let (true, Some(attachment)) = (is_current, connection.attachment.get()) {
+            self.gateway.detach(attachment).await;
+        }
+    }
+
+    /// A connection, which is not ended by [`Self::disconnect`] while it is used.
+    async fn attachment(&self, identity: &Identity) -> Result<(Attachment, Use), Refusal> {
+        let connection = Arc::clone(self.lock().entry(identity.clone()).or_default());
+        let used = Use::new(Arc::clone(&connection));
+        let attachment = connection.attachment.get_or_try_init(|| self.attach(identity)).await.cloned()?;
+        if self.lock().get(identity).is_some_and(|current| Arc::ptr_eq(current, &connection)) {
+            return Ok((attachment, used));
         }
         // It was ended while it was made.
         self.gateway.detach(&attachment).await;
@@ -130,8 +185,8 @@ impl Upstream {
         self.gateway.attach(&client, SessionKind::Clean, link).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<OnceCell<Attachment>>>> {
-        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
