@@ -407,3 +407,29 @@ async fn an_identity_that_is_removed_is_disconnected() {
     served.hub.remove_identity(&id("d1/m1"), None).unwrap();
     assert_eq!(bare.next().await, None);
 }
+
+#[tokio::test]
+async fn a_message_to_a_device_comes_again_marked_until_it_is_acknowledged() {
+    let served = Served::start().await;
+    let (mut first, _) = served.connected("d1").await;
+    first.subscribe("devices/d1/messages/devicebound/#").await;
+    let mut message = Message::new("go");
+    message.properties.set("a b", "c&d".to_owned());
+    served.hub.send_to_device(&id("d1").device, message).unwrap();
+    let publish = first.published().await;
+    let bag = publish.topic.strip_prefix("devices/d1/messages/devicebound/").unwrap();
+    assert!(bag.starts_with("a%20b=c%26d&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound"), "{bag}");
+    assert!(matches!(publish.delivery, Delivery::AtLeastOnce { duplicate: false, .. }));
+    assert_eq!(&publish.payload[..], b"go");
+
+    // Another connection of the device takes over: it has the session, and what was not acknowledged.
+    let (mut second, session_present) = served.connected("d1").await;
+    assert!(session_present);
+    let publish = second.published().await;
+    let Delivery::AtLeastOnce { id: number, duplicate: true } = publish.delivery else { panic!("{publish:?}") };
+    assert_eq!(served.hub.messages().count(&id("d1").device), 1);
+    second.put(Packet::PubAck(number)).await;
+    served.hub.send_to_device(&id("d1").device, Message::new("next")).unwrap();
+    let next = second.published().await;
+    assert_eq!((&next.payload[..], served.hub.messages().count(&id("d1").device)), (&b"next"[..], 1));
+}
