@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
+use edgectl_simulator::authority::{Authority, self_signed_client};
 use edgectl_simulator::state::{Endpoints, read_json, write_private};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::commands::device::block_on;
+use crate::commands::target;
 use crate::error::CommandError;
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -22,7 +25,8 @@ use crate::solution::solution::Solution;
 const EXAMPLES: &str = "\
 Examples:
   edgectl leaf add thermometer                 print its connection string
-  edgectl leaf add thermometer -o leaf.env     write it into a file that only you can read
+  edgectl leaf add thermometer -o leaf.txt     write it into a file that only you can read
+  edgectl leaf add thermometer --x509          with a certificate of its own instead of a key
   edgectl leaf list
   edgectl leaf remove thermometer";
 
@@ -53,8 +57,24 @@ struct Add {
     /// Its name
     name: String,
     /// Write the connection string into this file, for you alone, and do not print it
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "x509")]
     output: Option<PathBuf>,
+    /// Authenticate with a new certificate instead of a key; the registry knows it by its thumbprint, or by the
+    /// development authority that signed it
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "self-signed")]
+    x509: Option<CertificateKind>,
+    /// Where the certificate and its key are written, for you alone: NAME.cert.pem and NAME.key.pem
+    #[arg(long, value_name = "DIR", default_value = ".", requires = "x509")]
+    certificates: PathBuf,
+}
+
+/// Who vouches for a certificate.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum CertificateKind {
+    /// Nobody but the device
+    SelfSigned,
+    /// The solution's development authority
+    Authority,
 }
 
 /// A leaf device, and how it connects.
@@ -69,6 +89,16 @@ struct Added {
     connection_string: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     written_to: Option<PathBuf>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    files: Option<CertificateFiles>,
+}
+
+/// Where a certificate lies.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateFiles {
+    certificate: PathBuf,
+    private_key: PathBuf,
 }
 
 impl Report for Added {
@@ -78,12 +108,20 @@ impl Report for Added {
             (None, Some(path)) => format!("in {}", path.display()),
             (None, None) => String::new(),
         };
-        format!(
+        let mut text = format!(
             "Leaf device {} connects through {}.\n  connection string  {connection}\n  trust bundle       {}\n",
             style.bold(&self.device_id),
             self.gateway_host_name,
             self.trust_bundle.display(),
-        )
+        );
+        if let Some(CertificateFiles { certificate, private_key }) = &self.files {
+            text.push_str(&format!(
+                "  certificate        {}\n  private key        {}\n",
+                certificate.display(),
+                private_key.display()
+            ));
+        }
+        text
     }
 }
 
@@ -147,21 +185,73 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 }
 
 fn add(args: &Add, solution: &Solution, service: &ServiceClient, directory: &Path) -> Result<Added, CommandError> {
-    let registration = block_on(register(service, &solution.device, &args.name))??;
     let state = solution.device_state();
     let endpoints: Endpoints = read_json(&state.endpoints()).map_err(access::damaged)?.ok_or_else(access::no_device)?;
+    let registration = block_on(register(service, &solution.device, &args.name))??;
+    let (proof, files) = match args.x509 {
+        None => (format!("SharedAccessKey={}", key(&registration, &args.name)?.to_base64()), None),
+        Some(kind) => {
+            let (files, authentication) = certify(args, kind, &solution.device, &endpoints, directory)?;
+            let wanted = json!({ "deviceId": args.name, "authentication": authentication });
+            block_on(service.change_device(&args.name, &wanted))??;
+            ("x509=true".to_owned(), Some(files))
+        }
+    };
     let Endpoints { gateway_host_name, hub_host_name, trust_bundle, .. } = endpoints;
-    let key = key(&registration, &args.name)?.to_base64();
     let name = &args.name;
     let connection_string =
-        format!("HostName={hub_host_name};DeviceId={name};SharedAccessKey={key};GatewayHostName={gateway_host_name}");
+        format!("HostName={hub_host_name};DeviceId={name};{proof};GatewayHostName={gateway_host_name}");
     let written_to = args.output.as_ref().map(|path| directory.join(path));
     if let Some(path) = &written_to {
         write_private(path, format!("{connection_string}\n").as_bytes())
             .map_err(|error| CommandError::failed(error.to_string()))?;
     }
     let connection_string = written_to.is_none().then_some(connection_string);
-    Ok(Added { device_id: name.clone(), gateway_host_name, hub_host_name, trust_bundle, connection_string, written_to })
+    Ok(Added {
+        device_id: name.clone(),
+        gateway_host_name,
+        hub_host_name,
+        trust_bundle,
+        connection_string,
+        written_to,
+        files,
+    })
+}
+
+/// Makes a certificate for a leaf device and writes it down. Returns what the registry has to know of it, too.
+fn certify(
+    args: &Add,
+    kind: CertificateKind,
+    edge: &DeviceId,
+    endpoints: &Endpoints,
+    directory: &Path,
+) -> Result<(CertificateFiles, Value), CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
+    let (identity, now) = (target::leaf(&args.name)?, Timestamp::now());
+    let (issued, authentication) = match kind {
+        CertificateKind::SelfSigned => {
+            let issued = self_signed_client(&identity, now).map_err(|error| failed(&error))?;
+            let [_, sha256] = &issued.thumbprints;
+            // The second place is for the next certificate; there is none yet.
+            let thumbprints = json!({ "primaryThumbprint": sha256, "secondaryThumbprint": sha256 });
+            (issued, json!({ "type": "selfSigned", "x509Thumbprint": thumbprints }))
+        }
+        CertificateKind::Authority => {
+            let authority = Authority::open(endpoints.authority(), edge, now).map_err(|error| failed(&error))?;
+            let issued = authority.issue_client(&identity, now).map_err(|error| failed(&error))?;
+            (issued, json!({ "type": "certificateAuthority" }))
+        }
+    };
+    let place = directory.join(&args.certificates);
+    std::fs::create_dir_all(&place).map_err(|error| failed(&format!("{}: {error}", place.display())))?;
+    let files = CertificateFiles {
+        certificate: place.join(format!("{}.cert.pem", args.name)),
+        private_key: place.join(format!("{}.key.pem", args.name)),
+    };
+    for (path, text) in [(&files.private_key, issued.private_key_pem), (&files.certificate, issued.certificate_pem)] {
+        write_private(path, text.as_bytes()).map_err(|error| failed(&error))?;
+    }
+    Ok((files, authentication))
 }
 
 /// The registration of a leaf device under an edge device; it is made if there is none.

@@ -33,13 +33,20 @@ impl Loopback {
         ["nsenter", "--target", &holder, "--user", "--net", "--preserve-credentials"].map(str::to_owned)
     }
 
+    /// Another program, working in a directory.
+    pub fn program(&self, program: &Path, directory: &Path) -> Tried {
+        let mut command = self.left_running(program);
+        command.current_dir(directory);
+        Tried::from_std(command)
+    }
+
     /// `edgectl`, working in a directory.
     pub fn edgectl(&self, directory: &Path) -> Tried {
         Tried::from_std(self.command(directory))
     }
 
     /// Another program, to be started and left running.
-    pub fn program(&self, program: &Path) -> Command {
+    pub fn left_running(&self, program: &Path) -> Command {
         let [enter, arguments @ ..] = self.enter();
         let mut command = Command::new(enter);
         command.args(arguments).arg(program);
@@ -48,7 +55,7 @@ impl Loopback {
 
     /// `edgectl`, to be started and left running.
     pub fn command(&self, directory: &Path) -> Command {
-        let mut command = self.program(assert_cmd::cargo::cargo_bin!("edgectl"));
+        let mut command = self.left_running(assert_cmd::cargo::cargo_bin!("edgectl"));
         command
             .current_dir(directory)
             .env("NO_COLOR", "1")

@@ -17,7 +17,7 @@ const PACKAGE: &str = "azure-iot-device==2.14.0";
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A Python that has the SDK; it is made once.
-fn python() -> &'static Path {
+pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-sdk");
@@ -47,9 +47,9 @@ pub struct Leaf {
 impl Leaf {
     /// Connects with what `edgectl leaf add --json` printed. Returns the twin that it read, too.
     pub fn connect(network: &Loopback, added: &Value) -> (Self, Value) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/leaf/leaf.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python/leaf.py");
         let mut process = network
-            .program(python())
+            .left_running(python())
             .arg(script)
             .env("CONNECTION_STRING", added["connectionString"].as_str().unwrap())
             .env("TRUST_BUNDLE", added["trustBundle"].as_str().unwrap())

@@ -7,7 +7,7 @@ use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
 use super::hub::{CloudHub, refusal};
-use crate::auth::{AuthError, TokenCheck};
+use crate::auth::{AuthError, IdentityRecord, TokenCheck};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::method::{MethodRequest, MethodResponse};
@@ -18,9 +18,8 @@ impl Gateway for CloudHub {
         let expires_at = match credential {
             Credential::Token(token) => self.check_token(identity, token)?,
             Credential::OnBehalfOf { token, chain } => self.check_on_behalf(identity, token, chain)?,
-            Credential::Certificate(_) => {
-                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
-            }
+            Credential::Certificate(certificate) => self
+                .check_proof(identity, |record, device| certificate.check(record, device, self.clock.now_seconds()))?,
         };
         Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
     }
@@ -92,6 +91,16 @@ impl Gateway for CloudHub {
 
 impl CloudHub {
     fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
+        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
+        self.check_proof(identity, |record, device| check.check(token, record, device))
+    }
+
+    /// Checks a proof against the identity's record and, for a module, its device's.
+    fn check_proof(
+        &self,
+        identity: &Identity,
+        check: impl FnOnce(&IdentityRecord, Option<&IdentityRecord>) -> Result<u64, AuthError>,
+    ) -> Result<u64, Refusal> {
         let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
         let registration = self
             .registry()
@@ -103,8 +112,7 @@ impl CloudHub {
             None => None,
         };
         let device = device.map(|device| device.record);
-        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
-        check.check(token, &registration.record, device.as_ref()).map_err(unauthorized)
+        check(&registration.record, device.as_ref()).map_err(unauthorized)
     }
 
     /// An edge hub acts for a client: the token is its own, and the client is below it.

@@ -22,8 +22,7 @@ use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 #[async_trait]
 impl Gateway for EdgeHub {
     async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
-        let hosts = [self.options.hub_host.as_str(), self.options.gateway_host.as_str()];
-        self.scope.authenticate(identity, credential, &hosts).await
+        self.scope.authenticate(identity, credential, &self.hosts()).await
     }
 
     async fn attach(
@@ -128,9 +127,8 @@ impl Downstream for EdgeHub {
                 self.reconfigure();
                 self.reported.notify_one();
                 // Clients must be let in also if the cloud hub cannot be asked when they come.
-                match self.scope.refresh().await {
-                    Ok(()) => self.evict_strangers(),
-                    Err(refusal) => tracing::debug!(%refusal, "the identities cannot be refreshed"),
+                if let Err(refusal) = self.scope.refresh().await {
+                    tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
             }
             Ok(Some(patch)) => self.tell_desired(identity, patch).await,
@@ -170,10 +168,7 @@ impl EdgeHub {
             return answer(400, "");
         }
         match self.scope.refresh().await {
-            Ok(()) => {
-                self.evict_strangers();
-                answer(200, "")
-            }
+            Ok(()) => answer(200, ""),
             Err(_) => answer(500, ""),
         }
     }

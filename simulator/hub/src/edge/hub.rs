@@ -32,8 +32,8 @@ use crate::sessions::Sessions;
 
 /// Reported properties that could not be handed on are tried again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// Clients whose identity was disabled or removed are found this often.
-const CHECK_INTERVAL: Duration = Duration::from_mins(5);
+/// The identities in the device's scope are read from the cloud hub this often, as the runtime does by default.
+const SCOPE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// What an edge hub needs to know.
 #[derive(Debug, Clone)]
@@ -154,7 +154,7 @@ impl EdgeHub {
         });
         hub.spawn({
             let hub = Arc::clone(&hub);
-            async move { hub.check_clients().await }
+            async move { hub.keep_scope().await }
         });
         for feature in [Feature::DesiredProperties, Feature::Methods] {
             if let Err(refusal) = hub.upstream.subscribe(&hub.own, feature).await {
@@ -277,31 +277,35 @@ impl EdgeHub {
         }
     }
 
-    /// Ends the connections of clients that may not connect any more, as soon as that is known.
-    async fn check_clients(&self) {
+    /// Keeps the identities fresh. Clients whose proof does not hold against the fresh ones are cut off: they may have been
+    /// disabled or removed, or have new keys.
+    async fn keep_scope(&self) {
         loop {
-            self.clock.sleep(CHECK_INTERVAL).await;
-            // Messages of clients that are gone make connections that nobody else ends.
-            self.upstream.close_unused(|client| *client == self.own || self.sessions.is_connected(client)).await;
-            if self.scope.refresh().await.is_ok() {
-                self.evict_strangers();
+            tokio::select! {
+                () = self.scope.renewed() => {}
+                () = self.clock.sleep(SCOPE_INTERVAL) => {
+                    if let Err(refusal) = self.scope.refresh().await {
+                        tracing::debug!(%refusal, "the identities cannot be refreshed");
+                    }
+                    // Messages of clients that are gone make connections that nobody else ends.
+                    self.upstream.close_unused(|client| *client == self.own || self.sessions.is_connected(client)).await;
+                }
             }
-        }
-    }
-
-    /// Ends the connections of clients that the registry does not let connect.
-    pub(super) fn evict_strangers(&self) {
-        for identity in self.sessions.connected().iter().filter(|identity| !self.scope.allows(identity)) {
-            if let Err(error) = self.sessions.evict(identity) {
-                tracing::error!(%error, %identity, "a client that was removed cannot be forgotten");
+            for identity in self.scope.disproved(&self.hosts()) {
+                tracing::warn!(%identity, "the proof of identity does not hold any more");
+                self.sessions.disconnect(&identity, CloseReason::Unauthorized);
             }
-            self.mirror.changed(identity);
         }
     }
 
     /// Whether the registry, asked now, does not let a client connect.
     pub(super) async fn is_removed(&self, identity: &Identity) -> bool {
         self.scope.refresh().await.is_ok() && !self.scope.allows(identity)
+    }
+
+    /// The names that tokens may be for.
+    pub(super) fn hosts(&self) -> [&str; 2] {
+        [&self.options.hub_host, &self.options.gateway_host]
     }
 
     /// Starts the delivery of what was kept from an earlier run.

@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_schemas::sas::InvalidToken;
+use tokio::sync::Notify;
 
-use crate::auth::{AuthError, TokenCheck};
+use crate::auth::{AuthError, IdentityRecord, TokenCheck};
 use crate::clock::Clock;
 use crate::documents::{Batch, Documents, DocumentsError, Table};
 use crate::family::{self, Member};
@@ -37,6 +39,9 @@ pub struct Scope {
     asked: AtomicU64,
     /// For whom the hub above was asked lately, and when, in milliseconds since the Unix epoch.
     refreshed: Mutex<HashMap<Identity, u64>>,
+    /// What clients last proved with who they are.
+    proofs: Mutex<HashMap<Identity, Credential>>,
+    renewed: Notify,
 }
 
 /// What the hub above said.
@@ -57,8 +62,17 @@ impl Scope {
     ) -> Result<Self, DocumentsError> {
         let kept: Vec<(String, Member)> = documents.all(TABLE)?;
         let members = kept.into_iter().map(|(_, member)| (member.record.identity.clone(), member)).collect();
-        let known = RwLock::new(Known { members, asked: 0 });
-        Ok(Self { own, source, documents, clock, known, asked: AtomicU64::new(1), refreshed: Mutex::default() })
+        Ok(Self {
+            own,
+            source,
+            documents,
+            clock,
+            known: RwLock::new(Known { members, asked: 0 }),
+            asked: AtomicU64::new(1),
+            refreshed: Mutex::default(),
+            proofs: Mutex::default(),
+            renewed: Notify::new(),
+        })
     }
 
     /// Checks a client's proof. What looks wrong is checked once more against what the hub above has now.
@@ -68,11 +82,17 @@ impl Scope {
         credential: &Credential,
         hosts: &[&str],
     ) -> Result<Client, Refusal> {
-        let check = TokenCheck { hosts, now: self.clock.now_seconds() };
+        let check = self.token_check(hosts);
         let checked = match self.check(identity, credential, check) {
-            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_) | AuthError::Chain(_))
-                if self.may_refresh(identity) =>
-            {
+            Err(
+                AuthError::Unknown(_)
+                | AuthError::Signature(_)
+                | AuthError::Disabled(_)
+                | AuthError::Thumbprint(_)
+                | AuthError::WrongType(_)
+                | AuthError::NoCertificate(_)
+                | AuthError::Chain(_),
+            ) if self.may_refresh(identity) => {
                 if let Err(refusal) = self.refresh().await {
                     tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
@@ -81,7 +101,10 @@ impl Scope {
             checked => checked,
         };
         match checked {
-            Ok(expires_at) => Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) }),
+            Ok(expires_at) => {
+                self.proofs().insert(identity.clone(), credential.clone());
+                Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
+            }
             Err(error) => Err(Refusal::Unauthorized(error.to_string())),
         }
     }
@@ -104,7 +127,27 @@ impl Scope {
         }
         self.documents.write(batch).map_err(|error| Refusal::Unavailable(error.to_string()))?;
         *known = Known { members: fresh, asked };
+        drop(known);
+        self.renewed.notify_one();
         Ok(())
+    }
+
+    /// Waits until the identities have been read from the hub above once more.
+    pub async fn renewed(&self) {
+        self.renewed.notified().await;
+    }
+
+    /// Checks the proofs of all clients once more, against the identities as they are known now. Those whose proof does
+    /// not hold any more are returned, and have to prove anew who they are. That a proof's time is over is for who keeps
+    /// the connection to know.
+    pub fn disproved(&self, hosts: &[&str]) -> Vec<Identity> {
+        let check = self.token_check(hosts);
+        let mut proofs = self.proofs();
+        let gone = proofs.extract_if(|identity, credential| match self.check(identity, credential, check) {
+            Ok(_) | Err(AuthError::Token(InvalidToken::Expired) | AuthError::CertificateTime) => false,
+            Err(_) => true,
+        });
+        gone.map(|(identity, _)| identity).collect()
     }
 
     /// An identity in this scope.
@@ -141,26 +184,41 @@ impl Scope {
         known.members.values().filter(|member| family::is_member(member, &own)).cloned().collect()
     }
 
+    fn token_check<'a>(&self, hosts: &'a [&'a str]) -> TokenCheck<'a> {
+        TokenCheck { hosts, now: self.clock.now_seconds() }
+    }
+
     fn check(&self, identity: &Identity, credential: &Credential, check: TokenCheck<'_>) -> Result<u64, AuthError> {
         match credential {
-            Credential::Token(token) => self.check_token(identity, token, check),
-            Credential::Certificate(_) => Err(AuthError::WrongType(identity.clone())),
+            Credential::Token(token) => {
+                self.check_record(identity, |record, device| check.check(token, record, device))
+            }
+            // The runtime gives modules tokens and knows no certificates of theirs.
+            Credential::Certificate(_) if identity.module.is_some() => Err(AuthError::NoCertificate(identity.clone())),
+            Credential::Certificate(certificate) => {
+                self.check_record(identity, |record, device| certificate.check(record, device, check.now))
+            }
             Credential::OnBehalfOf { token, chain } => {
                 let actor = family::actor(chain, identity, |identity| self.find(identity))?;
                 // This hub is above the one that acts, so it is none that the chain may end with.
                 if actor.device == self.own {
                     return Err(AuthError::Chain(chain.clone()));
                 }
-                self.check_token(&actor, token, check)
+                self.check_record(&actor, |record, device| check.check(token, record, device))
             }
         }
     }
 
-    fn check_token(&self, identity: &Identity, token: &str, check: TokenCheck<'_>) -> Result<u64, AuthError> {
+    /// Checks against what is registered of an identity, and of its device.
+    fn check_record(
+        &self,
+        identity: &Identity,
+        check: impl FnOnce(&IdentityRecord, Option<&IdentityRecord>) -> Result<u64, AuthError>,
+    ) -> Result<u64, AuthError> {
         let known = self.read();
         let member = known.members.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
         let device = known.members.get(&Identity::device(identity.device.clone()));
-        check.check(token, &member.record, device.map(|device| &device.record))
+        check(&member.record, device.map(|device| &device.record))
     }
 
     fn may_refresh(&self, identity: &Identity) -> bool {
@@ -176,6 +234,10 @@ impl Scope {
         may
     }
 
+    fn proofs(&self) -> MutexGuard<'_, HashMap<Identity, Credential>> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,7 +251,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::auth::{Authentication, IdentityRecord};
+    use crate::auth::Authentication;
     use crate::clock::SystemClock;
     use crate::family::SCOPE_SCHEME;
 

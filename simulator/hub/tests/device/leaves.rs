@@ -240,6 +240,10 @@ async fn a_leaf_device_that_is_removed_or_disabled_loses_its_connection_to_the_e
     let mut leaf = device.connect("leaf", &[]).await;
     device.cloud.remove_identity(&id("leaf"), None).unwrap();
     // Nobody says so; the hub looks by itself.
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_mins(30)).await;
+        tokio::task::yield_now().await;
+    }
     assert_eq!(leaf.closed().await, CloseReason::Unauthorized);
 }
 

@@ -11,9 +11,6 @@ use edgectl_schemas::sas::SharedKey;
 use super::answer::ServiceError;
 use super::{device_messages, method, registry, scope, twins};
 
-/// Bytes of a request: a deployment has at most a twin's desired properties for each of its modules.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-
 /// A cloud hub, and the key of the policy that may use its service.
 #[derive(Clone)]
 pub struct Service {
@@ -47,7 +44,8 @@ pub fn router(service: Service) -> Router {
         .route("/twins/{device}/modules/{module}/methods", post(method::call_module))
         .merge(edge_hubs())
         .fallback(async || ServiceError::no_such_path())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // The connection has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
         .with_state(service)
 }
 
