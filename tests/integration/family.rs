@@ -146,6 +146,30 @@ fn a_secret_is_printed_only_where_it_is_the_result() {
 }
 
 #[test]
+fn a_leaf_device_with_a_certificate_of_its_own() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let plant = Plant::new();
+    plant.edgectl(&["sim", "up", "-d"]).assert().success();
+    plant.edgectl(&["deploy"]).assert().success();
+    for (number, kind) in ["--x509", "--x509=authority"].into_iter().enumerate() {
+        let name = format!("leaf{number}");
+        let added = plant.json(&["leaf", "add", &name, kind, "--certificates", "certificates"]);
+        let key = Path::new(added["privateKey"].as_str().unwrap());
+        assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!added.to_string().contains("SharedAccessKey"));
+        let (mut leaf, _) = Leaf::connect(&plant.network, &added);
+        leaf.command(&json!({ "send": number }));
+        let events = plant.events(number + 1);
+        assert_eq!(events[number]["deviceId"], name);
+        plant.json(&["message", "send", "--to-device", &name, "hello"]);
+        assert_eq!(leaf.event("message")["message"], "hello");
+    }
+    let kinds: Vec<Value> =
+        plant.json(&["leaf", "list"]).as_array().unwrap().iter().map(|leaf| leaf["authentication"].clone()).collect();
+    assert_eq!(kinds, [json!("selfSigned"), json!("certificateAuthority")]);
+}
+
+#[test]
 fn a_message_travels_from_a_leaf_device_through_two_devices_to_the_cloud() {
     let plant = Plant::new();
     let below = ["--device", "child", "sim", "up", "-d", "--parent", "plant"];

@@ -53,6 +53,8 @@ impl Leaf {
             .arg(script)
             .env("CONNECTION_STRING", added["connectionString"].as_str().unwrap())
             .env("TRUST_BUNDLE", added["trustBundle"].as_str().unwrap())
+            .env("CERTIFICATE", added["certificate"].as_str().unwrap_or_default())
+            .env("PRIVATE_KEY", added["privateKey"].as_str().unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -56,8 +56,16 @@ pub struct CloudGateway {
     options: CloudGatewayOptions,
     /// The chains of the clients that the edge hub acts for.
     chains: Mutex<HashMap<Identity, String>>,
-    connections: Mutex<HashMap<Identity, (u64, DeviceClient)>>,
+    connections: Mutex<HashMap<Identity, Connection>>,
     number: AtomicU64,
+}
+
+/// The connection of one client.
+struct Connection {
+    number: u64,
+    client: DeviceClient,
+    /// Changes of the twin may have been missed.
+    missed: Arc<Notify>,
 }
 
 impl CloudGateway {
@@ -67,7 +75,7 @@ impl CloudGateway {
     }
 
     fn connection(&self, identity: &Identity) -> Result<DeviceClient, Refusal> {
-        self.lock().get(identity).map(|(_, client)| client.clone()).ok_or(Refusal::Detached)
+        self.lock().get(identity).map(|connection| connection.client.clone()).ok_or(Refusal::Detached)
     }
 
     /// A connection that is there, or soon will be if it is the first.
@@ -104,7 +112,7 @@ impl CloudGateway {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, (u64, DeviceClient)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,10 +137,12 @@ impl Gateway for CloudGateway {
     ) -> Result<Attachment, Refusal> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let (connection, events) = DeviceClient::start(self.client_options(&client.identity));
-        tokio::spawn(hand_on(events, link));
-        let old = self.lock().insert(client.identity.clone(), (number, connection));
-        if let Some((_, old)) = old {
-            old.close().await;
+        let missed = Arc::new(Notify::new());
+        tokio::spawn(hand_on(events, Arc::clone(&missed), link));
+        let connection = Connection { number, client: connection, missed };
+        let old = self.lock().insert(client.identity.clone(), connection);
+        if let Some(old) = old {
+            old.client.close().await;
         }
         Ok(Attachment { client: client.clone(), number, session_present: false, features: Vec::new() })
     }
@@ -141,12 +151,12 @@ impl Gateway for CloudGateway {
         let own = {
             let mut connections = self.lock();
             match connections.get(&attachment.client.identity) {
-                Some((number, _)) if *number == attachment.number => connections.remove(&attachment.client.identity),
+                Some(current) if current.number == attachment.number => connections.remove(&attachment.client.identity),
                 _ => None,
             }
         };
-        if let Some((_, connection)) = own {
-            connection.close().await;
+        if let Some(own) = own {
+            own.client.close().await;
         }
     }
 
@@ -174,7 +184,13 @@ impl Gateway for CloudGateway {
 
     async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
         // Remembered without a connection, and done when there is one.
-        in_time(self.connection(&attachment.client.identity)?.subscribe(feature)).await
+        let identity = &attachment.client.identity;
+        in_time(self.connection(identity)?.subscribe(feature)).await?;
+        // What changed before the hub knew that somebody listens was not told.
+        if let (Feature::DesiredProperties, Some(connection)) = (feature, self.lock().get(identity)) {
+            connection.missed.notify_one();
+        }
+        Ok(())
     }
 
     async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
@@ -204,9 +220,8 @@ fn refusal(error: ClientError) -> Refusal {
 
 /// Hands what comes from the hub to the link, until the connection is closed. Calls and messages wait for nothing; what
 /// concerns the twin keeps its order.
-async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, link: Arc<dyn ClientLink>) {
+async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, missed: Arc<Notify>, link: Arc<dyn ClientLink>) {
     let (notices, waiting) = mpsc::channel(NOTICE_QUEUE);
-    let missed = Arc::new(Notify::new());
     tokio::spawn(hand_on_notices(waiting, Arc::clone(&missed), Arc::clone(&link)));
     while let Some(event) = events.recv().await {
         match event {
