@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs all tests. Installs what they need and this machine lacks: Debian packages where root may install them.
-# Python and Rust packages come from their registries while the tests run.
+# Python, Node and Rust packages come from their registries while the tests run.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,8 @@ need unshare util-linux
 need nsenter util-linux
 need ip iproute2
 need cc gcc
+need node nodejs
+need npm npm
 need c++ g++
 need shellcheck shellcheck
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"

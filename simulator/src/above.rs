@@ -72,7 +72,7 @@ pub fn endpoints(
     parent: Option<&Parent>,
     authority: &Authority,
 ) -> Result<Endpoints, DeviceError> {
-    let gateway_https = listeners.gateway_https.local_addr().map_err(|error| other("the edge hub")(&error))?;
+    let gateway_https = listeners.gateway.https.local_addr().map_err(|error| other("the edge hub")(&error))?;
     Ok(Endpoints {
         device_id: device.to_string(),
         gateway_host_name: listeners.address.gateway().to_string(),

@@ -36,7 +36,7 @@ use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::family::Family;
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
-use crate::frontend::{http, mqtt};
+use crate::frontend::{amqp, http, mqtt};
 use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
@@ -180,7 +180,7 @@ impl Device {
         };
         let registry = ground.registry(device_key)?;
         let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
-        let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
+        let edge = ground.start_edge(&registry, listeners.gateway).await?;
         let agent = ground.start_agent(registry, options).await?;
 
         let stop_asked = CancellationToken::new();
@@ -281,6 +281,7 @@ impl Ground {
         let key = service_key(&self.state)?;
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
         let paths = service::router(Service { hub: Arc::clone(&cloud), key });
         self.serve_https(listeners.https, tls, paths, Arc::<CloudHub>::clone(&cloud));
         Ok((cloud, device_key))
@@ -299,8 +300,7 @@ impl Ground {
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        mqtt: TcpListener,
-        https: TcpListener,
+        HubListeners { mqtt, amqp, https }: HubListeners,
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
@@ -322,6 +322,7 @@ impl Ground {
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
         let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
         let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
         let family = Family { hub: Arc::clone(&edge), registry: Arc::clone(registry) };
         let paths = calls.merge(http::family::router(family));
@@ -414,6 +415,13 @@ impl Ground {
         let clock = Arc::clone(&self.clock);
         self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
             mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+        }));
+    }
+
+    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
+        let clock = Arc::clone(&self.clock);
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
         }));
     }
 

@@ -4,6 +4,7 @@ pub mod above;
 pub mod address;
 pub mod agent;
 pub mod agent_link;
+pub mod amqp;
 pub mod authority;
 pub mod builtin;
 pub mod client;

@@ -9,6 +9,8 @@ use crate::listen::{self, BindError};
 
 /// The port of MQTT over TLS; fixed in the SDKs.
 pub const MQTT_PORT: u16 = 8883;
+/// The port of AMQP over TLS; fixed in the SDKs.
+pub const AMQP_PORT: u16 = 5671;
 /// The port of HTTPS; fixed in the SDKs.
 pub const HTTPS_PORT: u16 = 443;
 
@@ -30,18 +32,18 @@ pub enum PortsError {
 pub struct Listeners {
     /// The pair of addresses.
     pub address: DeviceAddress,
-    /// The edge hub's MQTT.
-    pub gateway_mqtt: TcpListener,
-    /// The edge hub's HTTPS, at 443 or another port.
-    pub gateway_https: TcpListener,
+    /// The edge hub's.
+    pub gateway: HubListeners,
     /// The cloud hub's; none for a device below another one.
     pub hub: Option<HubListeners>,
 }
 
-/// The listeners of a cloud hub.
+/// The listeners of a hub.
 pub struct HubListeners {
     /// MQTT.
     pub mqtt: TcpListener,
+    /// AMQP.
+    pub amqp: TcpListener,
     /// HTTPS, at 443 or another port.
     pub https: TcpListener,
 }
@@ -75,21 +77,18 @@ pub async fn listen(
 }
 
 async fn listen_at_pair(address: DeviceAddress, with_hub: bool) -> Result<Listeners, BindError> {
-    let (gateway, hub) = (address.gateway(), address.hub());
-    let gateway_mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
-    let hub_mqtt = if with_hub { Some(listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?) } else { None };
-    let gateway_https = listen_https(gateway).await?;
-    let hub = match hub_mqtt {
-        Some(mqtt) => Some(HubListeners { mqtt, https: listen_https(hub).await? }),
-        None => None,
-    };
-    Ok(Listeners { address, gateway_mqtt, gateway_https, hub })
+    let gateway = listen_at_all(address.gateway()).await?;
+    let hub = if with_hub { Some(listen_at_all(address.hub()).await?) } else { None };
+    Ok(Listeners { address, gateway, hub })
 }
 
-/// Where the port needs a privilege that is missing another one is taken, and our own tools ask which.
-async fn listen_https(address: IpAddr) -> Result<TcpListener, BindError> {
-    match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {
-        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(address, 0)).await,
-        bound => bound,
-    }
+async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
+    let mqtt = listen::bind(SocketAddr::new(address, MQTT_PORT)).await?;
+    let amqp = listen::bind(SocketAddr::new(address, AMQP_PORT)).await?;
+    let https = match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {
+        // Where the port needs a privilege that is missing another one is taken, and our own tools ask which.
+        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(address, 0)).await?,
+        bound => bound?,
+    };
+    Ok(HubListeners { mqtt, amqp, https })
 }

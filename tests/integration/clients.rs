@@ -88,7 +88,7 @@ impl Site {
         let path = self.place.path().join("place.json");
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-        let mut command = self.network.program(program, self.place.path());
+        let mut command = assert_cmd::Command::from_std(self.network.program(program, self.place.path()));
         command.arg(script).arg(path).timeout(TIMEOUT);
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules);
@@ -193,7 +193,7 @@ fn the_node_sdk_comes_through_websockets_and_https() {
     for host in ["gateway", "hub"] {
         let host = facts[host].as_str().unwrap();
         for proof in ["keys", "certificate"] {
-            for message in ["socket", "http"] {
+            for message in ["mqtt", "amqp", "http"] {
                 expected.insert(format!("{proof} {message} {host}"), 1);
             }
             for number in [1, 2] {

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod add;
+mod amqp;
 mod binary;
 mod build;
 mod clients;
@@ -14,6 +15,7 @@ mod install;
 mod layers;
 mod network;
 mod new;
+mod node_client;
 mod render;
 mod route;
 mod schema;

@@ -65,7 +65,7 @@ impl Report for Started<'_> {
         let Endpoints { device_id, gateway_host_name, hub_host_name, hub_https_port, gateway_has_https, .. } =
             self.endpoints;
         let mut text = format!(
-            "Device {} is running.\n  edge hub   {gateway_host_name}  MQTT 8883{}\n  cloud hub  {hub_host_name}  MQTT 8883, HTTPS {hub_https_port}\n",
+            "Device {} is running.\n  edge hub   {gateway_host_name}  MQTT 8883, AMQP 5671{}\n  cloud hub  {hub_host_name}  MQTT 8883, AMQP 5671, HTTPS {hub_https_port}\n",
             style.bold(device_id),
             if *gateway_has_https { ", HTTPS 443" } else { "" },
         );

@@ -14,4 +14,5 @@ pub mod family;
 pub mod gateway;
 pub mod message;
 pub mod method;
+pub mod receipt;
 pub mod sessions;

@@ -269,10 +269,10 @@ async fn hand_on_notices(mut notices: mpsc::Receiver<Value>, missed: Arc<Notify>
 
 /// Hands a message to the link for as long as it can be settled; what is lost comes again over the next connection.
 async fn deliver(mut delivery: IncomingDelivery, link: &dyn ClientLink) {
-    let message = std::mem::take(&mut delivery.message);
+    let message = Arc::new(std::mem::take(&mut delivery.message));
     let handed = Delivery { destination: delivery.destination.clone(), message, redelivered: delivery.redelivered };
     let settlement = tokio::select! {
-        settlement = link.deliver(handed) => settlement.unwrap_or(Settlement::Abandon),
+        settlement = link.deliver_one(handed) => settlement.unwrap_or(Settlement::Abandon),
         () = delivery.lost() => Settlement::Abandon,
     };
     delivery.settle(settlement);

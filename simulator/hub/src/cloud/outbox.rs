@@ -173,10 +173,10 @@ impl Messages {
     /// Gives the device a message and settles it as the device does; what it does not settle in time is given back.
     async fn hand_over(&self, received: Received) {
         let Received { message, lock, redelivered } = received;
-        let delivery = Delivery { destination: Destination::CloudToDevice, message, redelivered };
+        let delivery = Delivery { destination: Destination::CloudToDevice, message: Arc::new(message), redelivered };
         let settlement = tokio::select! {
             biased;
-            settled = within(self.clock.as_ref(), LOCK_TIME, self.link.deliver(delivery)) => match settled {
+            settled = within(self.clock.as_ref(), LOCK_TIME, self.link.deliver_one(delivery)) => match settled {
                 Some(Ok(settlement)) => settlement,
                 Some(Err(_)) => {
                     // Nothing more goes over this connection.
