@@ -304,7 +304,7 @@ impl Ground {
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        listeners: HubListeners,
+        HubListeners { mqtt, amqp, https }: HubListeners,
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
@@ -326,12 +326,12 @@ impl Ground {
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
         let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
-        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
+        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
         let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
         let family = Family { hub: Arc::clone(&edge), registry: Arc::clone(registry) };
         let paths = calls.merge(http::family::router(family));
-        self.serve_https(listeners.https, tls, paths, Arc::<EdgeHub>::clone(&edge));
+        self.serve_https(https, tls, paths, Arc::<EdgeHub>::clone(&edge));
         Ok(edge)
     }
 
