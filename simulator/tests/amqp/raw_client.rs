@@ -54,17 +54,6 @@ impl Clock for TestClock {
     }
 }
 
-/// A certificate that a client presents in the handshake.
-pub fn certificate() -> ClientCertificate {
-    ClientCertificate {
-        common_name: None,
-        thumbprints: ["AA".repeat(20), "BB".repeat(32)],
-        valid_from: 0,
-        valid_until: u64::MAX,
-        is_vouched_for: false,
-    }
-}
-
 /// The client's end of a connection.
 pub struct RawClient {
     pub reader: FrameReader<ReadHalf<DuplexStream>>,
