@@ -303,7 +303,7 @@ mod silent {
     use async_trait::async_trait;
     use edgectl_hub::cloud::hub::CloudHub;
     use edgectl_hub::gateway::{
-        Client, ClientLink, CloseReason, Delivery, Feature, Gateway as _, LinkClosed, SessionKind, Settlement,
+        Client, ClientLink, CloseReason, Delivery, Feature, Gateway as _, LinkClosed, SessionKind,
     };
     use edgectl_hub::method::{MethodRequest, MethodResponse};
     use edgectl_schemas::ids::Identity;
@@ -313,9 +313,7 @@ mod silent {
 
     #[async_trait]
     impl ClientLink for Silent {
-        async fn deliver(&self, _: Delivery) -> Result<Settlement, LinkClosed> {
-            Err(LinkClosed)
-        }
+        fn deliver(&self, _: Vec<(Delivery, edgectl_hub::receipt::Receipt)>) {}
         async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
             Ok(())
         }

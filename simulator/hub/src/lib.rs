@@ -13,4 +13,5 @@ pub mod event;
 pub mod gateway;
 pub mod message;
 pub mod method;
+pub mod receipt;
 pub mod sessions;

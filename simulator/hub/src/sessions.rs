@@ -229,8 +229,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::gateway::{Delivery, LinkClosed, Settlement};
+    use crate::gateway::{Delivery, LinkClosed};
     use crate::method::{MethodRequest, MethodResponse};
+    use crate::receipt::Receipt;
 
     #[derive(Default)]
     struct Link {
@@ -239,9 +240,7 @@ mod tests {
 
     #[async_trait]
     impl ClientLink for Link {
-        async fn deliver(&self, _: Delivery) -> Result<Settlement, LinkClosed> {
-            Err(LinkClosed)
-        }
+        fn deliver(&self, _: Vec<(Delivery, Receipt)>) {}
         async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
             Err(LinkClosed)
         }

@@ -84,8 +84,8 @@ pub fn body(body: Body) -> Result<Bytes, UnusableMessage> {
 }
 
 /// Writes a message as a client receives it. The lock token names the delivery until it is settled.
-pub fn write(message: Message, destination: &Destination, lock_token: [u8; 16]) -> AnnotatedMessage {
-    let mut written = AnnotatedMessage::of_data(message.body);
+pub fn write(message: &Message, destination: &Destination, lock_token: [u8; 16]) -> AnnotatedMessage {
+    let mut written = AnnotatedMessage::of_data(message.body.clone());
     let system = &message.system;
     let text = |name| system.get(name).map(str::to_owned);
     let symbol = |name| system.get(name).map(Symbol::from_text);
@@ -114,7 +114,7 @@ pub fn write(message: Message, destination: &Destination, lock_token: [u8; 16]) 
 fn annotate(written: &mut AnnotatedMessage, system: &HubProperties, destination: &Destination, lock_token: [u8; 16]) {
     let annotations = &mut written.message_annotations;
     if let Destination::Input(input) = destination {
-        annotations.put_symbol("x-opt-input-name", input.as_str().into());
+        annotations.put_symbol("x-opt-input-name", (&**input).into());
     }
     annotations.put_symbol("x-opt-lock-token", Value::Uuid(lock_token));
     for (annotation, name) in [
@@ -195,7 +195,7 @@ mod tests {
         ] {
             message.system.set(name, value.to_owned());
         }
-        let written = write(message, &Destination::Input("input1".to_owned()), [1; 16]);
+        let written = write(&message, &Destination::Input("input1".into()), [1; 16]);
         assert_eq!(written.properties.message_id, Some(MessageId::String("m".to_owned())));
         let annotation = |name| written.message_annotations.get(name);
         assert_eq!(annotation("x-opt-input-name"), Some(&"input1".into()));

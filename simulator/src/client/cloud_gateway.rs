@@ -220,8 +220,8 @@ async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, link: Arc<dyn ClientLi
 }
 
 async fn deliver(mut delivery: IncomingDelivery, link: &dyn ClientLink) {
-    let message = std::mem::take(&mut delivery.message);
+    let message = Arc::new(std::mem::take(&mut delivery.message));
     let handed = Delivery { destination: delivery.destination.clone(), message, redelivered: delivery.redelivered };
-    let settlement = link.deliver(handed).await.unwrap_or(Settlement::Abandon);
+    let settlement = link.deliver_one(handed).await.unwrap_or(Settlement::Abandon);
     delivery.settle(settlement);
 }

@@ -26,12 +26,12 @@ fn deliver(
     let mut message = Message::new(body.to_owned());
     message.system.set(system::CONNECTION_DEVICE_ID, "edge".to_owned());
     message.properties.set("k", "v".to_owned());
-    let delivery = Delivery { destination, message, redelivered: false };
-    tokio::spawn(async move { link.deliver(delivery).await })
+    let delivery = Delivery { destination, message: Arc::new(message), redelivered: false };
+    tokio::spawn(async move { link.deliver_one(delivery).await })
 }
 
 fn input() -> Destination {
-    Destination::Input("input1".to_owned())
+    Destination::Input("input1".into())
 }
 
 /// A module that receives at its inputs.

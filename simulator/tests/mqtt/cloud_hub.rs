@@ -9,7 +9,7 @@ use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
-use edgectl_hub::gateway::Feature;
+use edgectl_hub::gateway::{ClientLink as _, Feature};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
@@ -18,10 +18,13 @@ use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
+use edgectl_simulator::frontend::mqtt::link::MqttLink;
+use edgectl_simulator::frontend::mqtt::outbox::Outbox;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_simulator::mqtt::{topic, username};
 use edgectl_simulator::tls::ServerTls;
 use edgectl_simulator::{listen, tls};
+use edgectl_wire::mqtt::codec::decode;
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::publish::{Delivery, Publish};
@@ -357,21 +360,21 @@ async fn twin_answers_come_without_a_subscription() {
 
 #[tokio::test]
 async fn a_redelivery_says_that_it_is_one() {
-    let (out, mut queue) = tokio::sync::mpsc::channel(4);
-    let link = edgectl_simulator::frontend::mqtt::link::MqttLink::new(id("d1/m1"), out, CancellationToken::new());
+    let outbox = Arc::new(Outbox::default());
+    let link = MqttLink::new(id("d1/m1"), Arc::clone(&outbox), CancellationToken::new());
     for redelivered in [false, true] {
         let delivery = edgectl_hub::gateway::Delivery {
-            destination: edgectl_hub::gateway::Destination::Input("in1".to_owned()),
-            message: Message::new("x"),
+            destination: edgectl_hub::gateway::Destination::Input("in1".into()),
+            message: Arc::new(Message::new("x")),
             redelivered,
         };
-        let (settled, ()) =
-            tokio::join!(soon(edgectl_hub::gateway::ClientLink::deliver(link.as_ref(), delivery)), async {
-                let Some(Packet::Publish(publish)) = soon(queue.recv()).await else { panic!("no message") };
-                let Delivery::AtLeastOnce { id, duplicate } = publish.delivery else { panic!("no acknowledgement") };
-                assert_eq!((publish.topic.as_str(), duplicate), ("devices/d1/modules/m1/inputs/in1/", redelivered));
-                link.acknowledged(id);
-            });
+        let (settled, ()) = tokio::join!(soon(link.deliver_one(delivery)), async {
+            soon(outbox.filled()).await;
+            let Ok(Some(Packet::Publish(publish))) = decode(&mut outbox.take(), 1000) else { panic!("no message") };
+            let Delivery::AtLeastOnce { id, duplicate } = publish.delivery else { panic!("no acknowledgement") };
+            assert_eq!((publish.topic.as_str(), duplicate), ("devices/d1/modules/m1/inputs/in1/", redelivered));
+            link.acknowledged(id);
+        });
         assert_eq!(settled, Ok(edgectl_hub::gateway::Settlement::Complete));
     }
 }

@@ -85,8 +85,8 @@ async fn connected() -> (Arc<MemoryHub>, Listening, DeviceClient, Events) {
 }
 
 fn input(body: &'static str) -> Delivery {
-    let destination = Destination::Input("in1".to_owned());
-    Delivery { destination, message: Message::new(body), redelivered: false }
+    let destination = Destination::Input("in1".into());
+    Delivery { destination, message: Arc::new(Message::new(body)), redelivered: false }
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn inputs_methods_and_desired_properties_come_as_events() {
 
     let delivering = tokio::spawn({
         let link = Arc::clone(&link);
-        async move { link.deliver(input("hello")).await }
+        async move { link.deliver_one(input("hello")).await }
     });
     let delivery = events.delivery().await;
     assert_eq!((&delivery.destination, &delivery.message.body[..]), (&input("").destination, &b"hello"[..]));
@@ -179,7 +179,7 @@ async fn what_was_not_acknowledged_is_sent_again_over_the_next_connection() {
 
     // The session goes on: nothing has to be subscribed again for messages to come.
     let link = hub.link(MODULE, Feature::Inputs).await;
-    let delivering = tokio::spawn(async move { link.deliver(input("b")).await });
+    let delivering = tokio::spawn(async move { link.deliver_one(input("b")).await });
     events.delivery().await.settle(Settlement::Complete);
     assert_eq!(delivering.await.unwrap(), Ok(Settlement::Complete));
 }

@@ -147,8 +147,9 @@ impl Downstream for EdgeHub {
 
     async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement {
         let link = self.sessions.wait_for(identity, Feature::CloudToDevice).await;
-        let delivery = Delivery { destination: Destination::CloudToDevice, message, redelivered: false };
-        link.deliver(delivery).await.unwrap_or(Settlement::Abandon)
+        let delivery =
+            Delivery { destination: Destination::CloudToDevice, message: Arc::new(message), redelivered: false };
+        link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
     }
 }
 

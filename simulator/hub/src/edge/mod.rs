@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod delivery;
 pub mod hub;
+mod line;
 pub mod report;
 pub mod router;
 pub mod scope;

@@ -14,6 +14,7 @@ use crate::gateway::{
 };
 use crate::message::Message;
 use crate::method::{MethodRequest, MethodResponse};
+use crate::receipt::Receipt;
 
 /// What the cloud hub asks of a client that the edge hub acts for.
 #[async_trait]
@@ -110,13 +111,21 @@ struct CloudLink {
 
 #[async_trait]
 impl ClientLink for CloudLink {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
-        match delivery.destination {
-            Destination::CloudToDevice => Ok(downstream.cloud_to_device(&self.identity, delivery.message).await),
-            // A cloud hub has no routes into modules.
-            Destination::Input(_) => Ok(Settlement::Reject),
-        }
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        let Some(downstream) = self.downstream.upgrade() else { return };
+        let identity = self.identity.clone();
+        tokio::spawn(async move {
+            for (delivery, receipt) in deliveries {
+                receipt.settle(match delivery.destination {
+                    Destination::CloudToDevice => {
+                        let message = Arc::unwrap_or_clone(delivery.message);
+                        downstream.cloud_to_device(&identity, message).await
+                    }
+                    // A cloud hub has no routes into modules.
+                    Destination::Input(_) => Settlement::Reject,
+                });
+            }
+        });
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

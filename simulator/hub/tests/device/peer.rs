@@ -10,6 +10,7 @@ use edgectl_hub::gateway::{
 };
 use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
+use edgectl_hub::receipt::Receipt;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -32,13 +33,13 @@ pub struct Peer {
 pub struct Given {
     /// What was delivered.
     pub delivery: Delivery,
-    settle: oneshot::Sender<Settlement>,
+    receipt: Receipt,
 }
 
 impl Given {
     /// Settles the message.
     pub fn settle(self, settlement: Settlement) {
-        self.settle.send(settlement).expect("the hub waits");
+        self.receipt.settle(settlement);
     }
 
     /// The message's text.
@@ -151,10 +152,11 @@ struct Link {
 
 #[async_trait]
 impl ClientLink for Link {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        let (settle, settled) = oneshot::channel();
-        self.give.send(Given { delivery, settle }).map_err(|_| LinkClosed)?;
-        settled.await.map_err(|_| LinkClosed)
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        for (delivery, receipt) in deliveries {
+            // A test that has dropped the client has dropped the receipts.
+            let _ = self.give.send(Given { delivery, receipt });
+        }
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

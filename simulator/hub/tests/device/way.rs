@@ -12,10 +12,11 @@ use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
-    SessionKind, Settlement,
+    SessionKind,
 };
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
+use edgectl_hub::receipt::Receipt;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -234,8 +235,8 @@ struct Relay {
 
 #[async_trait]
 impl ClientLink for Relay {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        self.inner.deliver(delivery).await
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        self.inner.deliver(deliveries);
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use edgectl_hub::gateway::{ClientLink, CloseReason, Delivery, Destination, LinkClosed, Settlement};
+use edgectl_hub::gateway::{ClientLink, CloseReason, Delivery, Destination, LinkClosed};
 use edgectl_hub::message::system;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
+use edgectl_hub::receipt::Receipt;
 use edgectl_schemas::ids::Identity;
 use edgectl_wire::amqp::message::{AnnotatedMessage, Header};
 use serde_json::Value;
@@ -18,8 +19,8 @@ use uuid::Uuid;
 
 use crate::amqp::{message, method, twin};
 
-/// Messages that may wait for the credit of a link; the hub waits with more.
-const LINE_CAPACITY: usize = 16;
+/// Messages that may wait for the credit of a link: all that the hub has under way to a module with several inputs.
+const LINE_CAPACITY: usize = 1024;
 
 /// Where the hub's messages for a client go: one line for each kind of link on which the client receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,14 +41,14 @@ pub struct Outbound {
     pub bytes: Bytes,
     /// Names the delivery.
     pub tag: Bytes,
-    /// Who waits for what becomes of it; none where it is sent settled.
-    pub settlement: Option<oneshot::Sender<Settlement>>,
+    /// What becomes of it; none where it is sent settled.
+    pub receipt: Option<Receipt>,
 }
 
 impl Outbound {
     /// A message that nobody waits for.
     pub fn settled(message: &AnnotatedMessage) -> Self {
-        Self { bytes: message.to_bytes(), tag: Uuid::new_v4().into_bytes().to_vec().into(), settlement: None }
+        Self { bytes: message.to_bytes(), tag: Uuid::new_v4().into_bytes().to_vec().into(), receipt: None }
     }
 }
 
@@ -139,21 +140,25 @@ impl AmqpLink {
 
 #[async_trait]
 impl ClientLink for AmqpLink {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        let line = match &delivery.destination {
-            Destination::Input(_) => Line::Inputs,
-            Destination::CloudToDevice => Line::CloudToDevice,
-        };
-        let token = delivery.message.system.get(system::LOCK_TOKEN).and_then(|token| Uuid::parse_str(token).ok());
-        let token = token.unwrap_or_else(Uuid::new_v4).into_bytes();
-        let mut message = message::write(delivery.message, &delivery.destination, token);
-        if delivery.redelivered {
-            message.header = Some(Header { delivery_count: 1, ..Header::default() });
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        for (delivery, receipt) in deliveries {
+            let line = match &delivery.destination {
+                Destination::Input(_) => Line::Inputs,
+                Destination::CloudToDevice => Line::CloudToDevice,
+            };
+            let Some(sender) = self.lock().lines.get(&line).cloned().filter(|_| !self.is_closed()) else { return };
+            let token = delivery.message.system.get(system::LOCK_TOKEN).and_then(|token| Uuid::parse_str(token).ok());
+            let token = token.unwrap_or_else(Uuid::new_v4).into_bytes();
+            let mut message = message::write(&delivery.message, &delivery.destination, token);
+            if delivery.redelivered {
+                message.header = Some(Header { delivery_count: 1, ..Header::default() });
+            }
+            let tag = Bytes::copy_from_slice(&token);
+            // Where there is no room, or no link any more, the receipt says so by being dropped.
+            if sender.try_send(Outbound { bytes: message.to_bytes(), tag, receipt: Some(receipt) }).is_err() {
+                return;
+            }
         }
-        let (settle, settlement) = oneshot::channel();
-        let tag = Bytes::copy_from_slice(&token);
-        self.put(line, Outbound { bytes: message.to_bytes(), tag, settlement: Some(settle) }).await?;
-        self.answer(settlement).await
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

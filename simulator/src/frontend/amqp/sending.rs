@@ -64,9 +64,8 @@ impl Sending {
                 self.delivery_count = self.delivery_count.wrapping_add(1);
                 return Poll::Ready(next);
             }
-            if let Some(settlement) = next.settlement {
-                // The hub may have given up meanwhile.
-                let _ = settlement.send(Settlement::Reject);
+            if let Some(receipt) = next.receipt {
+                receipt.settle(Settlement::Reject);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use edgectl_hub::gateway::Settlement;
+use edgectl_hub::receipt::Receipt;
 use edgectl_wire::amqp::attach::{Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode};
 use edgectl_wire::amqp::condition::{ErrorCondition, NOT_ALLOWED, RESOURCE_LIMIT, UNATTACHED_HANDLE, WINDOW};
 use edgectl_wire::amqp::delivery_state::DeliveryState;
@@ -14,7 +15,6 @@ use edgectl_wire::amqp::frame::Frame;
 use edgectl_wire::amqp::performative::Performative;
 use edgectl_wire::amqp::session::{Begin, Flow};
 use edgectl_wire::amqp::transfer::{Disposition, Transfer};
-use tokio::sync::oneshot;
 
 use super::link::Outbound;
 use super::receiving::{Delivered, MAX_LINK_MESSAGE_BYTES, Receiving};
@@ -72,7 +72,7 @@ pub enum Stage {
 
 struct Unsettled {
     handle: u32,
-    settlement: oneshot::Sender<Settlement>,
+    receipt: Receipt,
 }
 
 /// A message of which the client's window did not take all.
@@ -299,8 +299,7 @@ impl Session {
         let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
         let ids: Vec<u32> = self.unsettled.keys().copied().filter(|id| is_between(first, *id, last)).collect();
         for unsettled in ids.iter().filter_map(|id| self.unsettled.remove(id)) {
-            // The hub may have given up meanwhile.
-            let _ = unsettled.settlement.send(settlement);
+            unsettled.receipt.settle(settlement);
         }
         if !disposition.settled {
             // A client that settles second waits for the hub to have settled.
@@ -350,10 +349,10 @@ impl Session {
     fn begin_delivery(&mut self, handle: u32, outbound: Outbound) {
         let delivery = self.next_delivery_id;
         self.next_delivery_id = delivery.wrapping_add(1);
-        let Outbound { bytes, tag, settlement } = outbound;
-        self.unfinished = Some(Unfinished { handle, delivery, tag, settled: settlement.is_none(), rest: bytes });
-        if let Some(settlement) = settlement {
-            self.unsettled.insert(delivery, Unsettled { handle, settlement });
+        let Outbound { bytes, tag, receipt } = outbound;
+        self.unfinished = Some(Unfinished { handle, delivery, tag, settled: receipt.is_none(), rest: bytes });
+        if let Some(receipt) = receipt {
+            self.unsettled.insert(delivery, Unsettled { handle, receipt });
         }
     }
 
