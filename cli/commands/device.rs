@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgectl_simulator::above::Parent;
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::control::{self, ControlError, Request};
@@ -59,6 +60,7 @@ pub fn options(
     context: &Context,
     address: Option<&str>,
     builtins: bool,
+    parent: Option<Parent>,
 ) -> Result<DeviceOptions, CommandError> {
     let address = address
         .map(|text| {
@@ -68,18 +70,21 @@ pub fn options(
             })
         })
         .transpose()?;
+    let of_its_own =
+        if solution.device_is_own { solution.root.clone() } else { solution.root.join(solution.device.as_str()) };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
         BASE_ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), environment.get(*name)?.into()))).collect();
     Ok(DeviceOptions {
         device: solution.device.clone(),
-        state: StateDirectory::new(&solution.state()),
-        preferred: DeviceAddress::preferred(&solution.root),
+        state: solution.device_state(),
+        preferred: DeviceAddress::preferred(&of_its_own),
         address,
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
+        parent,
     })
 }
 

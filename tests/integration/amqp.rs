@@ -1,15 +1,19 @@
-//! The Node SDK over AMQP, as a module, as a leaf device, and straight at the cloud hub.
+//! The Node SDK over AMQP: as a module, as a leaf device, through `WebSockets`, with a certificate, and straight at the
+//! cloud hub.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use edgectl_schemas::ids::Identity;
+use edgectl_simulator::authority::self_signed_client;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::binary::edgectl;
 use crate::network::Loopback;
-use crate::node_client::{Hub, NodeClient};
+use crate::node_client::NodeClient;
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -60,8 +64,8 @@ impl Plant {
         String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn client(&self, identity: &str, hub: Hub) -> NodeClient {
-        NodeClient::open(&self.network, &self.solution(), identity, hub)
+    fn client(&self, facts: Value) -> NodeClient {
+        NodeClient::open(&self.network, &self.solution(), facts)
     }
 }
 
@@ -76,7 +80,7 @@ impl Drop for Plant {
 #[test]
 fn a_module_sends_and_receives_and_has_a_twin_and_methods() {
     let plant = Plant::new();
-    let mut module = plant.client("plant/node", Hub::Edge);
+    let mut module = plant.client(json!({ "identity": "plant/node", "transport": "amqp" }));
 
     module.run("receive", json!({}));
     let message = json!({
@@ -123,7 +127,7 @@ fn a_module_sends_and_receives_and_has_a_twin_and_methods() {
 #[test]
 fn a_leaf_device_sends_small_and_large_and_is_told_what_is_too_large() {
     let plant = Plant::new();
-    let mut leaf = plant.client("thermometer", Hub::Edge);
+    let mut leaf = plant.client(json!({ "identity": "thermometer", "transport": "amqp" }));
     leaf.run("many", json!({ "count": 500, "size": 256 }));
     leaf.run("many", json!({ "count": 8, "size": 250_000 }));
     let refused = leaf.attempt("send", json!({ "body": "x".repeat(262_145) }));
@@ -139,14 +143,30 @@ fn a_leaf_device_sends_small_and_large_and_is_told_what_is_too_large() {
 }
 
 #[test]
-fn a_device_reaches_the_cloud_hub_without_an_edge_between() {
+fn devices_come_through_websockets_with_certificates_and_straight_to_the_cloud_hub() {
     let plant = Plant::new();
-    let mut device = plant.client("lonely", Hub::Cloud);
-    device.run("send", json!({ "body": "hello", "set": { "k": "v" } }));
-    let events = plant.events(1);
-    assert_eq!((&events[0]["deviceId"], &events[0]["body"]), (&json!("lonely"), &json!("hello")));
-    let twin = device.run("twin", json!({}));
-    assert_eq!(twin["properties"]["desired"]["$version"], 1);
-    device.run("report", json!({ "patch": { "t": 21 } }));
-    device.run("close", json!({}));
+    let device = Identity::parse("known").unwrap();
+    let issued = self_signed_client(&device, Timestamp::now()).unwrap();
+    let at = |end: &str| plant.place.path().join(end);
+    fs::write(at("certificate"), &issued.certificate_pem).unwrap();
+    fs::write(at("key"), &issued.private_key_pem).unwrap();
+    let known = json!({ "certificate": at("certificate"), "key": at("key"), "thumbprint": issued.thumbprints[0] });
+    let cases = [
+        json!({ "identity": "socket", "transport": "amqp-ws" }),
+        json!({ "identity": "straight", "transport": "amqp", "toCloud": true }),
+        json!({ "identity": "straight-socket", "transport": "amqp-ws", "toCloud": true }),
+        json!({ "identity": "known", "transport": "amqp", "certificate": known }),
+    ];
+    for facts in cases {
+        let identity = facts["identity"].clone();
+        let mut device = plant.client(facts);
+        device.run("send", json!({ "body": identity, "set": { "k": "v" } }));
+        let twin = device.run("twin", json!({}));
+        assert_eq!(twin["properties"]["desired"]["$version"], 1, "{identity}");
+        device.run("report", json!({ "patch": { "t": 21 } }));
+        device.run("close", json!({}));
+    }
+    for event in plant.events(4) {
+        assert_eq!((&event["deviceId"], &event["properties"]["k"]), (&event["body"], &json!("v")));
+    }
 }

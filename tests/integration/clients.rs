@@ -17,6 +17,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::edgectl;
 use crate::network::Loopback;
+use crate::sdk;
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 const DEVICE: &str = "plant";
@@ -132,13 +133,7 @@ fn id(text: &str) -> Identity {
 
 #[test]
 fn the_python_sdk_comes_through_websockets_and_with_certificates() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-python");
-    let python = folder.join("bin/python");
-    if !folder.join("ready").exists() {
-        assert!(prepare(Command::new("python3").args(["-m", "venv"]).arg(&folder)), "python3");
-        prepare(Command::new(&python).args(["-m", "pip", "install", "--quiet", "azure-iot-device==2.14.0"]));
-        fs::write(folder.join("ready"), "").unwrap();
-    }
+    let python = sdk::python();
     let site = Site::start();
     let (now, authority) = (Timestamp::now(), site.authority());
     let elsewhere = tempdir().unwrap();
@@ -160,7 +155,7 @@ fn the_python_sdk_comes_through_websockets_and_with_certificates() {
     }
     let mut facts = site.facts();
     facts["certificates"] = certificates;
-    site.run(&python, "python/doors.py", &facts);
+    site.run(python, "python/doors.py", &facts);
 
     let mut expected = BTreeMap::new();
     for way in ["mqtt", "socket"] {

@@ -39,7 +39,7 @@ impl Loopback {
         Tried::from_std(self.command(directory))
     }
 
-    /// The same, to be started and left running.
+    /// `edgectl`, to be started and left running.
     pub fn command(&self, directory: &Path) -> Command {
         let mut command = self.program(assert_cmd::cargo::cargo_bin!("edgectl"), directory);
         command.env("NO_COLOR", "1").env_remove("CARGO_TARGET_DIR").env_remove("DEFAULT_PLATFORM");

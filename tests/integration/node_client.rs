@@ -46,14 +46,12 @@ pub struct NodeClient {
 }
 
 impl NodeClient {
-    /// Starts a client of a solution's device and waits until it is connected. It is registered if it is not.
-    pub fn open(network: &Loopback, solution: &Path, identity: &str, hub: Hub) -> Self {
-        let state = solution.join(".edgectl/device");
+    /// Starts a client of a solution's device and waits until it is connected. It is registered if it is not. The facts
+    /// are its `identity`, its `transport`, and what else `client.js` wants to know.
+    pub fn open(network: &Loopback, solution: &Path, mut facts: Value) -> Self {
+        facts["state"] = json!(solution.join(".edgectl/device"));
         let mut command = network.program("node", clients());
-        command.arg("client.js").arg(state).args([identity, "amqp"]);
-        if hub == Hub::Cloud {
-            command.arg("cloud");
-        }
+        command.arg("client.js").arg(facts.to_string());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -64,7 +62,8 @@ impl NodeClient {
             }
         });
         let mut client = Self { child, input, lines, seen: Vec::new() };
-        client.wait("did", "open");
+        let opened = client.wait("did", "open");
+        assert_eq!(opened.get("error"), None, "{opened}");
         client
     }
 
@@ -109,13 +108,4 @@ impl Drop for NodeClient {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Which hub a client connects to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hub {
-    /// The device's.
-    Edge,
-    /// The cloud's.
-    Cloud,
 }

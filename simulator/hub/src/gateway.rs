@@ -128,7 +128,7 @@ pub enum Credential {
     /// The token of an edge hub that acts for a client of its device. The chain goes from the client to the hub's
     /// device, `target;…;actor`.
     OnBehalfOf {
-        /// The edge hub's own shared access signature.
+        /// The edge hub's own shared access signature. Empty from an edge hub to its way upwards, which signs itself.
         token: String,
         /// Identities from the target to the acting device, joined with `;`.
         chain: String,
@@ -210,6 +210,8 @@ pub enum CloseReason {
     Unauthorized,
     /// The hub is shutting down.
     ShuttingDown,
+    /// The client takes nothing of what it has to be told.
+    FellBehind,
 }
 
 /// Why a hub does not do what a client asked. Each front end maps these to its protocol's codes, in one place.

@@ -10,6 +10,7 @@ pub mod cloud;
 pub mod documents;
 pub mod edge;
 pub mod event;
+pub mod family;
 pub mod gateway;
 pub mod message;
 pub mod method;

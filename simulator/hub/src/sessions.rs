@@ -152,6 +152,13 @@ impl Sessions {
         }
     }
 
+    /// What a client has subscribed to; none if it is not connected.
+    pub fn features(&self, identity: &Identity) -> Option<BTreeSet<Feature>> {
+        let inner = self.lock();
+        let session = inner.get(identity)?;
+        session.connection.as_ref().map(|_| session.features.clone())
+    }
+
     /// Whether the client is connected, whatever it has subscribed to.
     pub fn is_connected(&self, identity: &Identity) -> bool {
         self.lock().get(identity).is_some_and(|session| session.connection.is_some())

@@ -28,6 +28,17 @@ use crate::memory_hub::MemoryHub;
 pub const EVENTS: &str = "/devices/edge/modules/m/messages/events";
 pub const TOKEN: &str = "SharedAccessSignature sr=r&sig=c2ln&se=4102444800";
 
+/// What a client presents in the handshake.
+pub fn certificate() -> ClientCertificate {
+    ClientCertificate {
+        common_name: Some("leaf".to_owned()),
+        thumbprints: ["A1".to_owned(), "A256".to_owned()],
+        valid_from: 0,
+        valid_until: 4_102_444_800,
+        is_vouched_for: false,
+    }
+}
+
 /// A clock that goes with that of the test, from the beginning of 2100 less an hour.
 pub struct TestClock(Instant);
 
@@ -40,17 +51,6 @@ impl TestClock {
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         (4_102_444_800 - 3600) * 1000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
-    }
-}
-
-/// A certificate that a client presents in the handshake.
-pub fn certificate() -> ClientCertificate {
-    ClientCertificate {
-        common_name: None,
-        thumbprints: ["AA".repeat(20), "BB".repeat(32)],
-        valid_from: 0,
-        valid_until: u64::MAX,
-        is_vouched_for: false,
     }
 }
 

@@ -134,6 +134,21 @@ async fn a_link_that_ends_gives_back_what_it_did_not_settle() {
 }
 
 #[tokio::test]
+async fn a_feature_goes_on_while_a_link_for_it_does() {
+    let hub = MemoryHub::new();
+    let (mut client, first, _) = receiving(&hub).await;
+    let second = client.attach(Role::Receiver, EVENTS).await;
+    client.credit(second, 0, 1).await;
+    client.detach(first).await;
+    let link = hub.link("edge/m", Feature::Inputs).await;
+    let delivered = deliver(&link, input(), "x");
+    let (transfer, _) = client.hear_message().await;
+    assert_eq!(transfer.handle, second);
+    client.settle(transfer.delivery_id.unwrap(), DeliveryState::Accepted).await;
+    assert_eq!(delivered.await.unwrap(), Ok(Settlement::Complete));
+}
+
+#[tokio::test]
 async fn a_large_message_goes_in_frames_that_the_client_takes_and_as_its_window_opens() {
     let hub = MemoryHub::new();
     let small = Open { max_frame_size: Some(512), ..open() };

@@ -138,6 +138,9 @@ async fn who_sends_more_than_was_allowed_loses_the_link() {
         client.send(events, &message("x")).await;
     }
     assert_eq!(client.hear_detach(events).await, "amqp:link:transfer-limit-exceeded");
+    // It was the client's only link.
+    hub.set(|state| state.holds_messages = false);
+    hub.until(|state| state.detached == 1).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
-use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
 use edgectl_simulator::frontend::mqtt::link::MqttLink;
@@ -115,6 +115,8 @@ impl Served {
             product: "test".to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         soon(client.wait_connected()).await.expect("it may connect");
         (client, events)
@@ -260,7 +262,7 @@ async fn a_twin_is_read_reported_and_changed() {
     assert_eq!(soon(client.report(json!({ "r": 1 }))).await.unwrap(), Some(2));
     assert!(soon(client.report(json!({ "a.b": 1 }))).await.is_err());
     let change = Change { desired: Some(json!({ "d": 1 })), ..Change::default() };
-    served.hub.change_twin(&id("d1/m1"), &change, None).await.unwrap();
+    served.hub.change_twin(&id("d1/m1"), &change, None).unwrap();
     let told = event(&mut events, |event| match event {
         ClientEvent::Desired(patch) => Some(patch),
         _ => None,
@@ -409,4 +411,30 @@ async fn an_identity_that_is_removed_is_disconnected() {
     let (mut bare, _) = served.connected("d1/m1").await;
     served.hub.remove_identity(&id("d1/m1"), None).unwrap();
     assert_eq!(bare.next().await, None);
+}
+
+#[tokio::test]
+async fn a_message_to_a_device_comes_again_marked_until_it_is_acknowledged() {
+    let served = Served::start().await;
+    let (mut first, _) = served.connected("d1").await;
+    first.subscribe("devices/d1/messages/devicebound/#").await;
+    let mut message = Message::new("go");
+    message.properties.set("a b", "c&d".to_owned());
+    served.hub.send_to_device(&id("d1").device, message).unwrap();
+    let publish = first.published().await;
+    let bag = publish.topic.strip_prefix("devices/d1/messages/devicebound/").unwrap();
+    assert!(bag.starts_with("a%20b=c%26d&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound"), "{bag}");
+    assert!(matches!(publish.delivery, Delivery::AtLeastOnce { duplicate: false, .. }));
+    assert_eq!(&publish.payload[..], b"go");
+
+    // Another connection of the device takes over: it has the session, and what was not acknowledged.
+    let (mut second, session_present) = served.connected("d1").await;
+    assert!(session_present);
+    let publish = second.published().await;
+    let Delivery::AtLeastOnce { id: number, duplicate: true } = publish.delivery else { panic!("{publish:?}") };
+    assert_eq!(served.hub.messages().count(&id("d1").device), 1);
+    second.put(Packet::PubAck(number)).await;
+    served.hub.send_to_device(&id("d1").device, Message::new("next")).unwrap();
+    let next = second.published().await;
+    assert_eq!((&next.payload[..], served.hub.messages().count(&id("d1").device)), (&b"next"[..], 1));
 }

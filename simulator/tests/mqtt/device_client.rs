@@ -11,7 +11,7 @@ use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_simulator::client::device_client::{
-    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, Status,
+    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, SessionKind, Status,
 };
 use edgectl_simulator::client::token::{Token, TokenError, TokenSource, now_seconds};
 use rustls::pki_types::ServerName;
@@ -44,6 +44,8 @@ fn options(listening: &Listening, token_seconds: u64) -> ClientOptions {
         product: "test".to_owned(),
         auth_chain: None,
         keep_alive: Duration::from_mins(1),
+        session: SessionKind::Persistent,
+        refusal: OnRefusal::End,
     }
 }
 

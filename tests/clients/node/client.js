@@ -1,16 +1,17 @@
 // A device or module of the unmodified SDK. It does what it reads, a JSON object a line, and tells what came of it.
 //
-// Usage: node client.js STATE IDENTITY TRANSPORT [cloud]
+// Usage: node client.js '{"state": DIRECTORY, "identity": "D[/M]", "transport": NAME, "toCloud": BOOL, "certificate": {…}}'
 'use strict';
 
+const fs = require('fs');
 const readline = require('readline');
 const { Client, Message, ModuleClient } = require('azure-iot-device');
 const amqp = require('azure-iot-device-amqp');
 const { register } = require('./identity');
 
 const TRANSPORTS = { 'amqp': amqp.Amqp, 'amqp-ws': amqp.AmqpWs };
-const [state, identity, transport, hub] = process.argv.slice(2);
-const isModule = identity.includes('/');
+const facts = JSON.parse(process.argv[2]);
+const isModule = facts.identity.includes('/');
 
 function tell(event) {
   process.stdout.write(`${JSON.stringify(event)}\n`);
@@ -23,10 +24,15 @@ function properties(message) {
 }
 
 async function open() {
-  const { connectionString, trust } = await register(state, identity, hub === 'cloud');
+  const { connectionString, trust } = await register(facts);
   const kind = isModule ? ModuleClient : Client;
-  const client = kind.fromConnectionString(connectionString, TRANSPORTS[transport]);
-  await client.setOptions({ ca: trust });
+  const client = kind.fromConnectionString(connectionString, TRANSPORTS[facts.transport]);
+  const options = { ca: trust };
+  if (facts.certificate) {
+    options.cert = fs.readFileSync(facts.certificate.certificate, 'utf8');
+    options.key = fs.readFileSync(facts.certificate.key, 'utf8');
+  }
+  await client.setOptions(options);
   client.on('error', (error) => tell({ saw: 'error', error: error.name, message: error.message }));
   client.on('disconnect', (error) => tell({ saw: 'disconnect', error: error && error.name }));
   await client.open();

@@ -40,7 +40,7 @@ function call(hub, method, resource, body) {
 }
 
 // The connection string of a client through the device's edge hub, or straight to the cloud hub, and whom to trust.
-async function register(state, identity, toCloud) {
+async function register({ state, identity, toCloud, certificate }) {
   const read = (name) => JSON.parse(fs.readFileSync(path.join(state, name), 'utf8'));
   const endpoints = read('endpoints.json');
   const access = read('service.json');
@@ -56,10 +56,14 @@ async function register(state, identity, toCloud) {
   } else {
     const edge = await call(hub, 'GET', `/devices/${endpoints.deviceId}`);
     const wanted = { deviceId: device, deviceScope: edge.deviceScope, capabilities: { iotEdge: false } };
+    if (certificate) {
+      const x509Thumbprint = { primaryThumbprint: certificate.thumbprint, secondaryThumbprint: certificate.thumbprint };
+      wanted.authentication = { type: 'selfSigned', x509Thumbprint };
+    }
     registration = await call(hub, 'PUT', `/devices/${device}`, wanted);
   }
-  const key = registration.authentication.symmetricKey.primaryKey;
-  const parts = [`HostName=${host}`, `DeviceId=${device}`, `SharedAccessKey=${key}`];
+  const proof = certificate ? 'x509=true' : `SharedAccessKey=${registration.authentication.symmetricKey.primaryKey}`;
+  const parts = [`HostName=${host}`, `DeviceId=${device}`, proof];
   if (module) parts.push(`ModuleId=${module}`);
   if (!toCloud) parts.push(`GatewayHostName=${endpoints.gatewayHostName}`);
   return { connectionString: parts.join(';'), trust };

@@ -9,33 +9,24 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Client, CloseReason, Feature, Gateway, Refusal};
-use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::amqp::attach::{Attach, Detach, Role};
 use edgectl_wire::amqp::condition::{
-    DECODE, ErrorCondition, HANDLE_IN_USE, MESSAGE_SIZE, NOT_ALLOWED, NOT_FOUND, RESOURCE_LIMIT, UNAUTHORIZED,
+    ErrorCondition, HANDLE_IN_USE, NOT_ALLOWED, NOT_FOUND, RESOURCE_LIMIT, UNAUTHORIZED,
 };
 use edgectl_wire::amqp::delivery_state::DeliveryState;
 use edgectl_wire::amqp::frame::Frame;
-use edgectl_wire::amqp::message::AnnotatedMessage;
 use edgectl_wire::amqp::performative::Performative;
-use edgectl_wire::amqp::properties::MessageId;
 use edgectl_wire::amqp::session::{Begin, End};
 use edgectl_wire::amqp::value::Value;
 
-use super::link::{Closings, Line, Outbound};
+use super::link::{Closings, Line};
 use super::member::{Face, Member, Outcome, Place, Receipt};
-use super::receiving::Delivered;
-use super::refusal::{closing, condition, token_status};
+use super::refusal::{closing, condition};
 use super::sending::Sending;
-use super::session::{HANDLE_MAX, Link, Session, Stage};
+use super::session::{HANDLE_MAX, Link, Session, Stage, Violation};
 use crate::amqp::address::{HubEnd, Purpose};
-use crate::amqp::cbs::{self, PutToken};
-use crate::amqp::message::read_delivery;
-use crate::amqp::method;
-use crate::amqp::twin::{self, TwinOperation, TwinRequest};
-use crate::frontend::twin_refusal::{twin_body, twin_status};
 use crate::listen::Certificate;
 
 /// The highest channel that is taken.
@@ -50,14 +41,14 @@ const PAIR: &str = "com.microsoft:channel-correlation-id";
 /// An open connection.
 pub struct Conversation {
     gateway: Arc<dyn Gateway>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     certificate: Certificate,
     closings: Arc<Closings>,
     max_payload: usize,
-    sessions: BTreeMap<u16, Session>,
-    members: BTreeMap<Identity, Member>,
+    pub(super) sessions: BTreeMap<u16, Session>,
+    pub(super) members: BTreeMap<Identity, Member>,
     last_serial: u64,
-    out: Vec<Frame>,
+    pub(super) out: Vec<Frame>,
 }
 
 /// What came of everything that the lanes had done.
@@ -152,9 +143,10 @@ impl Conversation {
         }
         if let Some(member) = self.members.get_mut(identity) {
             member.links = 0;
+            member.face.forget();
             let face = Arc::clone(&member.face);
             member.requests.push(async move {
-                face.forget().await;
+                face.detach().await;
                 Outcome::Nothing
             });
         }
@@ -186,13 +178,18 @@ impl Conversation {
                 session.disposition(&disposition, &mut self.out);
                 Ok(())
             }
-            Performative::Transfer(transfer) => {
-                let delivered = session.transfer(&transfer, payload, &mut self.out)?;
-                if let Some(delivered) = delivered {
+            Performative::Transfer(transfer) => match session.transfer(&transfer, payload, &mut self.out) {
+                Ok(Some(delivered)) => {
                     self.delivered(channel, transfer.handle, delivered);
+                    Ok(())
                 }
-                Ok(())
-            }
+                Ok(None) => Ok(()),
+                Err(Violation::OfLink(error)) => {
+                    self.end_link(channel, transfer.handle, error);
+                    Ok(())
+                }
+                Err(Violation::OfConnection(error)) => Err(error),
+            },
             _ => Ok(()),
         }
     }
@@ -209,10 +206,8 @@ impl Conversation {
 
     fn end_session(&mut self, channel: u16) -> Result<(), ErrorCondition> {
         let session = self.sessions.remove(&channel).ok_or_else(no_session)?;
-        for (_, link) in session.links() {
-            if !matches!(link.stage, Stage::Ended) {
-                self.leave(&link.purpose);
-            }
+        for (_, link) in session.links().filter(|(_, link)| link.is_live()) {
+            self.leave(&link.purpose);
         }
         self.out.push(Frame::of(channel, Performative::End(End::default())));
         Ok(())
@@ -280,8 +275,7 @@ impl Conversation {
             Err(refusal) => {
                 let client = purpose.identity().map(ToString::to_string).unwrap_or_default();
                 tracing::warn!(client, %refusal, "a link was refused");
-                session.refuse(&attach, &purpose, condition(&refusal), &mut self.out);
-                self.leave(&purpose);
+                self.end_link(place.channel, place.handle, condition(&refusal));
             }
         }
     }
@@ -294,11 +288,22 @@ impl Conversation {
         Ok(())
     }
 
+    /// Ends a link for a reason.
+    pub(super) fn end_link(&mut self, channel: u16, handle: u32, error: ErrorCondition) {
+        let session = self.sessions.get_mut(&channel);
+        if let Some(purpose) = session.and_then(|session| session.end_link(handle, error, &mut self.out)) {
+            self.leave(&purpose);
+        }
+    }
+
     /// A link is over: what it was for ends, and with the last link of a client its place at the hub.
     fn leave(&mut self, purpose: &Purpose) {
+        let mut links = self.sessions.values().flat_map(Session::links);
+        let goes_on = links.any(|(_, link)| link.purpose == *purpose && link.is_live());
         let Some(member) = purpose.identity().and_then(|identity| self.members.get_mut(identity)) else { return };
         member.links = member.links.saturating_sub(1);
-        let (face, is_last, feature) = (Arc::clone(&member.face), member.links == 0, ended_feature(purpose));
+        let (face, is_last) = (Arc::clone(&member.face), member.links == 0);
+        let feature = ended_feature(purpose).filter(|_| !goes_on);
         member.requests.push(async move {
             if is_last {
                 face.detach().await;
@@ -312,7 +317,7 @@ impl Conversation {
     }
 
     /// A client of the connection, which may be new here.
-    fn member(&mut self, identity: &Identity) -> Result<&mut Member, Refusal> {
+    pub(super) fn member(&mut self, identity: &Identity) -> Result<&mut Member, Refusal> {
         if !self.members.contains_key(identity) && self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::Unavailable("there are too many clients on the connection".to_owned()));
         }
@@ -323,155 +328,8 @@ impl Conversation {
         }))
     }
 
-    /// A whole message came on a link.
-    fn delivered(&mut self, channel: u16, handle: u32, delivered: Delivered) {
-        let Some(link) = self.sessions.get(&channel).and_then(|session| session.link(handle)) else { return };
-        let place = Place { channel, handle, serial: link.serial };
-        let receipt = Receipt { place, delivery: delivered.id, settled: delivered.settled };
-        match link.purpose.clone() {
-            Purpose::Events(identity) => self.event(&identity, receipt, delivered),
-            purpose => match AnnotatedMessage::decode(delivered.bytes) {
-                Ok(message) => {
-                    self.settle(&[receipt], &DeliveryState::Accepted);
-                    self.request(&purpose, place, message);
-                }
-                Err(error) => self.reject(receipt, ErrorCondition::new(DECODE, error.to_string())),
-            },
-        }
-    }
-
-    /// Telemetry: one message or a batch, acknowledged when the hub has it.
-    fn event(&mut self, identity: &Identity, receipt: Receipt, delivered: Delivered) {
-        let messages = match read_delivery(delivered.format, delivered.bytes) {
-            Ok(messages) => messages,
-            Err(error) => return self.reject(receipt, ErrorCondition::new(DECODE, error.to_string())),
-        };
-        // One that is too large is found here, so that it alone is refused, and not those with it.
-        if let Some(size) = messages.iter().map(Message::size).find(|size| *size > MAX_MESSAGE_BYTES) {
-            let description = format!("a message has {size} bytes, the most is {MAX_MESSAGE_BYTES}");
-            return self.reject(receipt, ErrorCondition::new(MESSAGE_SIZE, description));
-        }
-        let Some(member) = self.members.get_mut(identity) else { return };
-        for message in messages {
-            member.messages.push(Some(message), None);
-        }
-        member.messages.push(None, Some(receipt));
-    }
-
-    fn reject(&mut self, receipt: Receipt, error: ErrorCondition) {
-        self.settle(&[receipt], &DeliveryState::Rejected(Some(error)));
-        self.finished(receipt.place);
-    }
-
-    /// A request of any kind.
-    fn request(&mut self, purpose: &Purpose, place: Place, message: AnnotatedMessage) {
-        match purpose {
-            Purpose::Tokens => self.put_token(place, message),
-            Purpose::TwinRequests(identity) => self.twin_request(identity, place, message),
-            Purpose::MethodAnswers(identity) => {
-                let link = self.members.get(identity).and_then(|member| member.face.link());
-                if let (Some(link), Some((number, response))) = (link, method::read_answer(message)) {
-                    link.method_answered(&number, response);
-                }
-                self.finished(place);
-            }
-            // Clients send nothing on these.
-            Purpose::Events(_)
-            | Purpose::Inputs(_)
-            | Purpose::CloudToDevice(_)
-            | Purpose::MethodCalls(_)
-            | Purpose::TwinAnswers(_) => {}
-        }
-    }
-
-    fn put_token(&mut self, place: Place, message: AnnotatedMessage) {
-        let request = message.properties.message_id.clone();
-        let put = PutToken::read(message).map_err(|error| Refusal::Invalid(error.to_string()));
-        let found = put.and_then(|put| match put.identity() {
-            Some(identity) => Ok((identity, put.token)),
-            None => Err(Refusal::Unauthorized(format!("{} is no client of the hub", put.audience))),
-        });
-        let pushed = found.and_then(|(identity, token)| {
-            let request = request.clone();
-            let member = self.member(&identity)?;
-            let face = Arc::clone(&member.face);
-            member.requests.push(async move { Outcome::Token { place, request, result: face.put_token(token).await } });
-            Ok(())
-        });
-        if let Err(refusal) = pushed {
-            self.token_put(place, request, Err(refusal));
-        }
-    }
-
-    fn token_put(&mut self, place: Place, request: Option<MessageId>, result: Result<(), Refusal>) {
-        let answer = match &result {
-            Ok(()) => Some(cbs::answer(request, 200, "OK")),
-            Err(refusal) => {
-                tracing::warn!(%refusal, "a token was refused");
-                token_status(refusal).map(|status| cbs::answer(request, status, &refusal.to_string()))
-            }
-        };
-        match (answer, result) {
-            (Some(answer), _) => self.answer(place, &Purpose::Tokens, Outbound::settled(&answer)),
-            (None, Err(refusal)) => {
-                if let Some(session) = self.sessions.get_mut(&place.channel) {
-                    session.end_link(place.handle, condition(&refusal), &mut self.out);
-                }
-            }
-            (None, Ok(())) => {}
-        }
-        self.finished(place);
-    }
-
-    fn twin_request(&mut self, identity: &Identity, place: Place, message: AnnotatedMessage) {
-        let TwinRequest { operation, correlation } = TwinRequest::read(message);
-        let Some(member) = self.members.get_mut(identity) else { return };
-        let (face, clock) = (Arc::clone(&member.face), Arc::clone(&self.clock));
-        member.requests.push(async move {
-            let answered = match operation {
-                TwinOperation::Get => face.twin().await.map(|twin| (200, None, twin.to_string())),
-                TwinOperation::Report(patch) => report(&face, &patch).await,
-                TwinOperation::Subscribe => {
-                    face.subscribe(Feature::DesiredProperties).await.map(|()| (200, None, String::new()))
-                }
-                TwinOperation::Unsubscribe => {
-                    face.unsubscribe(Feature::DesiredProperties).await.map(|()| (200, None, String::new()))
-                }
-                TwinOperation::Unknown(why) => Err(Refusal::Invalid(why.to_owned())),
-            };
-            let answer = match answered {
-                Ok((status, version, body)) => twin::answer(correlation, status, version, body),
-                Err(refusal) => {
-                    let body = twin_body(&refusal, &clock.now_text()).to_string();
-                    twin::answer(correlation, twin_status(&refusal), None, body)
-                }
-            };
-            Outcome::Twin { place, answer: Outbound::settled(&answer) }
-        });
-    }
-
-    /// Sends an answer to a request that came on a link, on the link that is the other of its pair.
-    fn answer(&mut self, place: Place, purpose: &Purpose, answer: Outbound) {
-        let asked = self.sessions.get(&place.channel).and_then(|session| session.link(place.handle));
-        let pair = asked.and_then(|link| link.pair.clone());
-        let fits = |link: &Link| link.purpose == *purpose && matches!(link.stage, Stage::Sending(_));
-        let mut found: Option<(u16, u32, bool)> = None;
-        for (channel, session) in &self.sessions {
-            for (handle, link) in session.links().filter(|(_, link)| fits(link)) {
-                let is_pair = link.pair == pair && *channel == place.channel;
-                if found.is_none_or(|(_, _, was_pair)| is_pair && !was_pair) {
-                    found = Some((*channel, handle, is_pair));
-                }
-            }
-        }
-        match found.and_then(|(channel, handle, _)| Some((self.sessions.get_mut(&channel)?, handle))) {
-            Some((session, handle)) => session.answer(handle, answer, &mut self.out),
-            None => tracing::debug!(?purpose, "an answer has no link to go on"),
-        }
-    }
-
     /// A request is done, or a message that was not for the hub.
-    fn finished(&mut self, place: Place) {
+    pub(super) fn finished(&mut self, place: Place) {
         self.finish(place, 1);
     }
 
@@ -484,7 +342,7 @@ impl Conversation {
     }
 
     /// Tells what became of deliveries of one link.
-    fn settle(&mut self, receipts: &[Receipt], state: &DeliveryState) {
+    pub(super) fn settle(&mut self, receipts: &[Receipt], state: &DeliveryState) {
         let Some(first) = receipts.first() else { return };
         let deliveries: Vec<u32> =
             receipts.iter().filter(|receipt| !receipt.settled).map(|receipt| receipt.delivery).collect();
@@ -539,22 +397,6 @@ impl Conversation {
             }
         }
     }
-
-    fn twin_answered(&mut self, place: Place, answer: Outbound) {
-        let asked = self.sessions.get(&place.channel).and_then(|session| session.link(place.handle));
-        if let Some(Purpose::TwinRequests(identity)) = asked.map(|link| link.purpose.clone()) {
-            self.answer(place, &Purpose::TwinAnswers(identity), answer);
-        }
-        self.finished(place);
-    }
-}
-
-/// Status, version and body of the answer to reported properties.
-async fn report(face: &Face, patch: &[u8]) -> Result<(u16, Option<u64>, String), Refusal> {
-    let patch =
-        serde_json::from_slice(patch).map_err(|error| Refusal::Invalid(format!("the patch is not JSON: {error}")))?;
-    let version = face.report(patch).await?;
-    Ok((204, version, String::new()))
 }
 
 fn purpose(attach: &Attach) -> Result<Purpose, ErrorCondition> {

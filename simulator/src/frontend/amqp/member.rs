@@ -198,10 +198,9 @@ impl Face {
         }
     }
 
-    /// The same, and forgets the proof.
-    pub async fn forget(&self) {
+    /// Forgets the proof.
+    pub fn forget(&self) {
         self.lock().client = None;
-        self.detach().await;
     }
 
     /// When the proof is over, in seconds since the Unix epoch.

@@ -4,14 +4,12 @@ use bytes::{Bytes, BytesMut};
 use edgectl_wire::amqp::condition::{ErrorCondition, INVALID_FIELD, MESSAGE_SIZE, TRANSFER_LIMIT};
 use edgectl_wire::amqp::transfer::Transfer;
 
-/// Most bytes of a message, a batch included.
-pub const MAX_LINK_MESSAGE_BYTES: usize = 1024 * 1024;
 /// Messages that a client may have on their way to the hub, on one link.
 const CREDIT: u32 = 100;
 
 /// The receiving end of a link.
-#[derive(Default)]
 pub struct Receiving {
+    max_message_bytes: usize,
     /// What the client may still send.
     credit: u32,
     /// Deliveries so far.
@@ -43,6 +41,11 @@ pub struct Delivered {
 }
 
 impl Receiving {
+    /// A link without credit, whose sender begins to count somewhere.
+    pub fn new(delivery_count: u32, max_message_bytes: usize) -> Self {
+        Self { max_message_bytes, credit: 0, delivery_count, held: 0, partial: None }
+    }
+
     /// Takes a part of a message, and returns the message with its last part. The error ends the link.
     pub fn take(&mut self, transfer: &Transfer, payload: Bytes) -> Result<Option<Delivered>, ErrorCondition> {
         let mut partial = match self.partial.take() {
@@ -53,8 +56,8 @@ impl Receiving {
             return Ok(None);
         }
         partial.settled |= transfer.settled.unwrap_or_default();
-        if partial.bytes.len() + payload.len() > MAX_LINK_MESSAGE_BYTES {
-            let description = format!("the most is {MAX_LINK_MESSAGE_BYTES} bytes");
+        if partial.bytes.len() + payload.len() > self.max_message_bytes {
+            let description = format!("the most is {} bytes", self.max_message_bytes);
             return Err(ErrorCondition::new(MESSAGE_SIZE, description));
         }
         let Partial { id, format, settled, .. } = partial;
@@ -111,16 +114,13 @@ impl Receiving {
             self.delivery_count = delivery_count;
         }
     }
-
-    /// Begins where the sender begins to count.
-    pub fn from(initial_delivery_count: u32) -> Self {
-        Self { delivery_count: initial_delivery_count, ..Self::default() }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX: usize = 1000;
 
     fn transfer(id: u32, more: bool) -> Transfer {
         Transfer { delivery_id: Some(id), more, ..Transfer::default() }
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_message_comes_in_parts_and_no_part_of_one_that_was_given_up() {
-        let mut link = Receiving::from(7);
+        let mut link = Receiving::new(7, MAX);
         assert_eq!(link.replenish(), Some((7, CREDIT)));
         assert_eq!(link.take(&transfer(1, true), "a".into()), Ok(None));
         let aborted = Transfer { aborted: true, ..transfer(1, false) };
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn credit_is_given_for_what_the_hub_has_done_and_not_before() {
-        let mut link = Receiving::from(0);
+        let mut link = Receiving::new(0, MAX);
         link.replenish();
         for id in 0..CREDIT {
             assert!(link.take(&transfer(id, false), Bytes::new()).unwrap().is_some());
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn what_is_too_large_ends_the_link() {
-        let mut link = Receiving::from(0);
+        let mut link = Receiving::new(0, MAX);
         link.replenish();
-        let half = Bytes::from(vec![0; MAX_LINK_MESSAGE_BYTES / 2 + 1]);
+        let half = Bytes::from(vec![0; MAX / 2 + 1]);
         assert_eq!(link.take(&transfer(1, true), half.clone()), Ok(None));
         assert_eq!(link.take(&transfer(1, false), half).unwrap_err().condition, MESSAGE_SIZE);
     }

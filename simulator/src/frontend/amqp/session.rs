@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use edgectl_hub::gateway::Settlement;
+use edgectl_hub::message::MAX_MESSAGE_BYTES;
 use edgectl_hub::receipt::Receipt;
 use edgectl_wire::amqp::attach::{Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode};
 use edgectl_wire::amqp::condition::{ErrorCondition, NOT_ALLOWED, RESOURCE_LIMIT, UNATTACHED_HANDLE, WINDOW};
@@ -17,7 +18,7 @@ use edgectl_wire::amqp::session::{Begin, Flow};
 use edgectl_wire::amqp::transfer::{Disposition, Transfer};
 
 use super::link::Outbound;
-use super::receiving::{Delivered, MAX_LINK_MESSAGE_BYTES, Receiving};
+use super::receiving::{Delivered, Receiving};
 use super::sending::Sending;
 use crate::amqp::address::Purpose;
 
@@ -58,6 +59,13 @@ pub struct Link {
     pub stage: Stage,
 }
 
+impl Link {
+    /// Whether it has not ended.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.stage, Stage::Ended)
+    }
+}
+
 /// How far a link is.
 pub enum Stage {
     /// The hub has not said yet whether it may begin.
@@ -68,6 +76,15 @@ pub enum Stage {
     Sending(Sending),
     /// The hub has ended it, and the client has not said that it knows.
     Ended,
+}
+
+/// A client broke a rule.
+#[derive(Debug)]
+pub enum Violation {
+    /// On a link, which ends.
+    OfLink(ErrorCondition),
+    /// In the session or the connection, which ends.
+    OfConnection(ErrorCondition),
 }
 
 struct Unsettled {
@@ -143,7 +160,10 @@ impl Session {
         let Some(link) = self.links.get_mut(&handle) else { return };
         link.stage = match sending {
             Some(sending) => Stage::Sending(sending),
-            None => Stage::Receiving(Receiving::from(attach.initial_delivery_count.unwrap_or_default())),
+            None => {
+                let first = attach.initial_delivery_count.unwrap_or_default();
+                Stage::Receiving(Receiving::new(first, max_message_bytes(&link.purpose)))
+            }
         };
         self.replenish(handle, out);
     }
@@ -156,11 +176,22 @@ impl Session {
             Role::Receiver => answer.target.clone_from(&attach.target),
         }
         out.push(self.frame(Performative::Attach(Box::new(answer))));
-        self.end_link(attach.handle, error, out);
+        self.end(attach.handle, error, out);
     }
 
-    /// Ends a link for a reason.
-    pub fn end_link(&mut self, handle: u32, error: ErrorCondition, out: &mut Vec<Frame>) {
+    /// Ends a link for a reason. One that has not begun is refused. Returns what it was for, unless it was over already.
+    pub fn end_link(&mut self, handle: u32, error: ErrorCondition, out: &mut Vec<Frame>) -> Option<Purpose> {
+        let link = self.links.get_mut(&handle)?;
+        let purpose = link.purpose.clone();
+        match std::mem::replace(&mut link.stage, Stage::Ended) {
+            Stage::Ended => return None,
+            Stage::Asked(attach) => self.refuse(&attach, &purpose, error, out),
+            Stage::Receiving(_) | Stage::Sending(_) => self.end(handle, error, out),
+        }
+        Some(purpose)
+    }
+
+    fn end(&mut self, handle: u32, error: ErrorCondition, out: &mut Vec<Frame>) {
         let detach = Detach { handle, closed: true, error: Some(error) };
         out.push(self.frame(Performative::Detach(detach)));
         if let Some(link) = self.links.get_mut(&handle) {
@@ -231,32 +262,28 @@ impl Session {
         out.push(self.flow_frame(Some(handle), (Some(count), Some(credit)), drain));
     }
 
-    /// Takes TRANSFER, and returns the message with its last part. The error ends the connection.
+    /// Takes TRANSFER, and returns the message with its last part.
     pub fn transfer(
         &mut self,
         transfer: &Transfer,
         payload: Bytes,
         out: &mut Vec<Frame>,
-    ) -> Result<Option<Delivered>, ErrorCondition> {
+    ) -> Result<Option<Delivered>, Violation> {
         self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
         let window = self.incoming_window.checked_sub(1);
-        self.incoming_window = window.ok_or_else(|| ErrorCondition::new(WINDOW, "the window is used up"))?;
+        let used_up = || Violation::OfConnection(ErrorCondition::new(WINDOW, "the window is used up"));
+        self.incoming_window = window.ok_or_else(used_up)?;
         if self.incoming_window < INCOMING_WINDOW / 2 {
             out.push(self.flow_frame(None, (None, None), false));
         }
-        let link = self.links.get_mut(&transfer.handle).ok_or_else(|| unattached(transfer.handle))?;
-        match &mut link.stage {
-            Stage::Receiving(receiving) => match receiving.take(transfer, payload) {
-                Ok(delivered) => Ok(delivered),
-                Err(error) => {
-                    self.end_link(transfer.handle, error, out);
-                    Ok(None)
-                }
-            },
+        let link = self.links.get_mut(&transfer.handle);
+        match &mut link.ok_or_else(|| Violation::OfConnection(unattached(transfer.handle)))?.stage {
+            Stage::Receiving(receiving) => receiving.take(transfer, payload).map_err(Violation::OfLink),
             // It was on its way when the link ended.
             Stage::Ended => Ok(None),
             Stage::Asked(_) | Stage::Sending(_) => {
-                Err(ErrorCondition::new(NOT_ALLOWED, "the link is not one to send messages on now"))
+                let description = "the link is not one to send messages on now";
+                Err(Violation::OfConnection(ErrorCondition::new(NOT_ALLOWED, description)))
             }
         }
     }
@@ -308,12 +335,15 @@ impl Session {
         }
     }
 
-    /// Sends an answer on a link on which the client receives.
-    pub fn answer(&mut self, handle: u32, answer: Outbound, out: &mut Vec<Frame>) {
-        let Some(Stage::Sending(sending)) = self.links.get_mut(&handle).map(|link| &mut link.stage) else { return };
-        if !sending.answer(answer) {
-            let error = ErrorCondition::new(RESOURCE_LIMIT, "too many answers wait for credit");
-            self.end_link(handle, error, out);
+    /// Sends an answer on a link on which the client receives. The error ends the link.
+    pub fn answer(&mut self, handle: u32, answer: Outbound) -> Result<(), ErrorCondition> {
+        let Some(Stage::Sending(sending)) = self.links.get_mut(&handle).map(|link| &mut link.stage) else {
+            return Ok(());
+        };
+        if sending.answer(answer) {
+            Ok(())
+        } else {
+            Err(ErrorCondition::new(RESOURCE_LIMIT, "too many answers wait for credit"))
         }
     }
 
@@ -418,6 +448,22 @@ impl Session {
     }
 }
 
+/// Most bytes of a message on a link.
+fn max_message_bytes(purpose: &Purpose) -> usize {
+    match purpose {
+        // Anyone may send these, and a token is short.
+        Purpose::Tokens => 32 * 1024,
+        // A batch, or one message.
+        Purpose::Events(_) => 1024 * 1024,
+        Purpose::Inputs(_)
+        | Purpose::CloudToDevice(_)
+        | Purpose::MethodCalls(_)
+        | Purpose::MethodAnswers(_)
+        | Purpose::TwinRequests(_)
+        | Purpose::TwinAnswers(_) => MAX_MESSAGE_BYTES,
+    }
+}
+
 /// ATTACH in answer to the client's, without the ends: the hub's handle is the client's.
 fn answer(attach: &Attach, purpose: &Purpose) -> Attach {
     let role = match attach.role {
@@ -439,7 +485,7 @@ fn answer(attach: &Attach, purpose: &Purpose) -> Attach {
         source: None,
         target: None,
         initial_delivery_count: (role == Role::Sender).then_some(0),
-        max_message_size: Some(MAX_LINK_MESSAGE_BYTES as u64),
+        max_message_size: Some(max_message_bytes(purpose) as u64),
         offered_capabilities: Vec::new(),
         desired_capabilities: Vec::new(),
         properties: edgectl_wire::amqp::value::Map::new(),

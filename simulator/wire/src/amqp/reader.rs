@@ -43,10 +43,11 @@ impl Reader {
 
     /// The next value, which has a descriptor of the standard's own.
     pub fn described(&mut self) -> Result<(u64, Value), AmqpError> {
-        match self.value()? {
-            Value::Described(described) => Ok((descriptor_code(&described.descriptor)?, described.value)),
-            _ => Err(AmqpError::Descriptor),
+        if self.byte()? != 0 {
+            return Err(AmqpError::Descriptor);
         }
+        let code = descriptor_code(&self.nested(1)?)?;
+        Ok((code, self.nested(1)?))
     }
 
     fn nested(&mut self, depth: usize) -> Result<Value, AmqpError> {
