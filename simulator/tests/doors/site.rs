@@ -18,6 +18,7 @@ use edgectl_simulator::client::token::{KeyTokens, now_seconds};
 use edgectl_simulator::frontend::http::serve::Door;
 use edgectl_simulator::frontend::http::service::{self, Service};
 use edgectl_simulator::frontend::{amqp, http, mqtt};
+use edgectl_simulator::link::Link;
 use edgectl_simulator::listen;
 use edgectl_simulator::tls::{ServerTls, client_config};
 use jiff::Timestamp;
@@ -91,8 +92,10 @@ impl Site {
         let key = |identity: &str| key_of(&cloud, identity);
         let tls = client_config(authority.trust_bundle()).unwrap();
         let tokens = |identity: &str| Arc::new(KeyTokens::new(HOST, &id(identity), key(identity)));
-        let registry = RegistryClient::new(cloud_at.https, &tls, id("edge").device, tokens("edge")).unwrap();
+        let registry =
+            RegistryClient::new(cloud_at.https, Link::default(), &tls, id("edge").device, tokens("edge")).unwrap();
         let upstream = CloudGateway::new(CloudGatewayOptions {
+            link: Link::default(),
             hub_host: HOST.to_owned(),
             address: cloud_at.mqtt,
             server_name: server_name(),
