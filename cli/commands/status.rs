@@ -1,12 +1,14 @@
 //! `edgectl status`.
 
 use edgectl_simulator::control::{ControlError, Request};
+use edgectl_simulator::link::Conditions;
 use edgectl_simulator::requests::DeviceStatus;
 use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::sim::network::described;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -42,9 +44,21 @@ impl Report for Shown {
             text.push('\n');
             text.push_str(&columns(&routes));
         }
+        text.push_str(&network(&status.network));
         text.push_str(&format!("\nMessages received by the cloud hub: {}\n", status.received_by_cloud));
         text
     }
+}
+
+/// What is wrong with the network to the hub above, if anything is.
+fn network(conditions: &Conditions) -> String {
+    let mut text = if conditions.online { String::new() } else { "\nThe device is offline.\n".to_owned() };
+    for (direction, faults) in [("up", &conditions.up), ("down", &conditions.down)] {
+        if let Some(faults) = described(faults) {
+            text.push_str(&format!("\nNetwork {direction}: {faults}\n"));
+        }
+    }
+    text
 }
 
 fn deployment(status: &DeviceStatus) -> String {
