@@ -85,6 +85,7 @@ pub fn options(
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
         parent,
+        durability: solution.durability,
     })
 }
 

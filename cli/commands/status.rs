@@ -34,6 +34,7 @@ impl Report for Shown {
             status.endpoints.gateway_host_name,
             status.endpoints.hub_host_name
         );
+        text.push_str(kept(&status.hub));
         text.push_str(&deployment(status));
         if !status.modules.is_empty() {
             text.push('\n');
@@ -59,6 +60,15 @@ fn network(conditions: &Conditions) -> String {
         }
     }
     text
+}
+
+/// What acknowledged messages outlive.
+fn kept(hub: &Value) -> &'static str {
+    match hub.get("durability").and_then(Value::as_str) {
+        Some("memory") => "Messages are in memory alone and end with the device.\n",
+        Some("power") => "Acknowledged messages outlive a loss of power.\n",
+        _ => "Acknowledged messages outlive the device's process.\n",
+    }
 }
 
 fn deployment(status: &DeviceStatus) -> String {

@@ -11,6 +11,7 @@ use edgectl_schemas::document::document::Document;
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
+use edgectl_simulator::durability::Durability;
 use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "durability", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
+    /// How safely the simulated device's hub keeps messages; `process` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
     /// Codes of rules whose breaches are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
@@ -60,6 +64,8 @@ pub struct Solution {
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
     pub template_is_named: bool,
+    /// How safely the simulated device's hub keeps messages.
+    pub durability: Durability,
     /// Codes of rules whose breaches are accepted.
     pub allow: Vec<String>,
 }
@@ -88,7 +94,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template` and `allow`.")
+                        .hint("Known members are `name`, `device`, `template`, `durability` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -104,7 +110,17 @@ impl Solution {
         })?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), device, device_is_own: true, template, template_is_named, allow: file.allow })
+        let durability = file.durability.unwrap_or_default();
+        let device_is_own = true;
+        Ok(Self {
+            root: root.to_owned(),
+            device,
+            device_is_own,
+            template,
+            template_is_named,
+            durability,
+            allow: file.allow,
+        })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -214,6 +230,7 @@ mod tests {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
             template: Some("a".into()),
+            durability: Some(Durability::Process),
             allow: vec!["EDGE0303".to_owned()],
         };
         let written = serde_json::to_value(full).unwrap();

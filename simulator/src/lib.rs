@@ -11,6 +11,7 @@ pub mod client;
 pub mod client_certificate;
 pub mod control;
 pub mod device;
+pub mod durability;
 pub mod frontend;
 pub mod link;
 pub mod listen;

@@ -26,7 +26,8 @@ Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
   edgectl sim up --address 127.0.7.1
-  edgectl --device child sim up --parent plant     a second device, below the first";
+  edgectl --device child sim up --parent plant     a second device, below the first
+  edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
 const LOG_LINES: usize = 20;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Run below this simulated device of the solution, which must be running: its edge hub is the way to the cloud hub
     #[arg(long, value_name = "DEVICE")]
     parent: Option<String>,
+    /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
+    #[arg(long, value_name = "WHAT", value_parser = ["memory", "process", "power"])]
+    durability: Option<String>,
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
@@ -97,7 +101,10 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     }
     device::start_logging(context.settings.verbose);
     let parent = parent(args, solution)?;
-    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
+    let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
+    if let Some(word) = &args.durability {
+        options.durability = word.parse().map_err(CommandError::usage)?;
+    }
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -174,6 +181,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
     command.arg("--device").arg(solution.device.as_str());
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
+    command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
