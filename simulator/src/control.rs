@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::link::Conditions;
+use crate::trail::Wanted;
 
 /// Longest request line, in bytes: a message of 256 KiB in base64 and room around it.
 const MAX_REQUEST_BYTES: u64 = 512 * 1024;
@@ -68,6 +69,11 @@ pub enum Request {
     Network {
         /// What it is to be like.
         conditions: Option<Conditions>,
+    },
+    /// What became of the last messages in the edge hub.
+    Trace {
+        /// Which.
+        wanted: Wanted,
     },
     /// Stops the device.
     Stop,

@@ -25,4 +25,5 @@ pub mod server_certificate;
 pub mod state;
 pub mod thumbprint;
 pub mod tls;
+pub mod trail;
 pub mod workload;

@@ -209,8 +209,8 @@ impl Requests {
         if message.size() > MAX_MESSAGE_BYTES {
             return Err(format!("the message has {} bytes, the most is {MAX_MESSAGE_BYTES}", message.size()));
         }
-        self.edge.put_into_input(&module, &request.input, message).await.map_err(|refusal| refusal.to_string())?;
-        Ok(Value::Null)
+        let number = self.edge.put_into_input(&module, &request.input, message).await;
+        number.map(Value::from).map_err(|refusal| refusal.to_string())
     }
 
     fn is_registered(&self, identity: &Identity) -> Result<bool, String> {
@@ -255,6 +255,9 @@ impl Handler for Requests {
                     self.link.set(conditions);
                 }
                 serde_json::to_value(self.link.conditions()).map_err(|error| error.to_string())
+            }
+            Request::Trace { wanted } => {
+                serde_json::to_value(self.edge.traces(&wanted)).map_err(|error| error.to_string())
             }
             Request::Stop => {
                 self.stop.cancel();

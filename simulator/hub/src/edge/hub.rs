@@ -23,6 +23,7 @@ use super::scope::{Scope, ScopeSource};
 use super::store::durability::Durability;
 use super::store::log::LogError;
 use super::store::store::Store;
+use super::trail::{Passed, Trace, Trail, Wanted, Way};
 use super::twins::Twins;
 use super::upstream::Upstream;
 use crate::clock::{Clock, within};
@@ -40,6 +41,9 @@ const SCOPE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Messages that expired while nobody came for them are looked for this often.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What stands in the trail as the source of a message that was put into an input by hand.
+const PUT_BY_HAND: &str = "edgectl message send";
 
 /// What an edge hub needs to know.
 #[derive(Debug, Clone)]
@@ -99,6 +103,7 @@ pub struct EdgeHub {
     pub(super) upstream: Arc<Upstream>,
     pub(super) mirror: Arc<Mirror>,
     store: Arc<Store>,
+    trail: Arc<Trail>,
     outbound: Arc<Outbound>,
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
@@ -124,6 +129,7 @@ impl EdgeHub {
         let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
         let scope = Scope::open(options.device.clone(), scope, Arc::clone(&documents), Arc::clone(&clock))?;
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
+        let trail = Arc::new(Trail::default());
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
             let upstream = Arc::new(Upstream::new(cloud, hub.clone()));
@@ -132,6 +138,7 @@ impl EdgeHub {
                 sessions: Arc::clone(&sessions),
                 upstream: Arc::clone(&upstream),
                 ledger: Arc::clone(&ledger),
+                trail: Arc::clone(&trail),
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
@@ -154,6 +161,7 @@ impl EdgeHub {
                 sessions,
                 upstream,
                 store,
+                trail,
                 outbound,
                 shutdown,
             }
@@ -213,12 +221,31 @@ impl EdgeHub {
         &self.ledger
     }
 
-    /// Puts a message into an input of a module of this device, as if a route had taken it there.
-    pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
+    /// What became of the last messages.
+    pub fn traces(&self, wanted: &Wanted) -> Vec<Trace> {
+        self.trail.traces(wanted, &self.store)
+    }
+
+    /// Puts a message into an input of a module of this device, as if a route had taken it there. Returns its number in the
+    /// trail.
+    pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<u64, Refusal> {
         let router = self.router();
         let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
         self.deliver_to(incoming.targets.iter());
-        self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))
+        let (message, target) = (Arc::clone(&incoming.message), incoming.targets.first().cloned());
+        let at_ms = incoming.enqueued_ms;
+        let offset =
+            self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let from = Arc::new(Identity::device(self.options.device.clone()));
+        let passed = target.map(|target| Passed {
+            at_ms,
+            from,
+            source: PUT_BY_HAND.into(),
+            message,
+            way: Way::Input(target),
+            offset: Some(offset),
+        });
+        Ok(self.trail.passed(passed.into_iter().collect()))
     }
 
     /// The identities that may connect here.
@@ -391,17 +418,26 @@ impl EdgeHub {
     pub(super) async fn take(
         &self,
         identity: &Identity,
-        messages: Vec<(Cow<'_, str>, Message)>,
+        messages: Vec<(Cow<'static, str>, Message)>,
     ) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
+        let from = Arc::new(identity.clone());
+        let mut passed = Vec::with_capacity(messages.len());
         for (source, message) in messages {
+            let message = Arc::new(message);
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
             let is_notice = source == TWIN_CHANGES;
             happened.accepted += usize::from(!is_notice);
-            let routed = router.route(&source, message, now);
+            let routed = router.route(&source, Arc::clone(&message), now);
             happened.routed(routed.routes);
+            // Its offset is known when it is kept; until then it is how many are kept before it.
+            let offset = routed.incoming.is_some().then_some(wanted.len() as u64);
+            let (from, way) = (Arc::clone(&from), Way::Routes(Arc::clone(&router)));
+            if offset.is_some() || !is_notice {
+                passed.push(Passed { at_ms: now, from, source, message, way, offset });
+            }
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
                 None => happened.unwanted += usize::from(!is_notice),
@@ -409,8 +445,12 @@ impl EdgeHub {
         }
         self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
         if !wanted.is_empty() {
-            self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let first = self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            for offset in passed.iter_mut().filter_map(|message| message.offset.as_mut()) {
+                *offset += first;
+            }
         }
+        self.trail.passed(passed);
         happened.record(&self.ledger, identity);
         Ok(())
     }

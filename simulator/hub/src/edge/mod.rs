@@ -9,5 +9,6 @@ pub mod report;
 pub mod router;
 pub mod scope;
 pub mod store;
+pub mod trail;
 pub mod twins;
 pub mod upstream;

@@ -28,7 +28,7 @@ fn key(endpoint: &str, priority: u32) -> QueueKey {
 
 fn incoming(body: &str, queues: &[&str], expires_ms: u64) -> Incoming {
     let targets = queues.iter().map(|queue| Target { queue: key(queue, 0), expires_ms }).collect();
-    Incoming { message: Message::new(body.to_owned()), enqueued_ms: 1, targets }
+    Incoming { message: Arc::new(Message::new(body.to_owned())), enqueued_ms: 1, targets }
 }
 
 fn open(directory: &TempDir) -> Store {
@@ -482,7 +482,7 @@ impl Run {
         self.next += 1;
         let body = format!("{number:08}{}", "x".repeat(size));
         let targets = keys.iter().map(|queue| Target { queue: queue.clone(), expires_ms }).collect();
-        append(self.store(), vec![Incoming { message: Message::new(body), enqueued_ms: self.now, targets }]);
+        append(self.store(), vec![Incoming { message: Arc::new(Message::new(body)), enqueued_ms: self.now, targets }]);
         for key in keys {
             self.model.entry(key).or_default().waiting.push_back((number, expires_ms));
         }

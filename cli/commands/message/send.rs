@@ -1,4 +1,4 @@
-//! `edgectl message`.
+//! `edgectl message send`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,22 +38,10 @@ const MQTT_PORT: u16 = 8883;
 /// For the hub to take a message of a leaf device.
 const LEAF_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Send messages
+/// Put a message into an input of a module, or send one as a leaf device, or from the cloud to a device
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Send(Send),
-}
-
-/// Put a message into an input of a module, or send one as a leaf device, or from the cloud to a device
-#[derive(Debug, clap::Args)]
-struct Send {
     /// MODULE INPUT BODY; with --leaf or --to-device only BODY. The body is text, `@FILE`, or `-` for standard input
     #[arg(required = true, num_args = 1..=3, value_name = "MODULE INPUT BODY")]
     arguments: Vec<String>,
@@ -79,17 +67,21 @@ struct Sent {
     from: String,
     to: String,
     bytes: usize,
+    /// The device's own number of the message, for `edgectl message trace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
 }
 
 impl Report for Sent {
-    fn text(&self, _style: Style) -> String {
-        format!("Sent {} bytes from {} to {}.\n", self.bytes, self.from, self.to)
+    fn text(&self, style: Style) -> String {
+        let next =
+            self.number.map(|number| format!("Next: {}\n", style.cyan(&format!("edgectl message trace {number}"))));
+        format!("Sent {} bytes from {} to {}.\n{}", self.bytes, self.from, self.to, next.unwrap_or_default())
     }
 }
 
 /// Sends the message.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let Command::Send(args) = args.command;
     let solution = context.solution()?;
     let usage = |text: &str| {
         Err(CommandError::usage(text)
@@ -115,7 +107,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn message(args: &Send, body: &str, context: &Context) -> Result<Message, CommandError> {
+fn message(args: &Args, body: &str, context: &Context) -> Result<Message, CommandError> {
     let body = target::bytes_argument(body, &context.settings.directory)?;
     let is_json = serde_json::from_slice::<Value>(&body).is_ok();
     let mut message = Message::new(body);
@@ -140,7 +132,7 @@ fn message(args: &Send, body: &str, context: &Context) -> Result<Message, Comman
 fn to_device(solution: &Solution, device: &str, message: Message) -> Result<Sent, CommandError> {
     let service = ServiceClient::new(access::simulated(solution)?)?;
     block_on(service.send_to_device(device, &message))??;
-    Ok(Sent { from: "the cloud".to_owned(), to: device.to_owned(), bytes: message.body.len() })
+    Ok(Sent { from: "the cloud".to_owned(), to: device.to_owned(), bytes: message.body.len(), number: None })
 }
 
 fn to_input(solution: &Solution, module: &str, input: &str, message: Message) -> Result<Sent, CommandError> {
@@ -154,8 +146,8 @@ fn to_input(solution: &Solution, module: &str, input: &str, message: Message) ->
         properties: pairs(&message.properties),
         system: pairs(&message.system),
     };
-    block_on(ask(&solution.device_state(), &request))?.map_err(control_error)?;
-    Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len() })
+    let number = block_on(ask(&solution.device_state(), &request))?.map_err(control_error)?.as_u64();
+    Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len(), number })
 }
 
 /// Sends over MQTT, as a leaf device does: through the edge hub, with a key of its own.
@@ -188,7 +180,7 @@ fn as_leaf(solution: &Solution, leaf: &str, message: Message) -> Result<Sent, Co
             Err(_) => Err(CommandError::new(ErrorKind::TimedOut, "the edge hub did not take the message in time")),
         }
     })??;
-    Ok(Sent { from: leaf.to_owned(), to: endpoints.gateway_host_name, bytes })
+    Ok(Sent { from: leaf.to_owned(), to: endpoints.gateway_host_name, bytes, number: None })
 }
 
 fn connect(
