@@ -33,6 +33,11 @@ fn main() {
     let bench = Bench { folder, rounds, only: arguments.into_iter().filter(|word| word.parse::<u32>().is_err()).collect() };
     bench.throughput();
     bench.latency();
+    bench.store();
+    bench.power();
+    bench.isolation();
+    bench.restart();
+    bench.idle();
     bench.conditions();
     let _ = std::fs::remove_dir_all(&bench.folder);
 }
@@ -101,6 +106,87 @@ impl Bench {
 }
 
 impl Bench {
+    fn store(&self) {
+        if !self.wants("store") {
+            return;
+        }
+        let (mut stores, mut drains, mut own_stores, mut own_drains) = (vec![], vec![], vec![], vec![]);
+        for _ in 0..self.rounds {
+            let ours = load::store_and_drain(&self.server(Kind::Hub("process"), false, 1), 200_000);
+            let theirs = load::store_and_drain(&self.server(Kind::MosquittoAutosave, false, 1), 200_000);
+            stores.push(ours.0 / theirs.0);
+            drains.push(ours.1 / theirs.1);
+            own_stores.push(ours.0);
+            own_drains.push(ours.1);
+        }
+        println!("| store while the receiver is away | {} × | {} /s |", median(stores, 1.0), median(own_stores, 1.0));
+        println!("| drain | {} × | {} /s |", median(drains, 1.0), median(own_drains, 1.0));
+    }
+
+    fn power(&self) {
+        if !self.wants("power") {
+            return;
+        }
+        let (messages, window) = (30_000, 100);
+        let (mut ratios, mut own) = (vec![], vec![]);
+        for _ in 0..self.rounds {
+            let server = self.server(Kind::Hub("power"), false, 1);
+            let ours = load::publishing(server.client("pub0"), messages, window);
+            let floor = load::appending_and_syncing(&self.folder, messages, window);
+            ratios.push(ours / floor);
+            own.push(ours);
+        }
+        println!("| power, beside appending and syncing | {} × | {} /s |", median(ratios, 1.0), median(own, 1.0));
+    }
+
+    fn isolation(&self) {
+        if !self.wants("isolation") {
+            return;
+        }
+        let (mut ratios, mut memory) = (vec![], vec![]);
+        for _ in 0..self.rounds {
+            let shape = Shape { publishers: 1, subscribers: 2, messages: 100_000, window: 100, size: 1024 };
+            let both = load::run(&self.server(Kind::Hub("process"), false, 2), shape);
+            let (beside, kib) = load::beside_a_stopped_one(&self.server(Kind::Hub("process"), false, 2), shape.messages);
+            ratios.push(beside.rate / (both.rate / 2.0));
+            memory.push(kib as f64 / 1024.0);
+        }
+        println!(
+            "| beside a stopped receiver | {} × of beside one that takes | {} MiB over idle |",
+            median(ratios, 1.0),
+            median(memory, 1.0)
+        );
+    }
+
+    fn restart(&self) {
+        if !self.wants("restart") {
+            return;
+        }
+        for messages in [1000, 1_000_000] {
+            let mut server = self.server(Kind::Hub("process"), false, 1);
+            load::publish(server.client("pub0"), 0, 0, messages, 100, 1024);
+            let samples = (0..self.rounds)
+                .map(|_| {
+                    server.kill();
+                    server.resume().as_secs_f64()
+                })
+                .collect();
+            println!("| ready again with {messages} stored | {} ms |", median(samples, 1e3));
+        }
+    }
+
+    fn idle(&self) {
+        if !self.wants("idle") {
+            return;
+        }
+        for (name, tls) in [("plain", false), ("TLS 1.3", true)] {
+            let server = self.server(Kind::Hub("process"), tls, 1);
+            let start = server.memory().0 as f64 / 1024.0;
+            let count = 2000;
+            println!("| idle {name} | {start:.1} MiB | {:.1} KiB a client |", load::idle_clients(&server, count));
+        }
+    }
+
     fn conditions(&self) {
         let template = mqtt::Template::new(0, 1024);
         for routes in [1, 100] {

@@ -22,17 +22,17 @@ pub struct Packet<'a> {
 
 impl Client {
     /// Connects as a module of the device `edge`.
-    pub fn connect(stream: Box<dyn Stream>, module: &str) -> io::Result<Self> {
+    pub fn connect(stream: Box<dyn Stream>, module: &str, clean: bool) -> io::Result<Self> {
         let mut client = Self { stream, buffer: vec![0; 256 * 1024], start: 0, end: 0 };
         let mut body = Vec::new();
         text(&mut body, "MQTT");
-        body.extend([4, 0b1100_0010, 0, 0]);
+        body.extend([4, 0b1100_0000 | u8::from(clean) << 1, 0, 0]);
         text(&mut body, &format!("edge/{module}"));
         text(&mut body, &format!("127.0.0.1/edge/{module}/?api-version=2018-06-30"));
         text(&mut body, "password");
         client.stream.write_all(&packet(0x10, &body))?;
         client.stream.flush()?;
-        client.next(|packet| assert_eq!((packet.first, packet.rest), (0x20, &[0, 0][..]), "refused"))?;
+        client.next(|packet| assert_eq!((packet.first, packet.rest[1]), (0x20, 0), "refused"))?;
         Ok(client)
     }
 

@@ -95,7 +95,12 @@ impl Server {
 
     /// Connects a client.
     pub fn client(&self, module: &str) -> Client {
-        Client::connect(self.stream(), module).expect("the server takes the client")
+        Client::connect(self.stream(), module, true).expect("the server takes the client")
+    }
+
+    /// Connects a client for which the server keeps messages while it is away.
+    pub fn persistent_client(&self, module: &str) -> Client {
+        Client::connect(self.stream(), module, false).expect("the server takes the client")
     }
 
     /// A byte stream to the server.

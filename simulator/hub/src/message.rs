@@ -42,14 +42,25 @@ impl Properties {
 
     /// Sets a property, replacing what has exactly this name.
     pub fn put(&mut self, name: &str, value: Option<&str>) {
-        let entry = Entry { start: self.text.len(), name: name.len(), value: value.map(str::len) };
         let known = self.entries.iter().position(|known| self.name(known) == name);
-        self.text.push_str(name);
-        self.text.push_str(value.unwrap_or_default());
+        let entry = self.write(name, value);
         match known {
             Some(index) => self.entries[index] = entry,
             None => self.entries.push(entry),
         }
+    }
+
+    /// Adds a property whose name is not there yet.
+    pub(crate) fn add(&mut self, name: &str, value: Option<&str>) {
+        let entry = self.write(name, value);
+        self.entries.push(entry);
+    }
+
+    fn write(&mut self, name: &str, value: Option<&str>) -> Entry {
+        let start = self.text.len();
+        self.text.push_str(name);
+        self.text.push_str(value.unwrap_or_default());
+        Entry { start, name: name.len(), value: value.map(str::len) }
     }
 
     /// Removes the property of exactly this name.

@@ -5,4 +5,5 @@ pub mod evaluation;
 pub mod path;
 pub mod paths;
 pub mod scan;
+mod skip;
 pub mod text;

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::route::body::date::is_date;
 use crate::route::body::paths::{BodyPaths, NodeIndex, ROOT, Slot};
+use crate::route::body::skip::{escape_length, skip_plain, special};
 
 /// Deepest JSON text that is read, in objects and arrays.
 pub const MAX_DEPTH: usize = 64;
@@ -37,7 +38,8 @@ pub(in crate::route) enum Found {
 
 /// Finds what the body has at each path; none if it is no JSON object.
 pub(in crate::route) fn scan(text: &str, paths: &BodyPaths) -> Option<Vec<Found>> {
-    let mut scanner = Scanner { text, at: 0, depth: 0, paths, found: vec![Found::Missing; paths.len()] };
+    let mut scanner =
+        Scanner { text, at: 0, depth: 0, is_plain: true, paths, found: vec![Found::Missing; paths.len()] };
     scanner.skip_blanks()?;
     scanner.eat(b'{')?;
     scanner.object(Some(ROOT))?;
@@ -49,6 +51,8 @@ struct Scanner<'s> {
     text: &'s str,
     at: usize,
     depth: usize,
+    /// Nothing peculiar was met so far.
+    is_plain: bool,
     paths: &'s BodyPaths,
     found: Vec<Found>,
 }
@@ -193,6 +197,14 @@ impl<'s> Scanner<'s> {
     }
 
     fn value(&mut self, node: Option<NodeIndex>) -> Option<()> {
+        if node.is_none() && self.is_plain {
+            if let Some(end) = skip_plain(self.text.as_bytes(), self.at, MAX_DEPTH - self.depth) {
+                self.at = end;
+                return Some(());
+            }
+            // Tried once more on every level, a deep body would be gone through as often as it is deep.
+            self.is_plain = false;
+        }
         match self.peek()? {
             b'{' => {
                 self.at += 1;
@@ -206,9 +218,6 @@ impl<'s> Scanner<'s> {
             }
             quote @ (b'"' | b'\'') => {
                 self.at += 1;
-                if node.is_none() {
-                    return self.skip_quoted(quote).map(|_| ());
-                }
                 let quoted = self.quoted(quote)?;
                 let text = self.text;
                 self.keep(node, || string(text, quoted));
@@ -235,14 +244,6 @@ impl<'s> Scanner<'s> {
 
     fn number(&mut self, node: Option<NodeIndex>) -> Option<()> {
         let rest = self.rest();
-        // Most numbers are skipped, and most of those are plainly good.
-        if node.is_none() {
-            let plain = plain_number_length(rest);
-            if plain > 0 && rest.get(plain).is_some_and(|byte| SEPARATES[usize::from(*byte)]) {
-                self.at += plain;
-                return Some(());
-            }
-        }
         let length = rest.iter().position(|byte| !is_number_character(*byte)).unwrap_or(rest.len());
         let number = number(&self.text[self.at..self.at + length])?;
         self.at += length;
@@ -275,26 +276,16 @@ impl<'s> Scanner<'s> {
     }
 
     /// What follows an opening quote.
-    #[inline]
     fn quoted(&mut self, quote: u8) -> Option<Quoted> {
         let start = self.at;
-        let has_escapes = self.skip_quoted(quote)?;
-        Some(Quoted { inner: start..self.at - 1, has_escapes })
-    }
-
-    /// Goes past what follows an opening quote. Returns whether there are escapes in it.
-    #[inline]
-    fn skip_quoted(&mut self, quote: u8) -> Option<bool> {
         let mut has_escapes = false;
         loop {
-            let rest = self.rest();
-            let length = special(rest, quote)?;
-            if rest[length] == quote {
-                self.at += length + 1;
-                return Some(has_escapes);
+            self.at += special(self.rest(), quote)?;
+            if self.eat_if(quote) {
+                return Some(Quoted { inner: start..self.at - 1, has_escapes });
             }
             has_escapes = true;
-            self.at += length + escape_length(&rest[length..])?;
+            self.at += escape_length(self.rest())?;
         }
     }
 }
@@ -320,34 +311,6 @@ const SEPARATES: [bool; 256] = {
     }
     separates
 };
-
-/// Where the first quote or backslash is. Eight bytes at a time, because a body is mostly text to be skipped.
-#[inline]
-fn special(bytes: &[u8], quote: u8) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let (words, _) = bytes.as_chunks();
-    let mut at = 0;
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        let hits = has_zero(word ^ (ONES * u64::from(quote))) | has_zero(word ^ (ONES * u64::from(b'\\')));
-        if hits != 0 {
-            return Some(at + (hits.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    bytes[at..].iter().position(|byte| *byte == quote || *byte == b'\\').map(|offset| at + offset)
-}
-
-/// Length of the escape at the start; none if there is no such escape.
-fn escape_length(bytes: &[u8]) -> Option<usize> {
-    match bytes.get(1)? {
-        b'b' | b't' | b'n' | b'f' | b'r' | b'\\' | b'"' | b'\'' | b'/' => Some(2),
-        b'u' => bytes.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-        _ => None,
-    }
-}
 
 fn string(text: &str, quoted: Quoted) -> Found {
     let raw = &text[quoted.inner.clone()];
@@ -388,24 +351,6 @@ fn unescaped(raw: &str) -> String {
 
 fn is_number_character(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b'x' | b'X' | b'+' | b'-' | b'.')
-}
-
-/// Length of a number such as `-12.5` that needs no second look, or 0.
-#[inline]
-fn plain_number_length(bytes: &[u8]) -> usize {
-    let digits_from = |mut at: usize| {
-        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            at += 1;
-        }
-        at
-    };
-    let sign = usize::from(bytes.first() == Some(&b'-'));
-    let whole = digits_from(sign);
-    // Zeros in front may mean another base, and very long ones are refused.
-    if whole == sign || (whole > sign + 1 && bytes[sign] == b'0') || whole > MAX_INTEGER_LENGTH {
-        return 0;
-    }
-    if bytes.get(whole) == Some(&b'.') { digits_from(whole + 1) } else { whole }
 }
 
 fn number(digits: &str) -> Option<f64> {

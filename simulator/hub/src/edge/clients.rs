@@ -1,6 +1,5 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +56,14 @@ impl Gateway for EdgeHub {
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
         let time = self.clock.now_text();
         let mut stamped = Vec::with_capacity(messages.len());
+        let mut source = Source::default();
         for mut message in messages {
             let size = message.size();
             if size > MAX_MESSAGE_BYTES {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
             self.stamp(&mut message, &client.identity, &time);
-            stamped.push((source_of(&client.identity, &message), message));
+            stamped.push((source.of(&client.identity, &message), message));
         }
         self.take(&client.identity, stamped).await
     }
@@ -189,11 +189,26 @@ impl EdgeHub {
 }
 
 /// The source that routes see: devices and modules differ, also those of other devices, and a module's output is part of
-/// it.
-fn source_of(identity: &Identity, message: &Message) -> Cow<'static, str> {
-    match &identity.module {
-        Some(module) => source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME)).into(),
-        None => source::DEVICE_MESSAGES.into(),
+/// it. Of messages that came together nearly all have the same, so that it is put together once for all of them.
+#[derive(Default)]
+struct Source {
+    last: Option<(Option<String>, Arc<str>)>,
+}
+
+impl Source {
+    fn of(&mut self, identity: &Identity, message: &Message) -> Arc<str> {
+        let output = message.system.get(system::OUTPUT_NAME);
+        if let Some((known, source)) = &self.last
+            && known.as_deref() == output
+        {
+            return Arc::clone(source);
+        }
+        let source: Arc<str> = match &identity.module {
+            Some(module) => source::module_messages(module.as_str(), output).into(),
+            None => source::DEVICE_MESSAGES.into(),
+        };
+        self.last = Some((output.map(str::to_owned), Arc::clone(&source)));
+        source
     }
 }
 

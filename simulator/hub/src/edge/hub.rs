@@ -1,6 +1,5 @@
 //! The edge hub itself: takes what clients ask, and hands each thing to the room that does it.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -415,11 +414,7 @@ impl EdgeHub {
     }
 
     /// Routes messages of a client that are stamped already, each with its source, and keeps what a route wants.
-    pub(super) async fn take(
-        &self,
-        identity: &Identity,
-        messages: Vec<(Cow<'static, str>, Message)>,
-    ) -> Result<(), Refusal> {
+    pub(super) async fn take(&self, identity: &Identity, messages: Vec<(Arc<str>, Message)>) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
@@ -428,7 +423,7 @@ impl EdgeHub {
         for (source, message) in messages {
             let message = Arc::new(message);
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
-            let is_notice = source == TWIN_CHANGES;
+            let is_notice = *source == *TWIN_CHANGES;
             happened.accepted += usize::from(!is_notice);
             let routed = router.route(&source, Arc::clone(&message), now);
             happened.routed(routed.routes);

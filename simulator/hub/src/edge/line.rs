@@ -17,7 +17,7 @@ use crate::gateway::{ClientLink, Delivery, Destination};
 use crate::receipt::{Outcome, Receipts};
 
 /// Most messages under way to one input.
-const MAX_MESSAGES: usize = 128;
+const MAX_MESSAGES: usize = 256;
 /// Most bytes under way to one input, beside one message that may be larger.
 const MAX_BYTES: usize = 1024 * 1024;
 /// Who settles a message within this time gets more of them at once.

@@ -3,7 +3,6 @@
 //! Kept cheap enough to be always on. For each message only the message itself, its place in the log and the routes of that
 //! moment are held; what each route made of it is worked out again when somebody asks.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,7 +44,7 @@ pub struct Passed {
     /// Who sent it.
     pub from: Arc<Identity>,
     /// Where it came from, as routes see it.
-    pub source: Cow<'static, str>,
+    pub source: Arc<str>,
     /// The message.
     pub message: Arc<Message>,
     /// How it found its queues.

@@ -302,7 +302,7 @@ fn take_properties(bytes: &mut &[u8]) -> Option<Properties> {
     for _ in 0..count {
         let name = take_text(bytes)?;
         let value = if bytes.try_get_u8().ok()? == 1 { Some(take_text(bytes)?) } else { None };
-        properties.put(name, value);
+        properties.add(name, value);
     }
     Some(properties)
 }
