@@ -34,6 +34,7 @@ use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
+use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
 use crate::frontend::{http, mqtt};
 use crate::listen;
@@ -44,7 +45,7 @@ use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
 use crate::runtime::process::{ImageLookup, ProcessRuntime, ProcessRuntimeOptions};
 use crate::state::{Endpoints, ServiceAccess, StateDirectory, StateError, read_json, write_json};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, ServerTls, TlsError};
 use crate::workload::keys::KeyRing;
 use crate::workload::socket::WorkloadFacts;
 
@@ -160,7 +161,6 @@ impl Device {
             device: options.device.clone(),
             clock: Arc::new(SystemClock),
             authority,
-            now,
             state,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -237,7 +237,6 @@ struct Ground {
     state: StateDirectory,
     endpoints: Endpoints,
     authority: Arc<Authority>,
-    now: Timestamp,
     clock: Arc<dyn Clock>,
     client_tls: Arc<rustls::ClientConfig>,
     hub_mqtt: SocketAddr,
@@ -269,9 +268,10 @@ impl Ground {
         let device_key = provision(&cloud, &self.device)?;
         let key = service_key(&self.state)?;
         let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-        let tls = tls::server_config(&self.authority.issue_server(&[host], self.now)?)?;
+        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        self.serve_https(https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
+        let paths = service::router(Service { hub: Arc::clone(&cloud), key });
+        self.serve_https(https, tls, paths, Arc::<CloudHub>::clone(&cloud));
         let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
         let registry = RegistryClient::new(https_address, &self.client_tls, self.device.clone(), tokens)
             .map_err(|error| other("the client of the registry")(&error))?;
@@ -303,11 +303,11 @@ impl Ground {
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
-        let tls = tls::server_config(&self.authority.issue_server(&[&gateway_host], self.now)?)?;
+        let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
         self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
         if let Some(listener) = https {
             let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
-            self.serve_https(listener, tls, calls);
+            self.serve_https(listener, tls, calls, Arc::<EdgeHub>::clone(&edge));
         }
         Ok(edge)
     }
@@ -390,21 +390,19 @@ impl Ground {
         Ok((identity, tokens))
     }
 
-    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, gateway: Arc<dyn Gateway>) {
+    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
         let clock = Arc::clone(&self.clock);
-        self.tasks.spawn(listen::accept(
-            listener,
-            tls,
-            self.shutdown.clone(),
-            move |stream, certificates, shutdown| {
-                mqtt::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
-            },
-        ));
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+        }));
     }
 
-    fn serve_https(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: axum::Router) {
-        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, _, shutdown| {
-            http::serve::serve(stream, router.clone(), shutdown)
+    /// Serves the paths of a hub, what devices ask of it themselves, and `WebSockets` to it.
+    fn serve_https(&self, listener: TcpListener, tls: Arc<ServerTls>, paths: axum::Router, gateway: Arc<dyn Gateway>) {
+        let router = paths.merge(http::device::router(Arc::clone(&gateway)));
+        let door = Door { router, gateway, clock: Arc::clone(&self.clock) };
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            http::serve::serve(stream, certificate, door.clone(), shutdown)
         }));
     }
 }

@@ -6,6 +6,7 @@
 mod add;
 mod binary;
 mod build;
+mod clients;
 mod device;
 mod golden_path;
 mod install;

@@ -33,6 +33,14 @@ impl Loopback {
         ["nsenter", "--target", &holder, "--user", "--net", "--preserve-credentials"].map(str::to_owned)
     }
 
+    /// Another program, working in a directory.
+    pub fn program(&self, program: &Path, directory: &Path) -> Tried {
+        let [enter, arguments @ ..] = self.enter();
+        let mut command = Command::new(enter);
+        command.args(arguments).arg(program).current_dir(directory);
+        Tried::from_std(command)
+    }
+
     /// `edgectl`, working in a directory.
     pub fn edgectl(&self, directory: &Path) -> Tried {
         Tried::from_std(self.command(directory))

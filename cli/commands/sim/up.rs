@@ -60,7 +60,7 @@ impl Report for Started<'_> {
         );
         if !gateway_has_https {
             text.push_str(
-                "  Port 443 needs a privilege: methods from module to module are off.\n  \
+                "  Port 443 needs a privilege: methods from module to module, and MQTT in WebSockets, are off.\n  \
                  To have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=443\n",
             );
         }

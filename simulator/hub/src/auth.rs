@@ -69,6 +69,9 @@ pub enum AuthError {
     /// The identity proves itself in another way.
     #[error("{0} does not authenticate with a token")]
     WrongType(Identity),
+    /// The same, the other way round.
+    #[error("{0} does not authenticate with a certificate")]
+    NoCertificate(Identity),
     /// The token cannot be used.
     #[error(transparent)]
     Token(#[from] InvalidToken),
@@ -78,6 +81,18 @@ pub enum AuthError {
     /// The token is for something else.
     #[error("the token's audience is {0}")]
     Audience(String),
+    /// The certificate has neither of the identity's thumbprints.
+    #[error("the certificate has no thumbprint of {0}")]
+    Thumbprint(Identity),
+    /// No authority that the hub trusts vouches for the certificate.
+    #[error("no trusted authority signed the certificate of {0}")]
+    Authority(Identity),
+    /// The certificate is somebody else's.
+    #[error("the certificate is that of {0:?}")]
+    CommonName(String),
+    /// The certificate does not hold yet, or any more.
+    #[error("the certificate is not valid at this time")]
+    CertificateTime,
     /// The chain of an edge hub that acts for others does not hold together.
     #[error("the chain {0:?} does not allow it")]
     Chain(String),

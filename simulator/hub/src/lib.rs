@@ -4,6 +4,7 @@
 //! reaches the cloud through the same port.
 
 pub mod auth;
+pub mod certificate;
 pub mod clock;
 pub mod cloud;
 pub mod documents;

@@ -187,6 +187,18 @@ impl Sessions {
         Ok(())
     }
 
+    /// Closes a client's connection, if it has one. What it has subscribed to is kept.
+    pub fn disconnect(&self, identity: &Identity, reason: CloseReason) {
+        let link = {
+            let inner = self.lock();
+            let connection = inner.get(identity).and_then(|session| session.connection.as_ref());
+            connection.map(|connection| Arc::clone(&connection.link))
+        };
+        if let Some(link) = link {
+            link.close(reason);
+        }
+    }
+
     /// Closes all connections.
     pub fn close_all(&self, reason: CloseReason) {
         let links: Vec<_> = self

@@ -18,6 +18,8 @@ use crate::frontend::http::scope::{read_identities, read_identity};
 
 const API_VERSION: &str = "2021-04-12";
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection that was not used for so long is not used again: the hub may be about to close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A device's access to the registry of its hub.
 pub struct RegistryClient {
@@ -35,8 +37,12 @@ impl RegistryClient {
         device: DeviceId,
         tokens: Arc<dyn TokenSource>,
     ) -> Result<Self, reqwest::Error> {
-        let http =
-            reqwest::Client::builder().no_proxy().timeout(TIMEOUT).tls_backend_preconfigured(tls.clone()).build()?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tls_backend_preconfigured(tls.clone())
+            .build()?;
         Ok(Self { http, address, device, tokens })
     }
 

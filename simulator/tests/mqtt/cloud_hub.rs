@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgectl_hub::clock::{Clock as _, SystemClock};
+use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
@@ -20,6 +20,7 @@ use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_simulator::mqtt::{topic, username};
+use edgectl_simulator::tls::ServerTls;
 use edgectl_simulator::{listen, tls};
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
@@ -73,14 +74,15 @@ impl Served {
         }
         let now = jiff::Timestamp::now();
         let authority = Authority::open(&directory.path().join("authority"), &id("d1").device, now).expect("roots");
-        let issued = authority.issue_server(&["127.0.0.1"], now).expect("a certificate");
+        let authority = Arc::new(authority);
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let gateway = Arc::clone(&hub);
-        let server = tls::server_config(&issued).expect("a configuration");
-        tokio::spawn(listen::accept(listener, server, shutdown.clone(), move |stream, certificates, shutdown| {
-            connection::serve(stream, certificates, Arc::clone(&gateway) as _, Arc::new(SystemClock), shutdown)
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let server = ServerTls::new(&authority, &["127.0.0.1"], &clock).expect("a configuration");
+        tokio::spawn(listen::accept(listener, server, shutdown.clone(), move |stream, certificate, shutdown| {
+            connection::serve(stream, certificate, Arc::clone(&gateway) as _, Arc::new(SystemClock), shutdown)
         }));
         let tls = tls::client_config(authority.trust_bundle()).expect("a configuration");
         Self { hub, address, tls, shutdown, _directory: directory }

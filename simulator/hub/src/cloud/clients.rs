@@ -7,7 +7,7 @@ use edgectl_schemas::ids::{Identity, ModuleId};
 use serde_json::Value;
 
 use super::hub::{CloudHub, refusal};
-use crate::auth::{AuthError, TokenCheck, check_chain};
+use crate::auth::{AuthError, IdentityRecord, TokenCheck, check_chain};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::method::{MethodRequest, MethodResponse};
@@ -18,9 +18,8 @@ impl Gateway for CloudHub {
         let expires_at = match credential {
             Credential::Token(token) => self.check_token(identity, token)?,
             Credential::OnBehalfOf { token, chain } => self.check_on_behalf(identity, token, chain)?,
-            Credential::Certificate(_) => {
-                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
-            }
+            Credential::Certificate(certificate) => self
+                .check_proof(identity, |record, device| certificate.check(record, device, self.clock.now_seconds()))?,
         };
         Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
     }
@@ -77,6 +76,16 @@ impl Gateway for CloudHub {
 
 impl CloudHub {
     fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
+        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
+        self.check_proof(identity, |record, device| check.check(token, record, device))
+    }
+
+    /// Checks a proof against the identity's record and, for a module, its device's.
+    fn check_proof(
+        &self,
+        identity: &Identity,
+        check: impl FnOnce(&IdentityRecord, Option<&IdentityRecord>) -> Result<u64, AuthError>,
+    ) -> Result<u64, Refusal> {
         let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
         let registration = self
             .registry()
@@ -88,8 +97,7 @@ impl CloudHub {
             None => None,
         };
         let device = device.map(|device| device.record);
-        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
-        check.check(token, &registration.record, device.as_ref()).map_err(unauthorized)
+        check(&registration.record, device.as_ref()).map_err(unauthorized)
     }
 
     /// An edge hub acts for a client: the token is its own, and the client is in its scope.
@@ -99,7 +107,11 @@ impl CloudHub {
         let actor = Identity::parse(actor).map_err(|_| unauthorized(AuthError::Chain(chain.to_owned())))?.device;
         check_chain(chain, identity, actor.as_str()).map_err(unauthorized)?;
         let scope = self.registry().in_scope_of(&actor).map_err(refusal)?;
-        if !scope.iter().any(|member| member.record.identity == *identity && member.record.enabled) {
+        let device = Identity::device(identity.device.clone());
+        let enabled = |identity: &Identity| {
+            scope.iter().any(|member| member.record.identity == *identity && member.record.enabled)
+        };
+        if !enabled(identity) || !enabled(&device) {
             return Err(unauthorized(AuthError::Chain(chain.to_owned())));
         }
         self.check_token(&Identity::module(actor, ModuleId::edge_hub()), token)

@@ -89,7 +89,7 @@ impl CloudHub {
         self.sessions.is_connected(identity)
     }
 
-    /// Makes or changes an identity.
+    /// Makes or changes an identity. A device that is disabled is cut off with its modules.
     pub fn put_identity(
         &self,
         identity: &Identity,
@@ -99,6 +99,11 @@ impl CloudHub {
         let registration = self.registry.put(identity, wanted, condition)?;
         if !registration.record.enabled {
             self.sessions.evict(identity)?;
+            if identity.module.is_none() {
+                for module in self.registry.modules(&identity.device)? {
+                    self.sessions.evict(&module.record.identity)?;
+                }
+            }
         }
         Ok(registration)
     }

@@ -234,9 +234,15 @@ fn changed(mut registration: Registration, wanted: Wanted) -> Result<Registratio
     Ok(registration)
 }
 
-/// Empty keys stay what they were, or are made up.
+/// Empty keys stay what they were, or are made up. Thumbprints are written in one way.
 fn completed(wanted: Authentication, old: &Authentication) -> Result<Authentication, RegistryError> {
-    let Authentication::Sas { primary_key, secondary_key } = wanted else { return Ok(wanted) };
+    let (primary_key, secondary_key) = match wanted {
+        Authentication::Sas { primary_key, secondary_key } => (primary_key, secondary_key),
+        Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint } => {
+            return self_signed(&primary_thumbprint, &secondary_thumbprint);
+        }
+        Authentication::CertificateAuthority | Authentication::None => return Ok(wanted),
+    };
     let (old_primary, old_secondary) = match old {
         Authentication::Sas { primary_key, secondary_key } => (primary_key.clone(), secondary_key.clone()),
         _ => (new_key(), new_key()),
@@ -254,6 +260,23 @@ fn completed(wanted: Authentication, old: &Authentication) -> Result<Authenticat
         primary_key: key(primary_key, old_primary)?,
         secondary_key: key(secondary_key, old_secondary)?,
     })
+}
+
+fn self_signed(primary: &str, secondary: &str) -> Result<Authentication, RegistryError> {
+    if primary.is_empty() && secondary.is_empty() {
+        return Err(RegistryError::Invalid("a self-signed certificate is known by its thumbprint".to_owned()));
+    }
+    let (primary_thumbprint, secondary_thumbprint) = (thumbprint(primary)?, thumbprint(secondary)?);
+    Ok(Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint })
+}
+
+/// The digits of a SHA-1 or SHA-256 thumbprint, which tools write with and without colons; empty stays empty.
+fn thumbprint(text: &str) -> Result<String, RegistryError> {
+    let digits: String = text.chars().filter(|c| !matches!(c, ':' | ' ')).map(|c| c.to_ascii_uppercase()).collect();
+    if matches!(digits.len(), 0 | 40 | 64) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits);
+    }
+    Err(RegistryError::Invalid(format!("thumbprint {text:?} has neither 40 nor 64 hexadecimal digits")))
 }
 
 /// 32 random bytes in base64.
@@ -331,5 +354,27 @@ mod tests {
         let bad = Authentication::Sas { primary_key: "*".into(), secondary_key: String::new() };
         let wanted = Wanted { authentication: Some(bad), ..Wanted::default() };
         assert!(registry.put(&id("d"), wanted, Some(Condition::Present)).is_err());
+    }
+    #[test]
+    fn thumbprints_are_checked_and_written_in_one_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory);
+        let put = |name: &str, primary: &str, secondary: &str| {
+            let authentication = Authentication::SelfSigned {
+                primary_thumbprint: primary.to_owned(),
+                secondary_thumbprint: secondary.to_owned(),
+            };
+            let wanted = Wanted { authentication: Some(authentication), ..Wanted::default() };
+            registry.put(&id(name), wanted, None)
+        };
+        let (sha1, sha256) = (["ab"; 20].join(":"), "CD".repeat(32));
+        let made = put("d", &sha1, &sha256).unwrap().record.authentication;
+        let expected =
+            Authentication::SelfSigned { primary_thumbprint: "AB".repeat(20), secondary_thumbprint: sha256.clone() };
+        assert_eq!(made, expected);
+        put("e", &sha256, "").unwrap();
+        for (primary, secondary) in [("", ""), ("abc", ""), (&sha256[1..], ""), (&sha256, "x"), (&"g".repeat(40), "")] {
+            assert!(matches!(put("f", primary, secondary), Err(RegistryError::Invalid(_))), "{primary} {secondary}");
+        }
     }
 }

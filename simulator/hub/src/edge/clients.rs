@@ -22,8 +22,7 @@ use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 #[async_trait]
 impl Gateway for EdgeHub {
     async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
-        let hosts = [self.options.hub_host.as_str(), self.options.gateway_host.as_str()];
-        self.scope.authenticate(identity, credential, &hosts, self.clock.now_seconds()).await
+        self.scope.authenticate(identity, credential, &self.hosts(), self.clock.now_seconds()).await
     }
 
     async fn attach(

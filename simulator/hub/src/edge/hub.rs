@@ -31,6 +31,8 @@ use crate::sessions::Sessions;
 
 /// Reported properties that could not be handed on are tried again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The identities in the device's scope are read from the cloud hub this often, as the runtime does by default.
+const SCOPE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// What an edge hub needs to know.
 #[derive(Debug, Clone)]
@@ -145,6 +147,10 @@ impl EdgeHub {
             let hub = Arc::clone(&hub);
             async move { hub.hand_on_reported().await }
         });
+        hub.spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.keep_scope().await }
+        });
         if let Err(refusal) = hub.upstream.subscribe(&hub.own, Feature::DesiredProperties).await {
             tracing::warn!(%refusal, "the cloud hub does not tell of changed desired properties");
         }
@@ -250,6 +256,30 @@ impl EdgeHub {
                 self.reported.notified().await;
             }
         }
+    }
+
+    /// Keeps the identities fresh. Clients whose proof does not hold against the fresh ones are cut off: they may have been
+    /// disabled or removed, or have new keys.
+    async fn keep_scope(&self) {
+        loop {
+            tokio::select! {
+                () = self.scope.renewed() => {}
+                () = tokio::time::sleep(SCOPE_INTERVAL) => {
+                    if let Err(refusal) = self.scope.refresh().await {
+                        tracing::debug!(%refusal, "the identities cannot be refreshed");
+                    }
+                }
+            }
+            for identity in self.scope.disproved(&self.hosts(), self.clock.now_seconds()) {
+                tracing::warn!(%identity, "the proof of identity does not hold any more");
+                self.sessions.disconnect(&identity, CloseReason::Unauthorized);
+            }
+        }
+    }
+
+    /// The names that tokens may be for.
+    pub(super) fn hosts(&self) -> [&str; 2] {
+        [&self.options.hub_host, &self.options.gateway_host]
     }
 
     /// Starts the delivery of what was kept from an earlier run.

@@ -2,11 +2,13 @@
 //! them, kept for when the cloud cannot be asked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::InvalidToken;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::auth::{AuthError, IdentityRecord, TokenCheck};
@@ -31,6 +33,9 @@ pub struct Scope {
     known: RwLock<HashMap<Identity, IdentityRecord>>,
     /// For whom the cloud hub was asked lately, and when.
     refreshed: Mutex<HashMap<Identity, Instant>>,
+    /// What clients last proved with who they are.
+    proofs: Mutex<HashMap<Identity, Credential>>,
+    renewed: Notify,
 }
 
 impl Scope {
@@ -38,7 +43,14 @@ impl Scope {
     pub fn open(source: Arc<dyn ScopeSource>, documents: Arc<Documents>) -> Result<Self, DocumentsError> {
         let kept: Vec<(String, IdentityRecord)> = documents.all(TABLE)?;
         let known = kept.into_iter().map(|(_, record)| (record.identity.clone(), record)).collect();
-        Ok(Self { source, documents, known: RwLock::new(known), refreshed: Mutex::default() })
+        Ok(Self {
+            source,
+            documents,
+            known: RwLock::new(known),
+            refreshed: Mutex::default(),
+            proofs: Mutex::default(),
+            renewed: Notify::new(),
+        })
     }
 
     /// Checks a client's proof. What looks wrong is checked once more against what the cloud hub has now.
@@ -49,29 +61,28 @@ impl Scope {
         hosts: &[&str],
         now: u64,
     ) -> Result<Client, Refusal> {
-        let token = match credential {
-            Credential::Token(token) => token,
-            Credential::Certificate(_) => {
-                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
-            }
-            Credential::OnBehalfOf { .. } => {
-                return Err(Refusal::Unauthorized("this hub has no other hub below it".to_owned()));
-            }
-        };
         let check = TokenCheck { hosts, now };
-        let checked = match self.check(identity, token, check) {
-            Err(AuthError::Unknown(_) | AuthError::Signature(_) | AuthError::Disabled(_))
-                if self.may_refresh(identity) =>
-            {
+        let checked = match self.check(identity, credential, check) {
+            Err(
+                AuthError::Unknown(_)
+                | AuthError::Signature(_)
+                | AuthError::Disabled(_)
+                | AuthError::Thumbprint(_)
+                | AuthError::WrongType(_)
+                | AuthError::NoCertificate(_),
+            ) if self.may_refresh(identity) => {
                 if let Err(refusal) = self.refresh().await {
                     tracing::debug!(%refusal, "the identities cannot be refreshed");
                 }
-                self.check(identity, token, check)
+                self.check(identity, credential, check)
             }
             checked => checked,
         };
         match checked {
-            Ok(expires_at) => Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) }),
+            Ok(expires_at) => {
+                self.proofs().insert(identity.clone(), credential.clone());
+                Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
+            }
             Err(error) => Err(Refusal::Unauthorized(error.to_string())),
         }
     }
@@ -89,13 +100,40 @@ impl Scope {
         }
         self.documents.write(batch).map_err(|error| Refusal::Unavailable(error.to_string()))?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.renewed.notify_one();
         Ok(())
     }
 
-    fn check(&self, identity: &Identity, token: &str, check: TokenCheck<'_>) -> Result<u64, AuthError> {
+    /// Waits until the identities have been read from the cloud hub once more.
+    pub async fn renewed(&self) {
+        self.renewed.notified().await;
+    }
+
+    /// Checks the proofs of all clients once more, against the identities as they are known now. Those whose proof does
+    /// not hold any more are returned, and have to prove anew who they are. That a proof's time is over is for who keeps
+    /// the connection to know.
+    pub fn disproved(&self, hosts: &[&str], now: u64) -> Vec<Identity> {
+        let check = TokenCheck { hosts, now };
+        let mut proofs = self.proofs();
+        let gone = proofs.extract_if(|identity, credential| match self.check(identity, credential, check) {
+            Ok(_) | Err(AuthError::Token(InvalidToken::Expired) | AuthError::CertificateTime) => false,
+            Err(_) => true,
+        });
+        gone.map(|(identity, _)| identity).collect()
+    }
+
+    fn check(&self, identity: &Identity, credential: &Credential, check: TokenCheck<'_>) -> Result<u64, AuthError> {
         let known = self.read();
         let record = known.get(identity).ok_or_else(|| AuthError::Unknown(identity.clone()))?;
-        check.check(token, record, known.get(&Identity::device(identity.device.clone())))
+        let device = known.get(&Identity::device(identity.device.clone()));
+        match credential {
+            Credential::Token(token) => check.check(token, record, device),
+            // The runtime gives modules tokens and knows no certificates of theirs.
+            Credential::Certificate(_) if identity.module.is_some() => Err(AuthError::NoCertificate(identity.clone())),
+            Credential::Certificate(certificate) => certificate.check(record, device, check.now),
+            // This hub has no other hub below it.
+            Credential::OnBehalfOf { chain, .. } => Err(AuthError::Chain(chain.clone())),
+        }
     }
 
     fn may_refresh(&self, identity: &Identity) -> bool {
@@ -106,6 +144,10 @@ impl Scope {
             refreshed.insert(identity.clone(), Instant::now());
         }
         may
+    }
+
+    fn proofs(&self) -> MutexGuard<'_, HashMap<Identity, Credential>> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Identity, IdentityRecord>> {

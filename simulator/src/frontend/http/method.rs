@@ -8,7 +8,9 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use edgectl_hub::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::access::require_service;
 use super::answer::ServiceError;
@@ -47,15 +49,23 @@ fn seconds(body: &Value, name: &str, default: i64, least: i64) -> Result<Duratio
     number.map(Duration::from_secs).ok_or_else(|| format!("{name} must be from {least} to {MOST}"))
 }
 
-/// The answer to a call: `{"status", "payload"}`.
-pub fn response(answer: &MethodResponse) -> Value {
-    let payload = match serde_json::from_slice(&answer.payload) {
-        Ok(payload) => payload,
-        Err(_) if answer.payload.is_empty() => Value::Null,
-        // Not JSON, which the client should have sent; handing the text on loses nothing.
-        Err(_) => Value::String(String::from_utf8_lossy(&answer.payload).into_owned()),
-    };
-    json!({ "status": answer.status, "payload": payload })
+/// The answer to a call.
+#[derive(Debug, Serialize)]
+pub struct MethodAnswer {
+    status: i32,
+    /// As the target wrote it, also its blanks.
+    payload: Box<RawValue>,
+}
+
+/// What is answered to a call.
+pub fn response(answer: &MethodResponse) -> MethodAnswer {
+    let text = String::from_utf8_lossy(&answer.payload).into_owned();
+    let text = if text.trim().is_empty() { "null".to_owned() } else { text };
+    // What is not JSON, which the client should have sent, is handed on as a text, so that nothing is lost.
+    let payload = RawValue::from_string(text.clone())
+        .or_else(|_| serde_json::value::to_raw_value(&text))
+        .unwrap_or_else(|_| RawValue::NULL.to_owned());
+    MethodAnswer { status: answer.status, payload }
 }
 
 /// `POST /twins/{device}/methods`.
@@ -64,7 +74,7 @@ pub async fn call_device(
     Path(device): Path<String>,
     headers: HeaderMap,
     Json(body): Json<Value>,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Json<MethodAnswer>, ServiceError> {
     call(&service, &Identity::device(shape::device_id(&device)?), &headers, &body).await
 }
 
@@ -74,7 +84,7 @@ pub async fn call_module(
     Path((device, module)): Path<(String, String)>,
     headers: HeaderMap,
     Json(body): Json<Value>,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Json<MethodAnswer>, ServiceError> {
     call(&service, &shape::module_identity(&device, &module)?, &headers, &body).await
 }
 
@@ -83,7 +93,7 @@ async fn call(
     identity: &Identity,
     headers: &HeaderMap,
     body: &Value,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Json<MethodAnswer>, ServiceError> {
     require_service(&service.hub, &service.key, headers)?;
     let request = read_request(body).map_err(ServiceError::invalid)?;
     let answer = service.hub.call(identity, request).await?;
@@ -93,6 +103,8 @@ async fn call(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use serde_json::json;
 
     use super::*;
 

@@ -1,8 +1,9 @@
 //! The HTTPS front end: `service` and `registry` for those who manage devices, `scope` for edge hubs, `gateway` for
-//! modules that call each other.
+//! modules that call each other, `device` for devices and modules that send messages.
 
 pub mod access;
 pub mod answer;
+pub mod device;
 pub mod gateway;
 pub mod method;
 pub mod registry;

@@ -74,8 +74,8 @@ pub fn read_identity(item: &Value) -> Option<IdentityRecord> {
             secondary_key: text("/authentication/symmetricKey/secondaryKey")?,
         },
         Some("selfSigned") => Authentication::SelfSigned {
-            primary_thumbprint: text("/authentication/x509Thumbprint/primaryThumbprint")?,
-            secondary_thumbprint: text("/authentication/x509Thumbprint/secondaryThumbprint")?,
+            primary_thumbprint: text("/authentication/x509Thumbprint/primaryThumbprint").unwrap_or_default(),
+            secondary_thumbprint: text("/authentication/x509Thumbprint/secondaryThumbprint").unwrap_or_default(),
         },
         Some("certificateAuthority") => Authentication::CertificateAuthority,
         _ => Authentication::None,

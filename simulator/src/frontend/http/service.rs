@@ -11,9 +11,6 @@ use edgectl_schemas::sas::SharedKey;
 use super::answer::ServiceError;
 use super::{method, registry, scope, twins};
 
-/// Bytes of a request: a deployment has at most a twin's desired properties for each of its modules.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-
 /// A cloud hub, and the key of the policy that may use its service.
 #[derive(Clone)]
 pub struct Service {
@@ -48,6 +45,7 @@ pub fn router(service: Service) -> Router {
         .route("/twins/{device}/methods", post(method::call_device))
         .route("/twins/{device}/modules/{module}/methods", post(method::call_module))
         .fallback(async || ServiceError::no_such_path())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // The connection has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
         .with_state(service)
 }
