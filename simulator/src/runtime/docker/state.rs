@@ -15,7 +15,7 @@ pub fn module_state(container: &ContainerInspectResponse) -> Option<ModuleState>
     Some(ModuleState {
         name: labels.get(MODULE_LABEL)?.clone(),
         image: labels.get(IMAGE_LABEL).or(config.image.as_ref()).cloned().unwrap_or_default(),
-        image_description: None,
+        image_description: container.name.as_ref().map(|name| format!("container {}", name.trim_start_matches('/'))),
         image_hash: container.image.clone(),
         status,
         description: description(state, status),
