@@ -11,6 +11,7 @@ use edgectl_schemas::document::document::Document;
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -26,7 +27,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
+    /// How the simulated device runs modules: `process`, `docker` or `auto`, which is the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// Codes of rules whose breaches are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
@@ -57,6 +61,8 @@ pub struct Solution {
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
     pub template_is_named: bool,
+    /// How the simulated device runs modules.
+    pub runtime: RuntimeChoice,
     /// Codes of rules whose breaches are accepted.
     pub allow: Vec<String>,
 }
@@ -85,7 +91,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template` and `allow`.")
+                        .hint("Known members are `name`, `device`, `template`, `runtime` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -99,9 +105,12 @@ impl Solution {
             CommandError::usage(format!("{}: device {device_text:?}: {error}", path.display()))
                 .hint("Set `device:` to 1 to 128 letters, digits, `-`, `_` or `.`.")
         })?;
+        let runtime = file.runtime.map_or(Ok(RuntimeChoice::default()), |text| text.parse());
+        let runtime =
+            runtime.map_err(|error| CommandError::usage(format!("{}: runtime: {error}", path.display())))?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), device, template, template_is_named, allow: file.allow })
+        Ok(Self { root: root.to_owned(), device, template, template_is_named, runtime, allow: file.allow })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -155,6 +164,12 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
     {
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
     }
+    let runtime = document.root.get("runtime");
+    if let (Some(node), Some(text)) = (runtime, runtime.and_then(Node::text))
+        && let Err(error) = text.parse::<RuntimeChoice>()
+    {
+        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("runtime {error}")));
+    }
     for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
         if code.text().is_none_or(|code| rules::find(code).is_none()) {
             let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, code.span, "this is not the code of a rule");
@@ -193,6 +208,7 @@ mod tests {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
             template: Some("a".into()),
+            runtime: Some("auto".to_owned()),
             allow: vec!["EDGE0303".to_owned()],
         };
         let written = serde_json::to_value(full).unwrap();

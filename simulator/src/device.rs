@@ -32,6 +32,7 @@ use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use crate::client::device_client::{ClientOptions, DeviceClient};
 use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
+use crate::containers::{ContainerOptions, Containers};
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::serve::Door;
@@ -41,6 +42,9 @@ use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
 use crate::requests::Requests;
+use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
+use crate::runtime::docker::body::GATEWAY_NAME;
+use crate::runtime::docker::engine::EngineError;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
 use crate::runtime::process::{ImageLookup, ProcessRuntime, ProcessRuntimeOptions};
@@ -78,6 +82,10 @@ pub struct DeviceOptions {
     pub base_environment: BTreeMap<OsString, OsString>,
     /// How images become processes.
     pub images: ImageLookup,
+    /// Whether modules are processes, containers, or both.
+    pub runtime: RuntimeChoice,
+    /// Where containers run, if any do.
+    pub containers: ContainerOptions,
 }
 
 /// A device could not start.
@@ -104,6 +112,9 @@ pub enum DeviceError {
     /// The device cannot be registered.
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
+    /// The container engine that modules are to run with cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// Something else that is needed cannot be had.
     #[error("{what}: {reason}")]
     Other {
@@ -168,13 +179,14 @@ impl Device {
         // The cloud hub listens first: everything on the device connects to it.
         let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
         let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
-        let agent = ground.start_agent(registry, options).await?;
+        let runtime = ground.module_runtime(&options, &edge).await?;
+        let agent = ground.start_agent(registry, runtime).await?;
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
             edge: Arc::clone(&edge),
             cloud: Arc::clone(&cloud),
-            runtime: Arc::<ProcessRuntime>::clone(&agent.runtime),
+            runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
             stop: stop_asked.clone(),
@@ -219,7 +231,9 @@ impl Device {
         self.agent.shutdown.cancel();
         self.agent.tasks.close();
         self.agent.tasks.wait().await;
-        self.agent.runtime.close().await;
+        if self.agent.runtime.close().await {
+            Containers::forget(&self.state);
+        }
         self.agent.client.close().await;
         self.edge.stop().await;
         self.cloud.stop();
@@ -232,6 +246,7 @@ impl Device {
 }
 
 /// What all parts of a device stand on.
+#[derive(Clone)]
 struct Ground {
     device: DeviceId,
     state: StateDirectory,
@@ -247,7 +262,7 @@ struct Ground {
 
 /// The agent with what it runs.
 struct RunningAgent {
-    runtime: Arc<ProcessRuntime>,
+    runtime: Arc<ChosenRuntime>,
     modules: Arc<Modules>,
     client: DeviceClient,
     /// Ends the agent, which stops its modules.
@@ -303,34 +318,74 @@ impl Ground {
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
-        let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
-        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        if let Some(listener) = https {
-            let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
-            self.serve_https(listener, tls, calls, Arc::<EdgeHub>::clone(&edge));
-        }
+        self.serve_edge(&edge, &gateway_host, mqtt, https)?;
         Ok(edge)
+    }
+
+    /// Serves the edge hub under a host name.
+    fn serve_edge(
+        &self,
+        edge: &Arc<EdgeHub>,
+        host: &str,
+        mqtt: TcpListener,
+        https: Option<TcpListener>,
+    ) -> Result<(), DeviceError> {
+        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
+        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        if let Some(listener) = https {
+            let calls = http::gateway::router(Arc::<EdgeHub>::clone(edge), self.device.clone());
+            self.serve_https(listener, tls, calls, Arc::<EdgeHub>::clone(edge));
+        }
+        Ok(())
+    }
+
+    /// What runs modules: processes, and containers as soon as one is wanted, or when an earlier run left some.
+    async fn module_runtime(
+        &self,
+        options: &DeviceOptions,
+        edge: &Arc<EdgeHub>,
+    ) -> Result<Arc<ChosenRuntime>, DeviceError> {
+        let processes = ProcessRuntime::open(ProcessRuntimeOptions {
+            images: Arc::clone(&options.images),
+            launcher: options.launcher.clone(),
+            base_environment: options.base_environment.clone(),
+            log_folder: self.state.modules(),
+            max_log_bytes: MAX_LOG_BYTES,
+            group_record: group_record(&self.state),
+        })
+        .map_err(|error| other("the module runtime")(&error))?;
+        let containers = Containers::new(options.containers.clone(), &self.device, &self.state);
+        let are_left = containers.sweep(options.runtime != RuntimeChoice::Process).await;
+        let runtime = ChosenRuntime::new(options.runtime, processes, self.open_containers(containers, Arc::clone(edge)));
+        if are_left || options.runtime == RuntimeChoice::Docker {
+            match runtime.containers().await {
+                Err(error) if options.runtime == RuntimeChoice::Docker => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "containers of an earlier run cannot be looked after"),
+                Ok(_) => {}
+            }
+        }
+        Ok(Arc::new(runtime))
+    }
+
+    /// Opens the containers' runtime, and the edge hub's doors to their network.
+    fn open_containers(&self, containers: Containers, edge: Arc<EdgeHub>) -> OpenContainers {
+        let ground = self.clone();
+        Arc::new(move || {
+            let (ground, containers, edge) = (ground.clone(), containers.clone(), Arc::clone(&edge));
+            Box::pin(async move {
+                containers.open(|doors| ground.serve_edge(&edge, GATEWAY_NAME, doors.mqtt, doors.https)).await
+            })
+        })
     }
 
     /// The agent, what it runs modules with, and its connection to the cloud hub.
     async fn start_agent(
         &self,
         registry: Arc<RegistryClient>,
-        options: DeviceOptions,
+        runtime: Arc<ChosenRuntime>,
     ) -> Result<RunningAgent, DeviceError> {
-        let runtime = Arc::new(
-            ProcessRuntime::open(ProcessRuntimeOptions {
-                images: options.images,
-                launcher: options.launcher,
-                base_environment: options.base_environment,
-                log_folder: self.state.modules(),
-                max_log_bytes: MAX_LOG_BYTES,
-                group_record: group_record(&self.state),
-            })
-            .map_err(|error| other("the module runtime")(&error))?,
-        );
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
-        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ProcessRuntime>::clone(&runtime);
+        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ChosenRuntime>::clone(&runtime);
         let facts = Arc::new(WorkloadFacts {
             authority: Arc::clone(&self.authority),
             keys: KeyRing::default(),

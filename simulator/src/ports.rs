@@ -1,6 +1,6 @@
 //! The ports of a device: which addresses it gets, and listening at all of them before anything else is done.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -66,15 +66,21 @@ pub async fn listen(
     Err(PortsError::NoAddress { by })
 }
 
-async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, BindError> {
-    let (gateway, hub) = (address.gateway(), address.hub());
-    let gateway_mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
-    let hub_mqtt = listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?;
-    let gateway_https = match listen::bind(SocketAddr::new(gateway, HTTPS_PORT)).await {
+/// Listens at the edge hub's ports of an address: MQTT, and HTTPS unless the port needs a privilege that is missing.
+pub async fn listen_at_gateway(gateway: IpAddr) -> Result<(TcpListener, Option<TcpListener>), BindError> {
+    let mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
+    let https = match listen::bind(SocketAddr::new(gateway, HTTPS_PORT)).await {
         Ok(listener) => Some(listener),
         Err(BindError::Denied(_)) => None,
         Err(error) => return Err(error),
     };
+    Ok((mqtt, https))
+}
+
+async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, BindError> {
+    let hub = address.hub();
+    let (gateway_mqtt, gateway_https) = listen_at_gateway(address.gateway()).await?;
+    let hub_mqtt = listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?;
     let hub_https = match listen::bind(SocketAddr::new(hub, HTTPS_PORT)).await {
         Ok(listener) => listener,
         // Our own tools ask which port it is.

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
 use edgectl_simulator::device::{Device, Stopped};
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::{Endpoints, StateDirectory};
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
+  edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1";
 
 /// Lines of the device's log that are shown when it does not start.
@@ -36,6 +38,10 @@ pub struct Args {
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
+    /// Run modules as processes, as containers, or as a process where one is known for the image and as a container
+    /// otherwise [default: `runtime` of edgectl.yaml, else auto]
+    #[arg(long, value_name = "process|docker|auto")]
+    runtime: Option<RuntimeChoice>,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -82,7 +88,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         let _ = rustix::process::setsid();
     }
     device::start_logging(context.settings.verbose);
-    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins)?;
+    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, args.runtime)?;
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -117,6 +123,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
     command.args((0..context.settings.verbose).map(|_| "-v"));
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
+    command.args(args.runtime.iter().flat_map(|runtime| ["--runtime", runtime.as_str()]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;

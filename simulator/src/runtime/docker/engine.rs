@@ -96,12 +96,18 @@ pub enum EngineError {
     #[error("the container network {0} belongs to another device")]
     NetworkTaken(String),
     /// The network has no address on this machine.
-    #[error("the container network {network} has no address of this machine{}", reason.as_ref().map_or_else(String::new, |why| format!(": {why}")))]
+    #[error("the container network {network} has no address of this machine")]
     NoGateway {
         /// The network.
         network: String,
-        /// What the system said.
-        reason: Option<String>,
+    },
+    /// The edge hub cannot serve in the network.
+    #[error("the edge hub cannot serve in the container network {network}: {reason}")]
+    NoDoor {
+        /// The network.
+        network: String,
+        /// What happened.
+        reason: String,
     },
 }
 
@@ -124,7 +130,7 @@ impl EngineError {
                  simulated device otherwise."
                     .to_owned()
             }
-            Self::Refused { .. } => return None,
+            Self::Refused { .. } | Self::NoDoor { .. } => return None,
         };
         Some(hint)
     }

@@ -24,7 +24,7 @@ pub async fn ensure(engine: &Engine, name: &str, device: &str) -> Result<IpAddr,
             find(engine, name).await?.unwrap_or_default()
         }
     };
-    gateway(&network).ok_or_else(|| EngineError::NoGateway { network: name.to_owned(), reason: None })
+    gateway(&network).ok_or_else(|| EngineError::NoGateway { network: name.to_owned() })
 }
 
 /// Removes a device's network if it is there.
