@@ -8,6 +8,8 @@ mod binary;
 mod build;
 mod clients;
 mod device;
+mod docker;
+mod docker_engine;
 mod golden_path;
 mod install;
 mod layers;
