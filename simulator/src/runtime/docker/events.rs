@@ -45,6 +45,8 @@ pub async fn listen(engine: Engine, device: String, watchers: Watchers, shutdown
             let since = jiff::Timestamp::now().as_second().to_string();
             follow(&engine, &device, since, &watchers).await;
             tracing::warn!("the container engine does not tell any more what happens");
+            // Whoever shows the modules is to say so.
+            watchers.note(true);
             loop {
                 tokio::time::sleep(RETRY_DELAY).await;
                 if engine.docker().ping().await.is_ok() {
