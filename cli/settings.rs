@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use crate::error::CommandError;
 use crate::output::printer::Printer;
 use crate::output::style::Style;
+use crate::solution::solution::Solution;
 
 /// Flags that every command has.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,6 +25,9 @@ pub struct GlobalFlags {
     /// Run as if started in this directory
     #[arg(short = 'C', global = true, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+    /// Work with this simulated device and not with the solution's own
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 /// The resolved settings.
@@ -30,6 +35,8 @@ pub struct GlobalFlags {
 pub struct Settings {
     /// Where the command works; absolute.
     pub directory: PathBuf,
+    /// The simulated device to work with, where it is not the solution's own.
+    pub device: Option<String>,
     /// How much to log: 0 nothing, 1 what happens, 2 everything.
     pub verbose: u8,
     /// Whether questions may be asked.
@@ -54,6 +61,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// The solution that the command works in, with the device it works with.
+    pub fn solution(&self) -> Result<Solution, CommandError> {
+        let solution = Solution::find(&self.settings.directory)?;
+        match &self.settings.device {
+            None => Ok(solution),
+            Some(device) => solution.with_device(device),
+        }
+    }
+
     /// Resolves flags and environment.
     pub fn resolve(flags: &GlobalFlags) -> std::io::Result<Self> {
         let current = std::env::current_dir()?;
@@ -83,6 +99,7 @@ impl Context {
             },
             settings: Settings {
                 directory,
+                device: flags.device.clone(),
                 verbose: flags.verbose,
                 interactive: std::io::stdin().is_terminal() && !flags.json,
                 environment,

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs all tests. Installs what they need and this machine lacks: Debian packages where root may install them.
-# Python and Rust packages come from their registries while the tests run.
+# Python, Node and Rust packages come from their registries while the tests run.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,8 @@ need unshare util-linux
 need nsenter util-linux
 need ip iproute2
 need cc gcc
+need node nodejs
+need npm npm
 need c++ g++
 need shellcheck shellcheck
 need docker docker.io
@@ -28,6 +30,8 @@ if [ -n "$missing" ]; then
         # The packages are words to apt-get, not one name.
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+        # Newer systems have the engine's client in a package of its own.
+        command -v docker >/dev/null 2>&1 || apt-get install -y -qq --no-install-recommends docker-cli
     else
         echo "error: the tests need$missing" >&2
         echo "hint: install them, or run this as root on Debian or Ubuntu" >&2

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgectl_simulator::above::Parent;
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::containers::ContainerOptions;
 use edgectl_simulator::control::{self, ControlError, Request};
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
 use edgectl_simulator::ports::PortsError;
-use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::runtime::docker::engine::{EngineError, EngineHost};
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
@@ -62,7 +62,7 @@ pub fn options(
     context: &Context,
     address: Option<&str>,
     builtins: bool,
-    runtime: Option<RuntimeChoice>,
+    parent: Option<Parent>,
 ) -> Result<DeviceOptions, CommandError> {
     let address = address
         .map(|text| {
@@ -72,20 +72,23 @@ pub fn options(
             })
         })
         .transpose()?;
+    let of_its_own =
+        if solution.device_is_own { solution.root.clone() } else { solution.root.join(solution.device.as_str()) };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
         BASE_ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), environment.get(*name)?.into()))).collect();
     Ok(DeviceOptions {
         device: solution.device.clone(),
-        state: StateDirectory::new(&solution.state()),
-        preferred: DeviceAddress::preferred(&solution.root),
+        state: solution.device_state(),
+        preferred: DeviceAddress::preferred(&of_its_own),
         address,
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
-        runtime: runtime.unwrap_or(solution.runtime),
+        runtime: solution.runtime,
         containers: container_options(context)?,
+        parent,
     })
 }
 

@@ -12,7 +12,6 @@ use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 /// Show the simulated device: modules, routes, what waits and what arrived
 #[derive(Debug, clap::Args)]
@@ -91,8 +90,8 @@ fn route_rows(hub: &Value) -> Vec<Vec<String>> {
 
 /// Asks the running device.
 pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
-    let status = block_on(fetch(&StateDirectory::new(&solution.state())))?.map_err(control_error)?;
+    let solution = context.solution()?;
+    let status = block_on(fetch(&solution.device_state()))?.map_err(control_error)?;
     context.printer.result(&Shown(status));
     Ok(())
 }

@@ -12,6 +12,7 @@ use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
 use edgectl_simulator::runtime::choice::RuntimeChoice;
+use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -55,8 +56,10 @@ pub struct SolutionFile {
 pub struct Solution {
     /// Its root directory, absolute.
     pub root: PathBuf,
-    /// The identifier of its simulated device.
+    /// The identifier of the simulated device.
     pub device: DeviceId,
+    /// Whether that is the solution's own device, and not one of those beside it.
+    pub device_is_own: bool,
     /// The deployment template, absolute; it may not exist.
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
@@ -106,11 +109,18 @@ impl Solution {
                 .hint("Set `device:` to 1 to 128 letters, digits, `-`, `_` or `.`.")
         })?;
         let runtime = file.runtime.map_or(Ok(RuntimeChoice::default()), |text| text.parse());
-        let runtime =
-            runtime.map_err(|error| CommandError::usage(format!("{}: runtime: {error}", path.display())))?;
+        let runtime = runtime.map_err(|error| CommandError::usage(format!("{}: runtime: {error}", path.display())))?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
-        Ok(Self { root: root.to_owned(), device, template, template_is_named, runtime, allow: file.allow })
+        Ok(Self {
+            root: root.to_owned(),
+            device,
+            device_is_own: true,
+            template,
+            template_is_named,
+            runtime,
+            allow: file.allow,
+        })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -136,6 +146,24 @@ impl Solution {
         match named {
             Some(name) if !self.template_is_named && name != DEFAULT_TEMPLATE => self.root.join(name),
             _ => self.template.clone(),
+        }
+    }
+
+    /// The same solution, to work with another of its simulated devices.
+    pub fn with_device(mut self, device: &str) -> Result<Self, CommandError> {
+        let device =
+            DeviceId::new(device).map_err(|error| CommandError::usage(format!("device {device:?}: {error}")))?;
+        self.device_is_own = device == self.device;
+        self.device = device;
+        Ok(self)
+    }
+
+    /// Where the state of the simulated device lies.
+    pub fn device_state(&self) -> StateDirectory {
+        if self.device_is_own {
+            StateDirectory::new(&self.state())
+        } else {
+            StateDirectory::other(&self.state(), &self.device)
         }
     }
 

@@ -8,7 +8,8 @@ use edgectl_schemas::document::expand::expand;
 use edgectl_schemas::manifest::checks::run::{Purpose, check};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let set = [("A", "value"), ("NUMBER", "1"), ("edgeHub", "x"), ("MEMBERS", "\"a\": 1, \"b\": \"$A\""), ("EMPTY", "")];
+    let set =
+        [("A", "value"), ("NUMBER", "1"), ("edgeHub", "x"), ("MEMBERS", "\"a\": 1, \"b\": \"$A\""), ("EMPTY", "")];
     let variables: BTreeMap<String, String> =
         set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     for replace_reserved in [false, true] {

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use edgectl_schemas::ids::DeviceId;
-use tokio::net::TcpListener;
 
 use crate::listen::BindError;
-use crate::ports;
+use crate::ports::{self, HubListeners};
 use crate::runtime::docker::body::Surroundings;
 use crate::runtime::docker::engine::{Engine, EngineError, EngineHost, engine_name};
 use crate::runtime::docker::network;
@@ -32,15 +31,6 @@ pub struct Containers {
     state: StateDirectory,
 }
 
-/// The edge hub's listeners in the network of containers.
-#[derive(Debug)]
-pub struct Doors {
-    /// For MQTT.
-    pub mqtt: TcpListener,
-    /// For HTTPS; none where the port needs a privilege that is missing.
-    pub https: Option<TcpListener>,
-}
-
 impl Containers {
     /// The containers of a device.
     pub fn new(options: ContainerOptions, device: &DeviceId, state: &StateDirectory) -> Self {
@@ -51,7 +41,7 @@ impl Containers {
     /// remove.
     pub async fn open<E: std::fmt::Display>(
         &self,
-        serve: impl FnOnce(Doors) -> Result<(), E>,
+        serve: impl FnOnce(HubListeners) -> Result<(), E>,
     ) -> Result<DockerRuntime, EngineError> {
         let engine = Engine::connect(&self.options.host).await?;
         let (network, device) = (self.network(), self.label());
@@ -59,8 +49,8 @@ impl Containers {
         let noted = std::fs::write(self.state.engine(), self.options.host.to_string());
         noted.map_err(|error| no_door(&network, &error))?;
         let gateway = network::ensure(&engine, &network, &device).await?;
-        let doors = listen(gateway, &network).await?;
-        serve(doors).map_err(|error| no_door(&network, &error))?;
+        let listeners = listen(gateway, &network).await?;
+        serve(listeners).map_err(|error| no_door(&network, &error))?;
         let around = Surroundings { device, network, gateway };
         let (prefix, settings) = (self.device.to_string(), self.options.settings.clone());
         Ok(DockerRuntime::open(DockerRuntimeOptions { engine, around, prefix, settings }))
@@ -107,14 +97,13 @@ impl Containers {
     }
 }
 
-async fn listen(gateway: IpAddr, network: &str) -> Result<Doors, EngineError> {
-    let (mqtt, https) = ports::listen_at_gateway(gateway).await.map_err(|error| match error {
+async fn listen(gateway: IpAddr, network: &str) -> Result<HubListeners, EngineError> {
+    ports::listen_as_hub(gateway).await.map_err(|error| match error {
         BindError::Io { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
             EngineError::NoGateway { network: network.to_owned() }
         }
         error => no_door(network, &error),
-    })?;
-    Ok(Doors { mqtt, https })
+    })
 }
 
 fn no_door(network: &str, error: &dyn std::fmt::Display) -> EngineError {

@@ -1,8 +1,10 @@
 //! A device you can run: front ends, agent, module runtimes, workload API, and the cloud hub behind them.
 
+pub mod above;
 pub mod address;
 pub mod agent;
 pub mod agent_link;
+pub mod amqp;
 pub mod authority;
 pub mod builtin;
 pub mod client;

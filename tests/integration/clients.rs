@@ -17,6 +17,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::edgectl;
 use crate::network::Loopback;
+use crate::sdk;
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 const DEVICE: &str = "plant";
@@ -87,7 +88,7 @@ impl Site {
         let path = self.place.path().join("place.json");
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
-        let mut command = self.network.program(program, self.place.path());
+        let mut command = assert_cmd::Command::from_std(self.network.program(program, self.place.path()));
         command.arg(script).arg(path).timeout(TIMEOUT);
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules);
@@ -132,13 +133,7 @@ fn id(text: &str) -> Identity {
 
 #[test]
 fn the_python_sdk_comes_through_websockets_and_with_certificates() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-python");
-    let python = folder.join("bin/python");
-    if !folder.join("ready").exists() {
-        assert!(prepare(Command::new("python3").args(["-m", "venv"]).arg(&folder)), "python3");
-        prepare(Command::new(&python).args(["-m", "pip", "install", "--quiet", "azure-iot-device==2.14.0"]));
-        fs::write(folder.join("ready"), "").unwrap();
-    }
+    let python = sdk::python();
     let site = Site::start();
     let (now, authority) = (Timestamp::now(), site.authority());
     let elsewhere = tempdir().unwrap();
@@ -160,7 +155,7 @@ fn the_python_sdk_comes_through_websockets_and_with_certificates() {
     }
     let mut facts = site.facts();
     facts["certificates"] = certificates;
-    site.run(&python, "python/doors.py", &facts);
+    site.run(python, "python/doors.py", &facts);
 
     let mut expected = BTreeMap::new();
     for way in ["mqtt", "socket"] {
@@ -198,7 +193,7 @@ fn the_node_sdk_comes_through_websockets_and_https() {
     for host in ["gateway", "hub"] {
         let host = facts[host].as_str().unwrap();
         for proof in ["keys", "certificate"] {
-            for message in ["socket", "http"] {
+            for message in ["mqtt", "amqp", "http"] {
                 expected.insert(format!("{proof} {message} {host}"), 1);
             }
             for number in [1, 2] {

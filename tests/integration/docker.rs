@@ -51,7 +51,8 @@ impl Solution {
             routes["filterToCloud"] = json!("FROM /messages/modules/filter/outputs/* INTO $upstream");
             if modules.get("sensor").is_some() {
                 let source = "FROM /messages/modules/sensor/outputs/temperatureOutput";
-                routes["sensorToFilter"] = json!(format!("{source} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"));
+                routes["sensorToFilter"] =
+                    json!(format!("{source} INTO BrokeredEndpoint(\"/modules/filter/inputs/input1\")"));
             }
         }
         content["$edgeAgent"]["properties.desired"]["modules"] = modules;

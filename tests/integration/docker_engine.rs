@@ -69,7 +69,8 @@ fn import(name: &str) {
     fs::create_dir(root.path().join("tmp")).unwrap();
     // Without what only a debugger needs it is a tenth.
     assert!(Command::new("strip").arg("-o").arg(&place).arg(program).status().unwrap().success());
-    let mut tar = Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut tar =
+        Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
     let import = ["-H", host(), "import", "-c", "ENTRYPOINT [\"/bin/edgectl\"]", "-", name];
     let status = Command::new("docker").args(import).stdin(tar.stdout.take().unwrap()).stdout(Stdio::null()).status();
     assert!(status.unwrap().success() && tar.wait().unwrap().success());
@@ -118,7 +119,8 @@ impl Wire {
     /// The engine seems to be there again.
     pub fn mend(&self) {
         let listener = UnixListener::bind(self.path()).unwrap();
-        let (engine, heard, connections) = (self.engine.clone(), Arc::clone(&self.heard), Arc::clone(&self.connections));
+        let (engine, heard, connections) =
+            (self.engine.clone(), Arc::clone(&self.heard), Arc::clone(&self.connections));
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 join(client.unwrap(), &engine, &heard, &connections);
@@ -127,12 +129,7 @@ impl Wire {
     }
 }
 
-fn join(
-    client: UnixStream,
-    engine: &Path,
-    heard: &Arc<Mutex<Vec<u8>>>,
-    connections: &Arc<Mutex<Vec<UnixStream>>>,
-) {
+fn join(client: UnixStream, engine: &Path, heard: &Arc<Mutex<Vec<u8>>>, connections: &Arc<Mutex<Vec<UnixStream>>>) {
     let engine = UnixStream::connect(engine).unwrap();
     let mut held = connections.lock().unwrap();
     held.extend([client.try_clone().unwrap(), engine.try_clone().unwrap()]);

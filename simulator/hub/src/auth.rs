@@ -158,22 +158,6 @@ impl TokenCheck<'_> {
     }
 }
 
-/// The devices of a chain `target;…;actor`, in order, after checking that it begins with the target and that the actor,
-/// an edge device, is in it.
-pub fn check_chain<'a>(chain: &'a str, target: &Identity, actor: &str) -> Result<Vec<&'a str>, AuthError> {
-    let refused = || AuthError::Chain(chain.to_owned());
-    let ids: Vec<&str> = chain.split(';').collect();
-    let (first, rest) = ids.split_first().ok_or_else(refused)?;
-    if *first != target.to_string() {
-        return Err(refused());
-    }
-    let on_the_same_device = target.device.as_str() == actor;
-    if !on_the_same_device && !rest.contains(&actor) {
-        return Err(refused());
-    }
-    Ok(ids)
-}
-
 #[cfg(test)]
 mod tests {
     use edgectl_schemas::sas::{encoded_audience, make_token};
@@ -244,15 +228,5 @@ mod tests {
         ] {
             assert_eq!(check(0).allows_audience(audience, identity), expected, "{audience}");
         }
-    }
-
-    #[test]
-    fn a_chain_goes_from_target_to_actor() {
-        let leaf = Identity::parse("leaf").unwrap();
-        assert!(check_chain("leaf;child;root", &leaf, "child").is_ok());
-        assert!(check_chain("leaf;NotActorEdge;rootEdge", &leaf, "childEdge").is_err());
-        assert!(check_chain("other;child", &leaf, "child").is_err());
-        let module = Identity::parse("edge/m").unwrap();
-        assert!(check_chain("edge/m;edge", &module, "edge").is_ok());
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::certificate::ClientCertificate;
 use crate::message::Message;
 use crate::method::{MethodRequest, MethodResponse};
+use crate::receipt::{Receipt, Receipts};
 
 /// What a hub offers to its clients.
 #[async_trait]
@@ -59,8 +60,18 @@ pub trait Gateway: Send + Sync + 'static {
 /// What a hub asks of a connected client.
 #[async_trait]
 pub trait ClientLink: Send + Sync {
-    /// Hands over a message and waits until the client has settled it.
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed>;
+    /// Hands over messages in order, each with the receipt that tells what becomes of it. Returns at once: the hub has
+    /// only so many messages under way to a client, and hands over more when those are settled. Where the connection has
+    /// ended the receipts are dropped.
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>);
+
+    /// Hands over one message and waits until the client has settled it.
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        let receipts = Arc::new(Receipts::default());
+        self.deliver(vec![(delivery, receipts.issue())]);
+        receipts.settled().await;
+        receipts.collect().pop().unwrap_or(Err(LinkClosed))
+    }
 
     /// Tells of changed desired properties; the patch holds `$version`.
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed>;
@@ -117,7 +128,7 @@ pub enum Credential {
     /// The token of an edge hub that acts for a client of its device. The chain goes from the client to the hub's
     /// device, `target;…;actor`.
     OnBehalfOf {
-        /// The edge hub's own shared access signature.
+        /// The edge hub's own shared access signature. Empty from an edge hub to its way upwards, which signs itself.
         token: String,
         /// Identities from the target to the acting device, joined with `;`.
         chain: String,
@@ -159,8 +170,8 @@ pub enum Feature {
 pub struct Delivery {
     /// Where at the client it goes.
     pub destination: Destination,
-    /// The message; system properties say where it came from.
-    pub message: Message,
+    /// The message; system properties say where it came from. Shared by all to whom it goes.
+    pub message: Arc<Message>,
     /// Whether it may have been delivered before.
     pub redelivered: bool,
 }
@@ -169,7 +180,7 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// An input of a module.
-    Input(String),
+    Input(Arc<str>),
     /// The device's queue of cloud-to-device messages.
     CloudToDevice,
 }
@@ -199,6 +210,8 @@ pub enum CloseReason {
     Unauthorized,
     /// The hub is shutting down.
     ShuttingDown,
+    /// The client takes nothing of what it has to be told.
+    FellBehind,
 }
 
 /// Why a hub does not do what a client asked. Each front end maps these to its protocol's codes, in one place.

@@ -115,8 +115,6 @@ pub mod system {
     pub const ACK: &str = "ack";
     /// The output a module sent to.
     pub const OUTPUT_NAME: &str = "outputName";
-    /// The input a module receives at; set on delivery.
-    pub const INPUT_NAME: &str = "inputName";
     /// Set by the hub from the authenticated identity.
     pub const CONNECTION_DEVICE_ID: &str = "connectionDeviceId";
     /// Set by the hub from the authenticated identity.

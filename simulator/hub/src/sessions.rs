@@ -152,6 +152,13 @@ impl Sessions {
         }
     }
 
+    /// What a client has subscribed to; none if it is not connected.
+    pub fn features(&self, identity: &Identity) -> Option<BTreeSet<Feature>> {
+        let inner = self.lock();
+        let session = inner.get(identity)?;
+        session.connection.as_ref().map(|_| session.features.clone())
+    }
+
     /// Whether the client is connected, whatever it has subscribed to.
     pub fn is_connected(&self, identity: &Identity) -> bool {
         self.lock().get(identity).is_some_and(|session| session.connection.is_some())
@@ -229,8 +236,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::gateway::{Delivery, LinkClosed, Settlement};
+    use crate::gateway::{Delivery, LinkClosed};
     use crate::method::{MethodRequest, MethodResponse};
+    use crate::receipt::Receipt;
 
     #[derive(Default)]
     struct Link {
@@ -239,9 +247,7 @@ mod tests {
 
     #[async_trait]
     impl ClientLink for Link {
-        async fn deliver(&self, _: Delivery) -> Result<Settlement, LinkClosed> {
-            Err(LinkClosed)
-        }
+        fn deliver(&self, _: Vec<(Delivery, Receipt)>) {}
         async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
             Err(LinkClosed)
         }

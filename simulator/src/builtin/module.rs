@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use crate::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::token::{Token, TokenError, TokenSource};
 use crate::workload::client::{WorkloadClient, WorkloadError};
 
@@ -87,6 +87,8 @@ impl Module {
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         Ok(Self { client, events, environment })
     }

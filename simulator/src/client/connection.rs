@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::device_client::{ClientError, ClientEvent, ClientOptions, Outgoing, Request, Status};
+use super::device_client::{ClientError, ClientEvent, ClientOptions, OnRefusal, Outgoing, Request, Status};
 use super::handshake::{Failure, connect};
 use super::pending::Pending;
 use super::session::{End, Session};
@@ -59,7 +59,9 @@ pub(super) async fn run(options: ClientOptions, mut channels: Channels) {
             Err(Failure::Unauthorized(reason)) => {
                 channels.status.send_replace(Status::Unauthorized(reason.clone()));
                 let _ = channels.events.send(ClientEvent::Unauthorized { reason }).await;
-                break;
+                if options.refusal == OnRefusal::End {
+                    break;
+                }
             }
             Err(Failure::Other(reason)) => {
                 tracing::debug!(identity = %options.identity, reason, "not connected");

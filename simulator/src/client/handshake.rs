@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edgectl_hub::gateway::SessionKind;
 use edgectl_wire::mqtt::connect::{Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::Packet;
 use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
@@ -82,7 +83,7 @@ async fn open(options: &ClientOptions, token: &Token) -> Result<Opened, PacketEr
     let chain = options.auth_chain.as_deref();
     writer.put(&Packet::Connect(Box::new(Connect {
         protocol_level: PROTOCOL_LEVEL,
-        clean_session: false,
+        clean_session: options.session == SessionKind::Clean,
         keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
         client_id: options.identity.to_string(),
         will: None,

@@ -208,7 +208,9 @@ impl<'a> Session<'a> {
             }
             Some(Sent::Desired) => serde_json::from_slice(&publish.payload).ok().map(ClientEvent::Desired),
             Some(Sent::Method { name, request_id }) => Some(method(name, request_id, publish, self.out.clone())),
-            Some(Sent::Input { input, bag }) => Some(delivery(Destination::Input(input), &bag, publish, &self.out)),
+            Some(Sent::Input { input, bag }) => {
+                Some(delivery(Destination::Input(input.into()), &bag, publish, &self.out))
+            }
             Some(Sent::CloudToDevice { bag }) => Some(delivery(Destination::CloudToDevice, &bag, publish, &self.out)),
             None => {
                 tracing::warn!(topic = publish.topic, "the hub sent to a topic that means nothing");

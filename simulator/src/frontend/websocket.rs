@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::mqtt;
+use super::{amqp, mqtt};
 use crate::listen::Certificate;
 
 /// The one version of the protocol there is (RFC 6455).
@@ -44,11 +44,17 @@ const MAX_WAITING_BYTES: usize = 4 * CHUNK_BYTES;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subprotocol {
     Mqtt,
+    Amqp,
 }
 
 impl Subprotocol {
     fn named(name: &str) -> Option<Self> {
-        name.eq_ignore_ascii_case("mqtt").then_some(Self::Mqtt)
+        // AMQP's name is that of its WebSocket binding, and some clients use the plain one.
+        match name.to_ascii_lowercase().as_str() {
+            "mqtt" => Some(Self::Mqtt),
+            "amqpwsb10" | "amqp" => Some(Self::Amqp),
+            _ => None,
+        }
     }
 }
 
@@ -132,6 +138,7 @@ pub async fn serve(
     let stream = ByteStream::new(upgraded, Role::Server).await;
     match accepted.subprotocol {
         Subprotocol::Mqtt => mqtt::connection::serve(stream, certificate, gateway, clock, shutdown).await,
+        Subprotocol::Amqp => amqp::connection::serve(stream, certificate, gateway, clock, shutdown).await,
     }
 }
 

@@ -55,8 +55,7 @@ impl FromStr for RuntimeChoice {
 
 /// Connects to an engine and makes what containers need. Asked when the first container is wanted, and again after it
 /// failed: the engine may have been started since.
-pub type OpenContainers =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<DockerRuntime, EngineError>> + Send + Sync>;
+pub type OpenContainers = Arc<dyn Fn() -> BoxFuture<'static, Result<DockerRuntime, EngineError>> + Send + Sync>;
 
 /// Runs modules as processes and as containers.
 pub struct ChosenRuntime {

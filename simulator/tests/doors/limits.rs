@@ -1,19 +1,24 @@
 //! Those who do not finish what they begin, or never stop.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use edgectl_hub::clock::SystemClock;
+use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
+use edgectl_simulator::authority::Authority;
 use edgectl_simulator::frontend::http::serve::{Door, serve};
+use edgectl_simulator::listen;
+use edgectl_simulator::tls::ServerTls;
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::upgrade;
-use crate::site::Site;
+use crate::site::{Site, id};
 
 /// A connection in memory, whose time the test has.
 fn connection(directory: &tempfile::TempDir) -> DuplexStream {
@@ -92,6 +97,26 @@ async fn an_endless_head_is_not_read() {
     reader.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431 ");
     writing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_not_finished_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Arc::new(Authority::open(folder.path(), &id("edge").device, Timestamp::now()).unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let tls = ServerTls::new(&authority, &["127.0.0.1"], &clock).unwrap();
+    let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(listen::accept(listener, tls, CancellationToken::new(), async |_, _, _| panic!("it was served")));
+    // Silent, or in the middle of a record.
+    for begun in [&[][..], &[22, 3, 1, 2, 0, 1]] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let before = Instant::now();
+        stream.write_all(begun).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        assert!(said.is_empty() && before.elapsed() < SOON);
+    }
 }
 
 #[tokio::test]

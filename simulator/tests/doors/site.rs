@@ -134,7 +134,7 @@ impl Site {
     /// Ends everything.
     pub async fn stop(self) {
         self.edge.stop().await;
-        self.cloud.stop();
+        self.cloud.stop().await;
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -78,6 +78,9 @@ async fn requests_that_ask_for_something_else_are_refused() {
     let mut stream = secure(&site.authority, site.edge_at.https, None).await;
     let several = UPGRADE.replace(": mqtt", ": soap, MQTT");
     assert!(upgrade(&mut stream, &several).await.contains("sec-websocket-protocol: MQTT\r\n"));
+    let mut stream = secure(&site.authority, site.edge_at.https, None).await;
+    let amqp = UPGRADE.replace(": mqtt", ": AMQPWSB10");
+    assert!(upgrade(&mut stream, &amqp).await.contains("sec-websocket-protocol: AMQPWSB10\r\n"));
     site.stop().await;
 }
 

@@ -9,19 +9,22 @@ use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
-use edgectl_hub::gateway::Feature;
+use edgectl_hub::gateway::{ClientLink as _, Feature};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
-use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
+use edgectl_simulator::frontend::mqtt::link::MqttLink;
+use edgectl_simulator::frontend::mqtt::outbox::Outbox;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_simulator::mqtt::{topic, username};
 use edgectl_simulator::tls::ServerTls;
 use edgectl_simulator::{listen, tls};
+use edgectl_wire::mqtt::codec::decode;
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::publish::{Delivery, Publish};
@@ -112,6 +115,8 @@ impl Served {
             product: "test".to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         soon(client.wait_connected()).await.expect("it may connect");
         (client, events)
@@ -257,7 +262,7 @@ async fn a_twin_is_read_reported_and_changed() {
     assert_eq!(soon(client.report(json!({ "r": 1 }))).await.unwrap(), Some(2));
     assert!(soon(client.report(json!({ "a.b": 1 }))).await.is_err());
     let change = Change { desired: Some(json!({ "d": 1 })), ..Change::default() };
-    served.hub.change_twin(&id("d1/m1"), &change, None).await.unwrap();
+    served.hub.change_twin(&id("d1/m1"), &change, None).unwrap();
     let told = event(&mut events, |event| match event {
         ClientEvent::Desired(patch) => Some(patch),
         _ => None,
@@ -357,21 +362,21 @@ async fn twin_answers_come_without_a_subscription() {
 
 #[tokio::test]
 async fn a_redelivery_says_that_it_is_one() {
-    let (out, mut queue) = tokio::sync::mpsc::channel(4);
-    let link = edgectl_simulator::frontend::mqtt::link::MqttLink::new(id("d1/m1"), out, CancellationToken::new());
+    let outbox = Arc::new(Outbox::default());
+    let link = MqttLink::new(id("d1/m1"), Arc::clone(&outbox), CancellationToken::new());
     for redelivered in [false, true] {
         let delivery = edgectl_hub::gateway::Delivery {
-            destination: edgectl_hub::gateway::Destination::Input("in1".to_owned()),
-            message: Message::new("x"),
+            destination: edgectl_hub::gateway::Destination::Input("in1".into()),
+            message: Arc::new(Message::new("x")),
             redelivered,
         };
-        let (settled, ()) =
-            tokio::join!(soon(edgectl_hub::gateway::ClientLink::deliver(link.as_ref(), delivery)), async {
-                let Some(Packet::Publish(publish)) = soon(queue.recv()).await else { panic!("no message") };
-                let Delivery::AtLeastOnce { id, duplicate } = publish.delivery else { panic!("no acknowledgement") };
-                assert_eq!((publish.topic.as_str(), duplicate), ("devices/d1/modules/m1/inputs/in1/", redelivered));
-                link.acknowledged(id);
-            });
+        let (settled, ()) = tokio::join!(soon(link.deliver_one(delivery)), async {
+            soon(outbox.filled()).await;
+            let Ok(Some(Packet::Publish(publish))) = decode(&mut outbox.take(), 1000) else { panic!("no message") };
+            let Delivery::AtLeastOnce { id, duplicate } = publish.delivery else { panic!("no acknowledgement") };
+            assert_eq!((publish.topic.as_str(), duplicate), ("devices/d1/modules/m1/inputs/in1/", redelivered));
+            link.acknowledged(id);
+        });
         assert_eq!(settled, Ok(edgectl_hub::gateway::Settlement::Complete));
     }
 }
@@ -406,4 +411,30 @@ async fn an_identity_that_is_removed_is_disconnected() {
     let (mut bare, _) = served.connected("d1/m1").await;
     served.hub.remove_identity(&id("d1/m1"), None).unwrap();
     assert_eq!(bare.next().await, None);
+}
+
+#[tokio::test]
+async fn a_message_to_a_device_comes_again_marked_until_it_is_acknowledged() {
+    let served = Served::start().await;
+    let (mut first, _) = served.connected("d1").await;
+    first.subscribe("devices/d1/messages/devicebound/#").await;
+    let mut message = Message::new("go");
+    message.properties.set("a b", "c&d".to_owned());
+    served.hub.send_to_device(&id("d1").device, message).unwrap();
+    let publish = first.published().await;
+    let bag = publish.topic.strip_prefix("devices/d1/messages/devicebound/").unwrap();
+    assert!(bag.starts_with("a%20b=c%26d&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound"), "{bag}");
+    assert!(matches!(publish.delivery, Delivery::AtLeastOnce { duplicate: false, .. }));
+    assert_eq!(&publish.payload[..], b"go");
+
+    // Another connection of the device takes over: it has the session, and what was not acknowledged.
+    let (mut second, session_present) = served.connected("d1").await;
+    assert!(session_present);
+    let publish = second.published().await;
+    let Delivery::AtLeastOnce { id: number, duplicate: true } = publish.delivery else { panic!("{publish:?}") };
+    assert_eq!(served.hub.messages().count(&id("d1").device), 1);
+    second.put(Packet::PubAck(number)).await;
+    served.hub.send_to_device(&id("d1").device, Message::new("next")).unwrap();
+    let next = second.published().await;
+    assert_eq!((&next.payload[..], served.hub.messages().count(&id("d1").device)), (&b"next"[..], 1));
 }

@@ -11,7 +11,7 @@ use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_simulator::client::device_client::{
-    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, Status,
+    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, SessionKind, Status,
 };
 use edgectl_simulator::client::token::{Token, TokenError, TokenSource, now_seconds};
 use rustls::pki_types::ServerName;
@@ -44,6 +44,8 @@ fn options(listening: &Listening, token_seconds: u64) -> ClientOptions {
         product: "test".to_owned(),
         auth_chain: None,
         keep_alive: Duration::from_mins(1),
+        session: SessionKind::Persistent,
+        refusal: OnRefusal::End,
     }
 }
 
@@ -85,8 +87,8 @@ async fn connected() -> (Arc<MemoryHub>, Listening, DeviceClient, Events) {
 }
 
 fn input(body: &'static str) -> Delivery {
-    let destination = Destination::Input("in1".to_owned());
-    Delivery { destination, message: Message::new(body), redelivered: false }
+    let destination = Destination::Input("in1".into());
+    Delivery { destination, message: Arc::new(Message::new(body)), redelivered: false }
 }
 
 #[tokio::test]
@@ -135,7 +137,7 @@ async fn inputs_methods_and_desired_properties_come_as_events() {
 
     let delivering = tokio::spawn({
         let link = Arc::clone(&link);
-        async move { link.deliver(input("hello")).await }
+        async move { link.deliver_one(input("hello")).await }
     });
     let delivery = events.delivery().await;
     assert_eq!((&delivery.destination, &delivery.message.body[..]), (&input("").destination, &b"hello"[..]));
@@ -179,7 +181,7 @@ async fn what_was_not_acknowledged_is_sent_again_over_the_next_connection() {
 
     // The session goes on: nothing has to be subscribed again for messages to come.
     let link = hub.link(MODULE, Feature::Inputs).await;
-    let delivering = tokio::spawn(async move { link.deliver(input("b")).await });
+    let delivering = tokio::spawn(async move { link.deliver_one(input("b")).await });
     events.delivery().await.settle(Settlement::Complete);
     assert_eq!(delivering.await.unwrap(), Ok(Settlement::Complete));
 }

@@ -1,5 +1,6 @@
 //! What the front end makes of what clients say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -250,8 +251,9 @@ async fn deliveries_are_settled_by_the_acknowledgement_that_names_them() {
         message.properties.set("k", "a b".to_owned());
         message.system.set(system::CONNECTION_DEVICE_ID, "edge".to_owned());
         message.system.set(system::OUTPUT_NAME, "out".to_owned());
-        let delivery = HubDelivery { destination: Destination::Input("in1".to_owned()), message, redelivered };
-        tokio::spawn(async move { link.deliver(delivery).await })
+        let delivery =
+            HubDelivery { destination: Destination::Input("in1".into()), message: Arc::new(message), redelivered };
+        tokio::spawn(async move { link.deliver_one(delivery).await })
     };
     let first = deliver("first", false);
     let publish = client.next_publish().await;

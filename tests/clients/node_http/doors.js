@@ -1,4 +1,4 @@
-// The Node device SDK through the doors at port 443: MQTT in a WebSocket, and HTTPS. Run with the path of a JSON file
+// The Node device SDK through the doors at port 443: MQTT and AMQP in WebSockets, and HTTPS. Run with the path of a JSON file
 // that says where everything is. What goes wrong ends it with a status other than 0.
 'use strict';
 
@@ -7,6 +7,7 @@ const crypto = require('node:crypto');
 const fs = require('node:fs');
 const https = require('node:https');
 const { Client, Message } = require('azure-iot-device');
+const { AmqpWs } = require('azure-iot-device-amqp');
 const { Http } = require('azure-iot-device-http');
 const { MqttWs } = require('azure-iot-device-mqtt');
 
@@ -100,12 +101,13 @@ async function main() {
   place.key = made.authentication.symmetricKey.primaryKey;
   await register('vouched', { type: 'certificateAuthority' });
   for (const host of [place.gateway, place.hub]) {
-    for (const [Transport, way] of [[MqttWs, 'socket'], [Http, 'http']]) {
+    for (const [Transport, way] of [[MqttWs, 'mqtt'], [AmqpWs, 'amqp'], [Http, 'http']]) {
       await withKey(Transport, way, host);
       await withCertificate(Transport, way, host);
     }
   }
   await refused(MqttWs, place.gateway);
+  await refused(AmqpWs, place.gateway);
   await refused(Http, place.gateway);
 }
 

@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::hub::EdgeHub;
 use super::report::HubReport;
+use super::twins::Twins;
 use super::upstream::Downstream;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Destination, Feature, Gateway, Refusal, SessionKind,
-    Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
@@ -22,7 +22,7 @@ use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 #[async_trait]
 impl Gateway for EdgeHub {
     async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
-        self.scope.authenticate(identity, credential, &self.hosts(), self.clock.now_seconds()).await
+        self.scope.authenticate(identity, credential, &self.hosts()).await
     }
 
     async fn attach(
@@ -32,9 +32,7 @@ impl Gateway for EdgeHub {
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
-        for feature in &attachment.features {
-            self.mirror(&client.identity, *feature, true);
-        }
+        self.mirror.changed(&client.identity);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
         self.report(&HubReport::client(&client.identity, true, &self.clock.now_text()));
         Ok(attachment)
@@ -45,7 +43,7 @@ impl Gateway for EdgeHub {
             return;
         }
         let identity = &attachment.client.identity;
-        self.upstream.disconnect(identity).await;
+        self.mirror.changed(identity);
         self.ledger.record(Event::ClientDisconnected { client: identity.clone() });
         self.report(&HubReport::client(identity, false, &self.clock.now_text()));
     }
@@ -58,7 +56,7 @@ impl Gateway for EdgeHub {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
             self.stamp(&mut message, &client.identity);
-            let source = source_of(&client.identity, &self.options.device, &message);
+            let source = source_of(&client.identity, &message);
             stamped.push((source, message));
         }
         self.take(&client.identity, stamped)
@@ -69,14 +67,16 @@ impl Gateway for EdgeHub {
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
-        self.twins.report(&client.identity, &patch)?;
-        self.reported.notify_one();
+        Twins::check(&patch)?;
         let mut message = Message::new(patch.to_string());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
         message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
         self.stamp(&mut message, &client.identity);
+        // The notice first: a report that is refused because nothing more can be kept must not be in force.
         self.take(&client.identity, vec![(source::TWIN_CHANGES.to_owned(), message)])?;
+        self.twins.report(&client.identity, &patch)?;
+        self.reported.notify_one();
         // The edge hub does not know which version the cloud will give it.
         Ok(None)
     }
@@ -85,7 +85,7 @@ impl Gateway for EdgeHub {
         if !self.sessions.subscribe(attachment, feature).map_err(unavailable)? {
             return Err(Refusal::Detached);
         }
-        self.mirror(&attachment.client.identity, feature, true);
+        self.mirror.changed(&attachment.client.identity);
         Ok(())
     }
 
@@ -93,7 +93,7 @@ impl Gateway for EdgeHub {
         if !self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
             return Err(Refusal::Detached);
         }
-        self.mirror(&attachment.client.identity, feature, false);
+        self.mirror.changed(&attachment.client.identity);
         Ok(())
     }
 
@@ -138,21 +138,41 @@ impl Downstream for EdgeHub {
     }
 
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
-        if *identity == self.own {
-            // The hub has no method that means something without a cache of identities that must be refreshed by hand.
-            return Ok(MethodResponse { status: 404, payload: bytes::Bytes::new() });
-        }
-        self.call(identity, request).await
+        if *identity == self.own { Ok(self.own_method(&request).await) } else { self.call(identity, request).await }
     }
 
-    async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement {
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
         let link = self.sessions.wait_for(identity, Feature::CloudToDevice).await;
-        let delivery = Delivery { destination: Destination::CloudToDevice, message, redelivered: false };
-        link.deliver(delivery).await.unwrap_or(Settlement::Abandon)
+        link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
+    }
+
+    async fn is_gone(&self, identity: &Identity) -> bool {
+        self.is_removed(identity).await
+    }
+
+    fn chain(&self, identity: &Identity) -> String {
+        self.scope.chain(identity)
     }
 }
 
 impl EdgeHub {
+    /// The one method that the edge hub itself has: `RefreshDeviceScopeIdentityCache {"deviceIds": […]}`.
+    async fn own_method(&self, request: &MethodRequest) -> MethodResponse {
+        let answer = |status, payload: &'static str| MethodResponse { status, payload: payload.into() };
+        if !request.name.eq_ignore_ascii_case("RefreshDeviceScopeIdentityCache") {
+            return answer(404, "");
+        }
+        let payload: Value = serde_json::from_slice(&request.payload).unwrap_or_default();
+        let ids = payload.get("deviceIds").and_then(Value::as_array);
+        if !ids.is_some_and(|ids| ids.iter().all(Value::is_string)) {
+            return answer(400, "");
+        }
+        match self.scope.refresh().await {
+            Ok(()) => answer(200, ""),
+            Err(_) => answer(500, ""),
+        }
+    }
+
     fn reconfigure(&self) {
         if let Err(error) = self.configure() {
             tracing::error!(%error, "the configuration cannot be read");
@@ -160,13 +180,12 @@ impl EdgeHub {
     }
 }
 
-/// The source that routes see: leaf devices and modules differ, and a module's output is part of it.
-fn source_of(identity: &Identity, own: &edgectl_schemas::ids::DeviceId, message: &Message) -> String {
+/// The source that routes see: devices and modules differ, also those of other devices, and a module's output is part of
+/// it.
+fn source_of(identity: &Identity, message: &Message) -> String {
     match &identity.module {
-        Some(module) if identity.device == *own => {
-            source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME))
-        }
-        _ => source::DEVICE_MESSAGES.to_owned(),
+        Some(module) => source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME)),
+        None => source::DEVICE_MESSAGES.to_owned(),
     }
 }
 

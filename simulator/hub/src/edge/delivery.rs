@@ -1,27 +1,28 @@
 //! From a queue of the store to its endpoint: one task for each, strictly in order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::line::Line;
 use crate::clock::Clock;
 use crate::edge::store::record::{QueueKey, StoredMessage};
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
-use crate::gateway::{ClientLink, Delivery, Destination, Feature, Refusal, Settlement};
+use crate::gateway::{Destination, Feature, LinkClosed, Refusal, Settlement};
 use crate::message::{Message, system};
 use crate::sessions::Sessions;
 
 /// How long a module may take to acknowledge a message before it is sent again (`MessageAckTimeoutSecs`).
-const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages taken from the store at once for the cloud hub.
 const UPSTREAM_BATCH: usize = 100;
-/// Messages taken from the store at once for a module, which gets them one by one.
-const MODULE_BATCH: usize = 16;
 /// Waits between tries grow from the first to the last of these.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
@@ -97,7 +98,7 @@ impl Outbound {
                     self.done(&queue, last, run.len(), Some(DropReason::Rejected));
                     continue;
                 };
-                let bodies = run.iter().map(|stored| stored.message.clone()).collect();
+                let bodies = run.iter().map(|stored| Message::clone(&stored.message)).collect();
                 match self.upstream.send(&identity, bodies).await {
                     Ok(()) => {
                         delay = RETRY_DELAYS[0];
@@ -115,29 +116,7 @@ impl Outbound {
                     }
                 }
             }
-        }
-    }
-
-    async fn run_module(&self, endpoint: &str, identity: &Identity, input: &str) {
-        let mut tried = None;
-        loop {
-            let (queue, messages) = self.next(endpoint, MODULE_BATCH).await;
-            for stored in messages {
-                let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-                if stored.expires_ms(&queue) <= self.clock.now_ms() {
-                    // It expired while the module was away, or busy with the one before.
-                    break;
-                }
-                match hand_over(link.as_ref(), input, &stored, tried == Some(stored.offset)).await {
-                    Some(Settlement::Complete) => self.done(&queue, stored.offset, 1, None),
-                    Some(Settlement::Reject) => self.done(&queue, stored.offset, 1, Some(DropReason::Rejected)),
-                    Some(Settlement::Abandon) | None => {
-                        tried = Some(stored.offset);
-                        tokio::time::sleep(REDELIVERY_DELAY).await;
-                        break;
-                    }
-                }
-            }
+            self.store.give_back(endpoint);
         }
     }
 
@@ -146,22 +125,82 @@ impl Outbound {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
-            match self.store.peek(endpoint, count, self.clock.now_ms()) {
-                Ok(Batch { queue, messages, expired }) => {
-                    for _ in 0..expired {
-                        self.ledger.record(Event::MessageDropped { reason: DropReason::TtlExpiry });
-                    }
-                    if let (Some(queue), false) = (queue, messages.is_empty()) {
-                        return (queue, messages);
-                    }
-                    arrival.await;
-                }
-                Err(error) => {
-                    tracing::error!(%error, endpoint, "the store cannot be read");
-                    tokio::time::sleep(RETRY_DELAYS[1]).await;
-                }
+            match self.take(endpoint, count) {
+                Some(Batch { queue: Some(queue), messages, .. }) => return (queue, messages),
+                Some(_) => arrival.await,
+                None => tokio::time::sleep(RETRY_DELAYS[1]).await,
             }
         }
+    }
+
+    async fn run_module(&self, endpoint: &str, identity: &Identity, input: &str) {
+        let destination = Destination::Input(input.into());
+        loop {
+            let link = self.sessions.wait_for(identity, Feature::Inputs).await;
+            let mut line = Line::new(link, destination.clone());
+            self.feed(endpoint, identity, &mut line).await;
+            self.store.give_back(endpoint);
+            tokio::time::sleep(REDELIVERY_DELAY).await;
+        }
+    }
+
+    /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
+    async fn feed(&self, endpoint: &str, identity: &Identity, line: &mut Line) {
+        let arrivals = self.store.arrivals(endpoint);
+        let mut overdue = pin!(tokio::time::sleep(ACKNOWLEDGEMENT_TIMEOUT));
+        loop {
+            let arrival = arrivals.notified();
+            let link = self.sessions.link(identity, Feature::Inputs);
+            if !link.is_some_and(|link| Arc::ptr_eq(&link, &line.link)) {
+                return;
+            }
+            if !self.fill(endpoint, line) {
+                return tokio::time::sleep(RETRY_DELAYS[1]).await;
+            }
+            tokio::select! {
+                () = line.receipts.settled() => if !self.collect(line) { return },
+                () = arrival, if line.room() > 0 => {}
+                () = overdue.as_mut() => match line.deadline() {
+                    Some(deadline) if deadline <= Instant::now() => return,
+                    deadline => overdue.as_mut().reset(deadline.unwrap_or(Instant::now() + ACKNOWLEDGEMENT_TIMEOUT)),
+                },
+            }
+        }
+    }
+
+    /// Hands over what waits, as far as there is room for it. False if the store cannot be read.
+    fn fill(&self, endpoint: &str, line: &mut Line) -> bool {
+        while line.room() > 0 {
+            let Some(batch) = self.take(endpoint, line.room()) else { return false };
+            let Some(queue) = batch.queue else { break };
+            line.hand_over(&queue, &batch.messages, batch.redelivered);
+        }
+        true
+    }
+
+    /// Completes what the module has settled, in order. False if it gave a message back, or left.
+    fn collect(&self, line: &mut Line) -> bool {
+        for outcome in line.collect() {
+            match outcome {
+                (given, Ok(Settlement::Complete)) => self.done(&given.queue, given.offset, 1, None),
+                (given, Ok(Settlement::Reject)) => self.done(&given.queue, given.offset, 1, Some(DropReason::Rejected)),
+                (_, Ok(Settlement::Abandon) | Err(LinkClosed)) => return false,
+            }
+        }
+        true
+    }
+
+    /// Takes messages from the store. None if it cannot be read.
+    fn take(&self, endpoint: &str, count: usize) -> Option<Batch> {
+        let batch = self
+            .store
+            .take(endpoint, count, self.clock.now_ms())
+            .inspect_err(|error| tracing::error!(%error, endpoint, "the store cannot be read"))
+            .ok()?;
+        for _ in 0..batch.expired {
+            self.ledger.record(Event::MessageDropped { reason: DropReason::TtlExpiry });
+        }
+        Some(batch)
     }
 
     fn done(&self, queue: &QueueKey, offset: u64, count: usize, dropped: Option<DropReason>) {
@@ -176,19 +215,6 @@ impl Outbound {
             });
         }
     }
-}
-
-/// Gives a module a message. None if it did not settle it.
-async fn hand_over(
-    link: &dyn ClientLink,
-    input: &str,
-    stored: &StoredMessage,
-    redelivered: bool,
-) -> Option<Settlement> {
-    let mut message = stored.message.clone();
-    message.system.set(system::INPUT_NAME, input.to_owned());
-    let delivery = Delivery { destination: Destination::Input(input.to_owned()), message, redelivered };
-    tokio::time::timeout(ACKNOWLEDGEMENT_TIMEOUT, link.deliver(delivery)).await.ok()?.ok()
 }
 
 fn sender(message: &Message) -> Option<Identity> {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Outbound, Target};
+use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
 use super::scope::{Scope, ScopeSource};
@@ -21,7 +22,7 @@ use super::store::log::LogError;
 use super::store::store::Store;
 use super::twins::Twins;
 use super::upstream::Upstream;
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::documents::{Documents, DocumentsError};
 use crate::event::{Counters, DropReason, Event, Ledger};
 use crate::gateway::{CloseReason, Feature, Gateway, Refusal};
@@ -86,6 +87,7 @@ pub struct EdgeHub {
     pub(super) sessions: Arc<Sessions>,
     pub(super) twins: Twins,
     pub(super) upstream: Arc<Upstream>,
+    pub(super) mirror: Arc<Mirror>,
     store: Arc<Store>,
     outbound: Arc<Outbound>,
     router: RwLock<Arc<Router>>,
@@ -109,7 +111,7 @@ impl EdgeHub {
         let documents = Arc::new(Documents::open(&options.directory.join("documents"))?);
         let store = Arc::new(Store::open(&options.directory.join("messages"))?);
         let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
-        let scope = Scope::open(scope, Arc::clone(&documents))?;
+        let scope = Scope::open(options.device.clone(), scope, Arc::clone(&documents), Arc::clone(&clock))?;
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
@@ -122,7 +124,10 @@ impl EdgeHub {
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
+            let mirror =
+                Mirror::new(Arc::clone(&sessions), Arc::clone(&upstream), Arc::clone(&clock), shutdown.clone());
             Self {
+                mirror,
                 twins: Twins::new(documents, Arc::clone(&upstream)),
                 router: RwLock::new(Arc::new(Router::empty())),
                 configuration: Mutex::default(),
@@ -151,8 +156,10 @@ impl EdgeHub {
             let hub = Arc::clone(&hub);
             async move { hub.keep_scope().await }
         });
-        if let Err(refusal) = hub.upstream.subscribe(&hub.own, Feature::DesiredProperties).await {
-            tracing::warn!(%refusal, "the cloud hub does not tell of changed desired properties");
+        for feature in [Feature::DesiredProperties, Feature::Methods] {
+            if let Err(refusal) = hub.upstream.subscribe(&hub.own, feature).await {
+                tracing::warn!(%refusal, ?feature, "the cloud hub was not told what the edge hub listens to");
+            }
         }
         Ok(hub)
     }
@@ -161,6 +168,7 @@ impl EdgeHub {
     pub async fn stop(&self) {
         self.shutdown.cancel();
         self.sessions.close_all(CloseReason::ShuttingDown);
+        self.mirror.close().await;
         self.upstream.close().await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -194,6 +202,11 @@ impl EdgeHub {
         let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
         self.deliver_to(&incoming.targets);
         self.store.append(vec![incoming]).map_err(|error| Refusal::Unavailable(error.to_string()))
+    }
+
+    /// The identities that may connect here.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     fn router(&self) -> Arc<Router> {
@@ -247,11 +260,17 @@ impl EdgeHub {
         loop {
             let mut left = false;
             for identity in self.twins.pending().unwrap_or_default() {
-                left |= !matches!(self.twins.push_reported(&identity).await, Ok(true));
+                left |= match self.twins.push_reported(&identity).await {
+                    Ok(done) => !done,
+                    Err(Refusal::Unauthorized(_) | Refusal::NotFound(_)) if self.is_removed(&identity).await => {
+                        self.twins.forget(&identity).is_err()
+                    }
+                    Err(_) => true,
+                };
             }
             if left {
                 // Back at once when more is reported, or after a while when the cloud could not be reached.
-                let _ = tokio::time::timeout(REPORT_INTERVAL, self.reported.notified()).await;
+                within(self.clock.as_ref(), REPORT_INTERVAL, self.reported.notified()).await;
             } else {
                 self.reported.notified().await;
             }
@@ -264,17 +283,24 @@ impl EdgeHub {
         loop {
             tokio::select! {
                 () = self.scope.renewed() => {}
-                () = tokio::time::sleep(SCOPE_INTERVAL) => {
+                () = self.clock.sleep(SCOPE_INTERVAL) => {
                     if let Err(refusal) = self.scope.refresh().await {
                         tracing::debug!(%refusal, "the identities cannot be refreshed");
                     }
+                    // Messages of clients that are gone make connections that nobody else ends.
+                    self.upstream.close_unused(|client| *client == self.own || self.sessions.is_connected(client)).await;
                 }
             }
-            for identity in self.scope.disproved(&self.hosts(), self.clock.now_seconds()) {
+            for identity in self.scope.disproved(&self.hosts()) {
                 tracing::warn!(%identity, "the proof of identity does not hold any more");
                 self.sessions.disconnect(&identity, CloseReason::Unauthorized);
             }
         }
+    }
+
+    /// Whether the registry, asked now, does not let a client connect.
+    pub(super) async fn is_removed(&self, identity: &Identity) -> bool {
+        self.scope.refresh().await.is_ok() && !self.scope.allows(identity)
     }
 
     /// The names that tokens may be for.
@@ -355,34 +381,18 @@ impl EdgeHub {
 
     /// Calls a method of a client that is connected here.
     pub(super) async fn call(&self, target: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
-        let waiting = tokio::time::timeout(request.connect_timeout, self.sessions.wait_for(target, Feature::Methods));
         let link = match self.sessions.link(target, Feature::Methods) {
-            Some(link) => link,
-            None => waiting.await.map_err(|_| Refusal::NotConnected(target.clone()))?,
-        };
-        match tokio::time::timeout(request.response_timeout, link.invoke(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer(target.clone())),
-        }
-    }
-
-    /// Lets the cloud reach a client with what it subscribed to here; the client does not wait for it.
-    pub(super) fn mirror(&self, identity: &Identity, feature: Feature, subscribe: bool) {
-        // The edge hub alone feeds inputs.
-        if feature == Feature::Inputs {
-            return;
-        }
-        let (upstream, identity) = (Arc::clone(&self.upstream), identity.clone());
-        self.spawn(async move {
-            let result = if subscribe {
-                upstream.subscribe(&identity, feature).await
-            } else {
-                upstream.unsubscribe(&identity, feature).await
-            };
-            if let Err(refusal) = result {
-                tracing::debug!(%identity, %refusal, "the cloud hub was not told of a subscription");
+            Some(link) => Some(link),
+            None => {
+                let waiting = self.sessions.wait_for(target, Feature::Methods);
+                within(self.clock.as_ref(), request.connect_timeout, waiting).await
             }
-        });
+        };
+        let link = link.ok_or_else(|| Refusal::NotConnected(target.clone()))?;
+        match within(self.clock.as_ref(), request.response_timeout, link.invoke(request)).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(_)) | None => Err(Refusal::NoAnswer(target.clone())),
+        }
     }
 
     pub(super) async fn tell_desired(&self, identity: &Identity, patch: Value) {

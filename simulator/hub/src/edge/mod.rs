@@ -3,6 +3,8 @@
 pub mod clients;
 pub mod delivery;
 pub mod hub;
+mod line;
+pub mod mirror;
 pub mod report;
 pub mod router;
 pub mod scope;

@@ -1,6 +1,6 @@
 //! A client of a hub. What the hub asks of it waits until the test answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use edgectl_hub::gateway::{
 };
 use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
+use edgectl_hub::receipt::Receipt;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -32,13 +33,13 @@ pub struct Peer {
 pub struct Given {
     /// What was delivered.
     pub delivery: Delivery,
-    settle: oneshot::Sender<Settlement>,
+    receipt: Receipt,
 }
 
 impl Given {
     /// Settles the message.
     pub fn settle(self, settlement: Settlement) {
-        self.settle.send(settlement).expect("the hub waits");
+        self.receipt.settle(settlement);
     }
 
     /// The message's text.
@@ -67,9 +68,25 @@ impl Peer {
         Self { hub, attachment, deliveries, desired, calls, closed }
     }
 
+    /// Connects a client that takes nothing of what it is told.
+    pub async fn attach_slow(hub: Arc<dyn Gateway>, client: &Client) -> Self {
+        let (close, closed) = unbounded_channel();
+        let (_, deliveries) = unbounded_channel();
+        let (_, desired) = unbounded_channel();
+        let (_, calls) = unbounded_channel();
+        let link = Arc::new(Stuck { close, given: Mutex::default() });
+        let attachment = hub.attach(client, SessionKind::Clean, link).await.expect("the hub takes the client");
+        Self { hub, attachment, deliveries, desired, calls, closed }
+    }
+
     /// Switches a feature on.
     pub async fn subscribe(&self, feature: Feature) -> Result<(), Refusal> {
         self.hub.subscribe(&self.attachment, feature).await
+    }
+
+    /// Switches a feature off.
+    pub async fn unsubscribe(&self, feature: Feature) -> Result<(), Refusal> {
+        self.hub.unsubscribe(&self.attachment, feature).await
     }
 
     /// Ends the connection.
@@ -142,6 +159,32 @@ async fn next<T>(queue: &mut UnboundedReceiver<T>) -> T {
     timeout(FOREVER, queue.recv()).await.expect("it comes").expect("the link is there")
 }
 
+/// The link of a client that takes nothing.
+struct Stuck {
+    close: UnboundedSender<CloseReason>,
+    given: Mutex<Vec<(Delivery, Receipt)>>,
+}
+
+#[async_trait]
+impl ClientLink for Stuck {
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        self.given.lock().unwrap().extend(deliveries);
+    }
+
+    async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
+        std::future::pending().await
+    }
+
+    async fn invoke(&self, _: MethodRequest) -> Result<MethodResponse, LinkClosed> {
+        std::future::pending().await
+    }
+
+    fn close(&self, reason: CloseReason) {
+        // The test may have ended.
+        let _ = self.close.send(reason);
+    }
+}
+
 struct Link {
     give: UnboundedSender<Given>,
     tell: UnboundedSender<Value>,
@@ -151,10 +194,11 @@ struct Link {
 
 #[async_trait]
 impl ClientLink for Link {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        let (settle, settled) = oneshot::channel();
-        self.give.send(Given { delivery, settle }).map_err(|_| LinkClosed)?;
-        settled.await.map_err(|_| LinkClosed)
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        for (delivery, receipt) in deliveries {
+            // A test that has dropped the client has dropped the receipts.
+            let _ = self.give.send(Given { delivery, receipt });
+        }
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

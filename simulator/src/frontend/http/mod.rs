@@ -4,7 +4,10 @@
 pub mod access;
 pub mod answer;
 pub mod device;
+pub mod device_messages;
+pub mod family;
 pub mod gateway;
+pub mod member;
 pub mod method;
 pub mod registry;
 pub mod scope;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::sas::SharedKey;
 
 use super::answer::ServiceError;
-use super::{method, registry, scope, twins};
+use super::{device_messages, method, registry, scope, twins};
 
 /// A cloud hub, and the key of the policy that may use its service.
 #[derive(Clone)]
@@ -32,10 +32,8 @@ pub fn router(service: Service) -> Router {
             put(registry::put_module).get(registry::get_module).delete(registry::remove_module),
         )
         .route("/devices/{device}/applyConfigurationContent", post(registry::apply_content))
-        .route(
-            "/devices/{device}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope",
-            post(scope::identities_in_scope),
-        )
+        .route("/devices/{device}/messages/devicebound", post(device_messages::send))
+        .route("/devices/{device}/commands", delete(device_messages::purge))
         .route("/statistics/devices", get(registry::statistics))
         .route("/twins/{device}", get(twins::get_device).patch(twins::patch_device).put(twins::put_device))
         .route(
@@ -44,8 +42,21 @@ pub fn router(service: Service) -> Router {
         )
         .route("/twins/{device}/methods", post(method::call_device))
         .route("/twins/{device}/modules/{module}/methods", post(method::call_module))
+        .merge(edge_hubs())
         .fallback(async || ServiceError::no_such_path())
         // The connection has a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .with_state(service)
+}
+
+/// What edge hubs ask.
+fn edge_hubs() -> Router<Service> {
+    let path = |operation: &str| format!("/devices/{{actor}}/modules/$edgeHub/{operation}");
+    Router::new()
+        .route(&path("devicesAndModulesInTargetDeviceScope"), post(scope::members_in_scope))
+        .route(&path("getDeviceAndModuleOnBehalfOf"), post(scope::member_on_behalf))
+        .route(&path("putModuleOnBehalfOf"), post(scope::put_module))
+        .route(&path("getModuleOnBehalfOf"), post(scope::get_module))
+        .route(&path("getModulesOnTargetDevice"), post(scope::list_modules))
+        .route(&path("deleteModuleOnBehalfOf"), post(scope::remove_module))
 }

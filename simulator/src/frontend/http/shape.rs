@@ -35,7 +35,7 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "connectionStateUpdatedTime": NEVER,
         "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": waiting(hub, identity),
         "authentication": authentication(&registration.record.authentication),
     });
     match &identity.module {
@@ -49,10 +49,15 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
             shape["statusUpdatedTime"] = json!(NEVER);
             shape["capabilities"] = json!({ "iotEdge": registration.edge });
             shape["deviceScope"] = json!(registration.scope);
-            shape["parentScopes"] = json!([]);
+            shape["parentScopes"] = json!(registration.member().parents);
         }
     }
     shape
+}
+
+/// Messages that wait for a device; modules get none.
+fn waiting(hub: &CloudHub, identity: &Identity) -> usize {
+    if identity.module.is_some() { 0 } else { hub.messages().count(&identity.device) }
 }
 
 /// How an identity proves itself.
@@ -95,6 +100,11 @@ pub fn wanted(body: &Value) -> Result<Wanted, ServiceError> {
         authentication: wanted_authentication(body)?,
         edge: body.pointer("/capabilities/iotEdge").and_then(Value::as_bool),
         scope: text("/deviceScope"),
+        parents: body
+            .get("parentScopes")
+            .and_then(Value::as_array)
+            .filter(|scopes| !scopes.is_empty())
+            .map(|scopes| scopes.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         managed_by: text("/managedBy"),
         status_reason: text("/statusReason"),
     })
@@ -159,7 +169,7 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
         "statusUpdateTime": NEVER,
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": waiting(hub, identity),
         "authenticationType": authentication["type"],
         "x509Thumbprint": authentication["x509Thumbprint"],
         "modelId": "",
@@ -172,6 +182,7 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
             shape["tags"] = Value::Object(twin.tags.clone());
             shape["capabilities"] = json!({ "iotEdge": item.edge });
             shape["deviceScope"] = json!(item.scope);
+            shape["parentScopes"] = json!(item.member().parents);
         }
     }
     shape

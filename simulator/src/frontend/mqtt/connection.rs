@@ -1,5 +1,7 @@
 //! One MQTT connection: lets the client in, then moves packets both ways until either side ends it.
 
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,16 +12,16 @@ use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode};
 use edgectl_wire::mqtt::packet::Packet;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::admit;
 use super::link::MqttLink;
+use super::outbox::Outbox;
 use super::refusal::connect_code;
 use super::session::{Reason, Session};
+use super::stream::{Exchange, PacketStream};
 use crate::listen::Certificate;
-use crate::mqtt::packets::{PacketReader, PacketWriter};
 
 /// A client must say who it is within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,8 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 const MAX_KEEP_ALIVE: Duration = Duration::from_mins(10);
 /// A packet: the largest message, and its topic with all properties encoded.
 const MAX_PACKET_BYTES: usize = MAX_MESSAGE_BYTES + 64 * 1024 + 16;
-/// Packets that may wait for a slow client.
-const OUT_QUEUE: usize = 64;
 /// A client that does not take what it is sent for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a client asked before it left is done within this time, or not at all.
@@ -46,66 +46,65 @@ pub async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (read, write) = tokio::io::split(stream);
-    let mut reader = PacketReader::new(read, MAX_PACKET_BYTES);
-    let mut writer = PacketWriter::new(write);
+    let mut stream = PacketStream::new(stream, MAX_PACKET_BYTES);
     let first = tokio::select! {
         () = shutdown.cancelled() => return,
-        first = timeout(CONNECT_TIMEOUT, reader.next()) => first,
+        first = timeout(CONNECT_TIMEOUT, stream.next()) => first,
     };
     // Whatever else comes first, or nothing at all, ends the connection without a word (3.1 of the standard).
     let Ok(Ok(Some(Packet::Connect(connect)))) = first else { return };
     match admit(&connect, certificate, gateway.as_ref()).await {
         Ok(client) => {
             let closed = shutdown.child_token();
-            run(reader, writer, &connect, client, gateway, clock, closed).await;
+            run(&mut stream, &connect, client, gateway, clock, closed).await;
         }
-        Err(code) => refuse(&mut writer, code).await,
+        Err(code) => refuse(&mut stream, code),
     }
+    // Writes what is left and ends the stream, if the other side is still there to take it.
+    let _ = timeout(CLOSE_TIMEOUT, stream.close()).await;
 }
 
-async fn refuse<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>, code: ConnectReturnCode) {
-    writer.put(&Packet::ConnAck(ConnAck { session_present: false, code }));
-    finish(writer).await;
+fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut PacketStream<S>, code: ConnectReturnCode) {
+    stream.put(&Packet::ConnAck(ConnAck { session_present: false, code }));
 }
 
-async fn run<R, W>(
-    reader: PacketReader<R>,
-    mut writer: PacketWriter<W>,
+async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut PacketStream<S>,
     connect: &Connect,
     client: Client,
     gateway: Arc<dyn Gateway>,
     clock: Arc<dyn Clock>,
     closed: CancellationToken,
-) where
-    R: AsyncRead + Send + Unpin,
-    W: AsyncWrite + Send + Unpin + 'static,
-{
-    let (out, queue) = mpsc::channel::<Packet>(OUT_QUEUE);
-    let link = MqttLink::new(client.identity.clone(), out.clone(), closed.clone());
+) {
+    let outbox = Arc::new(Outbox::default());
+    let link = MqttLink::new(client.identity.clone(), Arc::clone(&outbox), closed.clone());
     let kind = if connect.clean_session { SessionKind::Clean } else { SessionKind::Persistent };
     let attachment = match gateway.attach(&client, kind, Arc::clone(&link) as _).await {
         Ok(attachment) => attachment,
         Err(refusal) => {
             tracing::warn!(client = %client.identity, %refusal, "a connection was refused");
-            return refuse(&mut writer, connect_code(&refusal)).await;
+            return refuse(stream, connect_code(&refusal));
         }
     };
     // The answer goes before anything that the hub sends already.
     let accepted = ConnAck { session_present: attachment.session_present, code: ConnectReturnCode::Accepted };
-    writer.put(&Packet::ConnAck(accepted));
-    let writing = tokio::spawn(write_all(writer, queue, closed.clone()));
-    let expiry = client.expires_at.and_then(|at| expiry(at, clock.as_ref()));
-    let session = Session::new(gateway, attachment, link, clock);
-    let mut conversation = Conversation { reader, session, out, closed, keep_alive: keep_alive(connect), expiry };
+    stream.put(&Packet::ConnAck(accepted));
+    let times = Times {
+        keep_alive: keep_alive(connect),
+        heard: Instant::now(),
+        expiry: client.expires_at.and_then(|at| expiry(at, clock.as_ref())),
+        stalled: None,
+        ending: None,
+    };
+    let session = Session::new(gateway, attachment, Arc::clone(&link), clock);
+    let mut conversation = Conversation { stream, session, outbox, closed, times, reason: None };
     let reason = conversation.run().await;
-    let Conversation { session, out, closed, .. } = conversation;
+    let Conversation { session, outbox, closed, .. } = conversation;
     tracing::debug!(client = %session.client().identity, reason, "a connection ended");
     closed.cancel();
+    link.end();
     session.end().await;
-    drop(out);
-    // The writer ends with `closed`; that it panicked is not possible to mend here.
-    let _ = writing.await;
+    stream.put_bytes(outbox.take());
 }
 
 /// Half as long again as the client promised to be heard of; none if it promised nothing.
@@ -121,122 +120,123 @@ fn expiry(at: u64, clock: &dyn Clock) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_secs(left))
 }
 
-/// A connection between CONNACK and its end.
-struct Conversation<R> {
-    reader: PacketReader<R>,
-    session: Session,
-    out: mpsc::Sender<Packet>,
-    closed: CancellationToken,
+/// When a connection ends for want of something.
+struct Times {
     keep_alive: Option<Duration>,
+    /// When the client was heard of, or might first have been.
+    heard: Instant,
+    /// When its proof of identity is over.
     expiry: Option<Instant>,
+    /// Since when it has taken nothing of what waits for it.
+    stalled: Option<Instant>,
+    /// When the hub must be done with what the client asked before it left.
+    ending: Option<Instant>,
 }
 
-impl<R: AsyncRead + Unpin> Conversation<R> {
+impl Times {
+    /// The next time at which the connection ends, and why.
+    fn next(&self) -> Option<(Instant, Reason)> {
+        let after = |since: Option<Instant>, time| since.map(|since| since + time);
+        let silence = self.keep_alive.filter(|_| self.ending.is_none()).map(|time| self.heard + time);
+        [
+            self.expiry.map(|at| (at, "the token expired")),
+            silence.map(|at| (at, "the client was silent for too long")),
+            after(self.stalled, WRITE_TIMEOUT).map(|at| (at, "the client takes nothing")),
+            after(self.ending, DRAIN_TIMEOUT).map(|at| (at, "the hub did not finish in time")),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(at, _)| *at)
+    }
+}
+
+/// A connection between CONNACK and its end.
+struct Conversation<'a, S> {
+    stream: &'a mut PacketStream<S>,
+    session: Session,
+    outbox: Arc<Outbox>,
+    closed: CancellationToken,
+    times: Times,
+    /// Why the client is read no more.
+    reason: Option<Reason>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     /// Reads on while the hub works, until the client leaves or may not go on, and what it asked before is done.
     async fn run(&mut self) -> Reason {
-        let mut ending: Option<(Reason, Instant)> = None;
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
-            if let Some((reason, _)) = ending
+            if let Err(reason) = self.receive() {
+                self.end(reason);
+            }
+            if let Some(reason) = self.reason
                 && self.session.is_idle()
             {
                 return reason;
             }
-            let reading = ending.is_none() && self.session.has_room();
-            let silence = self.keep_alive.filter(|_| reading).map(|time| Instant::now() + time);
-            let mut answers = Vec::new();
-            let stopped = tokio::select! {
+            self.stream.put_bytes(self.outbox.take());
+            let reading = self.reason.is_none() && self.session.has_room();
+            if !reading {
+                // Who is not listened to is not silent.
+                self.times.heard = Instant::now();
+            }
+            let next = self.times.next();
+            if let Some((at, _)) = next
+                && at < alarm.deadline()
+            {
+                alarm.as_mut().reset(at);
+            }
+            let waiting = self.stream.unwritten();
+            tokio::select! {
                 () = self.closed.cancelled() => return "the hub closed it",
-                () = at(self.expiry) => return "the token expired",
-                () = at(silence) => return "the client was silent for too long",
-                () = at(ending.map(|(_, until)| until)) => return "the hub did not finish in time",
-                () = self.out.closed(), if ending.is_none() => Some("the client takes nothing"),
                 progress = self.session.progress() => match progress {
-                    Ok(packets) => {
-                        answers = packets;
-                        None
-                    }
+                    Ok(answers) => self.outbox.put(&answers),
                     Err(reason) => return reason,
                 },
-                packet = self.reader.next(), if reading => match packet {
-                    Ok(Some(packet)) => self.receive(packet, &mut answers).err(),
-                    Ok(None) => Some("the client closed it"),
-                    Err(error) => {
-                        tracing::debug!(client = %self.session.client().identity, %error, "a connection broke");
-                        Some("the connection broke")
-                    }
+                exchange = self.stream.exchange(reading) => self.exchanged(exchange),
+                () = self.outbox.filled(), if waiting == 0 => {}
+                () = alarm.as_mut(), if next.is_some() => match next {
+                    Some((at, reason)) if at <= Instant::now() => return reason,
+                    next => alarm.as_mut().reset(next.map_or_else(Instant::now, |(at, _)| at)),
                 },
-            };
-            if let Some(reason) = stopped {
-                ending = Some((reason, Instant::now() + DRAIN_TIMEOUT));
             }
-            for answer in answers {
-                tokio::select! {
-                    () = self.closed.cancelled() => return "the hub closed it",
-                    // Where nobody takes it, the loop is about to find out.
-                    _ = self.out.send(answer) => {}
-                }
-            }
+            let stuck = self.stream.unwritten() > 0 && self.stream.unwritten() == waiting;
+            self.times.stalled = stuck.then(|| self.times.stalled.unwrap_or_else(Instant::now));
         }
     }
 
-    /// Takes a packet, and those that were read with it.
-    fn receive(&mut self, first: Packet, answers: &mut Vec<Packet>) -> Result<(), Reason> {
-        let mut packet = Some(first);
-        while let Some(received) = packet {
-            answers.extend(self.session.received(received)?);
-            packet = match self.session.has_room().then(|| self.reader.buffered()).transpose() {
-                Ok(packet) => packet.flatten(),
-                Err(error) => {
-                    tracing::debug!(client = %self.session.client().identity, %error, "a connection broke");
-                    return Err("the connection broke");
-                }
-            };
+    /// Takes the packets that were read, as far as there is room for them.
+    fn receive(&mut self) -> Result<(), Reason> {
+        while self.reason.is_none() && self.session.has_room() {
+            let packet = self.stream.buffered().map_err(|error| self.broken(&error))?;
+            let Some(packet) = packet else { break };
+            if let Some(answer) = self.session.received(packet)? {
+                self.outbox.put([&answer]);
+            }
         }
         Ok(())
     }
-}
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Writes what comes through the queue, many packets at once where many wait. Ends with the connection, or ends it by
-/// dropping the queue.
-async fn write_all<W: AsyncWrite + Unpin>(
-    mut writer: PacketWriter<W>,
-    mut queue: mpsc::Receiver<Packet>,
-    closed: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            biased;
-            flushed = timeout(WRITE_TIMEOUT, writer.flush()) => if !matches!(flushed, Ok(Ok(()))) { break },
-            () = closed.cancelled() => break,
-        }
-        tokio::select! {
-            biased;
-            packet = queue.recv() => match packet {
-                Some(packet) => writer.put(&packet),
-                None => break,
-            },
-            () = closed.cancelled() => break,
-        }
-        while let Ok(packet) = queue.try_recv() {
-            writer.put(&packet);
+    fn exchanged(&mut self, exchange: io::Result<Exchange>) {
+        match exchange {
+            Ok(Exchange::Read) => self.times.heard = Instant::now(),
+            Ok(Exchange::Written) => {}
+            Ok(Exchange::Ended) => self.end("the client closed it"),
+            Err(error) => {
+                let reason = self.broken(&error);
+                self.end(reason);
+            }
         }
     }
-    queue.close();
-    finish(&mut writer).await;
-}
 
-/// Writes what is left and ends the stream, if the other side is still there to take it.
-async fn finish<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>) {
-    let _ = timeout(CLOSE_TIMEOUT, async {
-        writer.flush().await?;
-        writer.close().await
-    })
-    .await;
+    fn broken(&self, error: &dyn std::error::Error) -> Reason {
+        tracing::debug!(client = %self.session.client().identity, %error, "a connection broke");
+        "the connection broke"
+    }
+
+    /// Reads no more; the connection ends when the hub is done with what was read.
+    fn end(&mut self, reason: Reason) {
+        self.reason.get_or_insert(reason);
+        self.times.ending.get_or_insert_with(Instant::now);
+    }
 }

@@ -8,19 +8,21 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use edgectl_hub::gateway::{ClientLink, CloseReason, Delivery, Destination, LinkClosed, Settlement};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
+use edgectl_hub::receipt::Receipt;
 use edgectl_schemas::ids::Identity;
 use edgectl_wire::mqtt::packet::{Packet, PacketId};
 use edgectl_wire::mqtt::publish::{Delivery as Quality, Publish};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::outbox::Outbox;
 use crate::mqtt::{property_bag, topic};
 
 /// One connected client. The connection's task owns the other ends.
 pub struct MqttLink {
     identity: Identity,
-    out: mpsc::Sender<Packet>,
+    outbox: Arc<Outbox>,
     closed: CancellationToken,
     waiting: Mutex<Waiting>,
 }
@@ -28,22 +30,48 @@ pub struct MqttLink {
 #[derive(Default)]
 struct Waiting {
     last_id: u16,
-    deliveries: HashMap<PacketId, oneshot::Sender<()>>,
+    receipts: HashMap<PacketId, Receipt>,
     methods: HashMap<String, oneshot::Sender<MethodResponse>>,
+    has_ended: bool,
+}
+
+impl Waiting {
+    /// An identifier that names no delivery. The hub has far fewer under way than there are.
+    fn next_id(&mut self) -> PacketId {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if let Some(id) = NonZeroU16::new(self.last_id)
+                && !self.receipts.contains_key(&id)
+            {
+                return id;
+            }
+        }
+    }
 }
 
 impl MqttLink {
-    /// A link whose packets go to `out`; cancelling `closed` ends the connection.
-    pub fn new(identity: Identity, out: mpsc::Sender<Packet>, closed: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { identity, out, closed, waiting: Mutex::default() })
+    /// A link whose packets go to `outbox`; cancelling `closed` ends the connection.
+    pub fn new(identity: Identity, outbox: Arc<Outbox>, closed: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { identity, outbox, closed, waiting: Mutex::default() })
     }
 
     /// The client acknowledged a delivery.
     pub fn acknowledged(&self, id: PacketId) {
-        if let Some(waiting) = self.lock().deliveries.remove(&id) {
-            // A delivery that nobody waits for any more will be made again, which at-least-once allows.
-            let _ = waiting.send(());
+        let receipt = self.lock().receipts.remove(&id);
+        if let Some(receipt) = receipt {
+            // MQTT has no way to say no.
+            receipt.settle(Settlement::Complete);
         }
+    }
+
+    /// The connection is over: what was not acknowledged never will be.
+    pub fn end(&self) {
+        let receipts = {
+            let mut waiting = self.lock();
+            waiting.has_ended = true;
+            std::mem::take(&mut waiting.receipts)
+        };
+        drop(receipts);
     }
 
     /// The client answered a method.
@@ -59,7 +87,7 @@ impl MqttLink {
             // Nothing is written on a connection that is closed.
             biased;
             () = self.closed.cancelled() => Err(LinkClosed),
-            sent = self.out.send(packet) => sent.map_err(|_| LinkClosed),
+            () = self.outbox.put_patiently(&packet) => Ok(()),
         }
     }
 
@@ -70,18 +98,21 @@ impl MqttLink {
         }
     }
 
-    fn register(&self) -> (PacketId, oneshot::Receiver<()>) {
-        let (done, settled) = oneshot::channel();
-        let mut waiting = self.lock();
-        loop {
-            waiting.last_id = waiting.last_id.wrapping_add(1);
-            if let Some(id) = NonZeroU16::new(waiting.last_id)
-                && !waiting.deliveries.contains_key(&id)
-            {
-                waiting.deliveries.insert(id, done);
-                return (id, settled);
-            }
-        }
+    /// The packet of a delivery, if there is one: topics longer than MQTT allows cannot be written.
+    fn packet(&self, delivery: &Delivery, id: PacketId) -> Option<Packet> {
+        let bag = property_bag::write_from_hub(&delivery.message);
+        let topic = match &delivery.destination {
+            Destination::Input(input) => topic::input(&self.identity, input, &bag),
+            Destination::CloudToDevice => topic::device_bound(&self.identity, &bag),
+        };
+        let quality = Quality::AtLeastOnce { id, duplicate: delivery.redelivered };
+        let payload = delivery.message.body.clone();
+        u16::try_from(topic.len()).is_ok().then_some(Packet::Publish(Publish {
+            topic,
+            payload,
+            delivery: quality,
+            retain: false,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -91,25 +122,26 @@ impl MqttLink {
 
 #[async_trait]
 impl ClientLink for MqttLink {
-    async fn deliver(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
-        let bag = property_bag::write_from_hub(&delivery.message);
-        let topic = match &delivery.destination {
-            Destination::Input(input) => topic::input(&self.identity, input, &bag),
-            Destination::CloudToDevice => topic::device_bound(&self.identity, &bag),
-        };
-        // Topics longer than this cannot be written; the message is one that no MQTT client can get.
-        if topic.len() > usize::from(u16::MAX) {
-            return Ok(Settlement::Reject);
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        let mut packets = Vec::with_capacity(deliveries.len());
+        {
+            let mut waiting = self.lock();
+            if waiting.has_ended {
+                return;
+            }
+            for (delivery, receipt) in deliveries {
+                let id = waiting.next_id();
+                match self.packet(&delivery, id) {
+                    Some(packet) => {
+                        packets.push(packet);
+                        waiting.receipts.insert(id, receipt);
+                    }
+                    // It is a message that no MQTT client can get.
+                    None => receipt.settle(Settlement::Reject),
+                }
+            }
         }
-        let (id, settled) = self.register();
-        let forget = Forget { link: self, id };
-        let quality = Quality::AtLeastOnce { id, duplicate: delivery.redelivered };
-        self.put(Packet::Publish(Publish { topic, payload: delivery.message.body, delivery: quality, retain: false }))
-            .await?;
-        self.answer(settled).await?;
-        drop(forget);
-        // MQTT has no way to say no.
-        Ok(Settlement::Complete)
+        self.outbox.put(&packets);
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
@@ -137,18 +169,6 @@ impl ClientLink for MqttLink {
 /// A packet of quality 0.
 pub fn unacknowledged(topic: String, payload: Bytes) -> Packet {
     Packet::Publish(Publish { topic, payload, delivery: Quality::AtMostOnce, retain: false })
-}
-
-/// Forgets a delivery that is given up.
-struct Forget<'a> {
-    link: &'a MqttLink,
-    id: PacketId,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.link.lock().deliveries.remove(&self.id);
-    }
 }
 
 /// Forgets a call that is given up.

@@ -15,8 +15,7 @@ pub const WORKLOAD_SOCKET: &str = "/var/run/iotedge/workload.sock";
 /// The host name at which containers reach the edge hub.
 pub const GATEWAY_NAME: &str = "edgehub";
 /// The label by which tools know the containers of an edge agent, and its value.
-pub const OWNER_LABEL: (&str, &str) =
-    ("net.azure-devices.edge.owner", "Microsoft.Azure.Devices.Edge.Agent");
+pub const OWNER_LABEL: (&str, &str) = ("net.azure-devices.edge.owner", "Microsoft.Azure.Devices.Edge.Agent");
 /// The label that holds the image as the deployment names it.
 pub const IMAGE_LABEL: &str = "net.azure-devices.edge.original-image";
 /// The label that says which device a container belongs to: the place of its state.
@@ -70,9 +69,16 @@ pub fn create_body(module: &ModuleSpec, around: &Surroundings) -> Map<String, Va
 /// The environment as the engine takes it, sorted by name. What stands in the create options has the last word; entries
 /// without a value are passed on as they are.
 fn environment(module: &ModuleSpec, is_on_host: bool) -> Vec<Value> {
-    let written: Vec<&str> =
-        module.create_options.get("Env").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-    let is_written = |name: &str| written.iter().any(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name));
+    let written: Vec<&str> = module
+        .create_options
+        .get("Env")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let is_written =
+        |name: &str| written.iter().any(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name));
     let mut env: BTreeMap<&str, &str> =
         module.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let socket = format!("unix://{WORKLOAD_SOCKET}");
@@ -151,7 +157,8 @@ mod tests {
             "Cmd": ["x"], "Future": {"any": 1}, "Labels": {"own": "1"},
             "HostConfig": {"Binds": ["/a:/b"], "Memory": 1000, "DeviceRequests": [{"Count": -1}]}
         });
-        let env = [("IOTEDGE_WORKLOADURI", "unix:///s/filter.sock"), ("IOTEDGE_GATEWAYHOSTNAME", "127.0.5.1"), ("A", "b=c")];
+        let env =
+            [("IOTEDGE_WORKLOADURI", "unix:///s/filter.sock"), ("IOTEDGE_GATEWAYHOSTNAME", "127.0.5.1"), ("A", "b=c")];
         let body = Value::Object(create_body(&module(options, &env), &around()));
         assert_eq!(body["Future"], json!({"any": 1}));
         assert_eq!(body["HostConfig"]["DeviceRequests"], json!([{"Count": -1}]));
@@ -160,7 +167,8 @@ mod tests {
         assert_eq!(body["HostConfig"]["ExtraHosts"], json!(["edgehub:172.18.0.1"]));
         assert_eq!(body["HostConfig"]["NetworkMode"], "edgectl-d");
         assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["edgectl-d"]["Aliases"], json!(["filter"]));
-        let env = ["A=b=c", "IOTEDGE_GATEWAYHOSTNAME=edgehub", "IOTEDGE_WORKLOADURI=unix:///var/run/iotedge/workload.sock"];
+        let env =
+            ["A=b=c", "IOTEDGE_GATEWAYHOSTNAME=edgehub", "IOTEDGE_WORKLOADURI=unix:///var/run/iotedge/workload.sock"];
         assert_eq!(body["Env"], json!(env));
         assert_eq!(body["Labels"]["own"], "1");
         assert_eq!(body["Labels"]["net.azure-devices.edge.original-image"], "filter:1");

@@ -22,7 +22,8 @@ pub async fn find(settings: &Path, registry: &str) -> Option<RegistryCredential>
     if let Some(found) = written(&config, registry) {
         return Some(found);
     }
-    let helper = config.get("credHelpers").and_then(|helpers| helpers.get(registry)).or_else(|| config.get("credsStore"));
+    let helper =
+        config.get("credHelpers").and_then(|helpers| helpers.get(registry)).or_else(|| config.get("credsStore"));
     asked(helper?.as_str()?, registry).await
 }
 
@@ -36,11 +37,7 @@ fn written(config: &Value, registry: &str) -> Option<RegistryCredential> {
     let (address, entry) = entries.iter().find(|(address, _)| host(address) == host(registry))?;
     let login = String::from_utf8(BASE64.decode(entry.get("auth")?.as_str()?).ok()?).ok()?;
     let (username, password) = login.trim_end_matches('\0').split_once(':')?;
-    Some(RegistryCredential {
-        address: address.clone(),
-        username: username.to_owned(),
-        password: password.to_owned(),
-    })
+    Some(RegistryCredential { address: address.clone(), username: username.to_owned(), password: password.to_owned() })
 }
 
 /// What a helper knows: it is given a registry and answers `{"Username", "Secret"}`.
@@ -76,7 +73,8 @@ mod tests {
     async fn what_docker_login_wrote_is_found_by_the_registry() {
         let folder = tempfile::tempdir().unwrap();
         let auth = BASE64.encode("me:se:cret");
-        let config = json!({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "registry.example:5000": {"auth": auth}}});
+        let config =
+            json!({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "registry.example:5000": {"auth": auth}}});
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         for registry in ["https://index.docker.io/v1/", "registry.example:5000"] {
             let found = find(folder.path(), registry).await.unwrap();

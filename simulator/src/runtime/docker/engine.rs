@@ -41,7 +41,8 @@ impl FromStr for EngineHost {
     type Err = EngineError;
 
     fn from_str(text: &str) -> Result<Self, EngineError> {
-        let is_address = ["tcp://", "http://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+        let is_address =
+            ["tcp://", "http://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
         if is_address || text.starts_with("unix:///") {
             Ok(Self(text.to_owned()))
         } else {

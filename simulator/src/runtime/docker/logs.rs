@@ -194,7 +194,10 @@ mod tests {
         let out = |text: &'static str| LogOutput::StdOut { message: text.into() };
         let error = |text: &'static str| LogOutput::StdErr { message: text.into() };
         let texts = |lines: Vec<LogLine>| lines.into_iter().map(|line| (line.stream, line.text)).collect::<Vec<_>>();
-        assert_eq!(texts(reader.take(&out("2026-01-01T00:00:00.1Z a b\n2026-01-01T00:00:00.2Z c"))), [(LogStream::Stdout, "a b".into())]);
+        assert_eq!(
+            texts(reader.take(&out("2026-01-01T00:00:00.1Z a b\n2026-01-01T00:00:00.2Z c"))),
+            [(LogStream::Stdout, "a b".into())]
+        );
         assert_eq!(texts(reader.take(&error("2026-01-01T00:00:00.3Z e\r\n"))), [(LogStream::Stderr, "e".into())]);
         let line = &reader.take(&out("d\n"))[0];
         assert_eq!((line.text.as_str(), line.at), ("cd", "2026-01-01T00:00:00.2Z".parse().unwrap()));

@@ -129,7 +129,8 @@ impl DockerRuntime {
         let mut states = Vec::new();
         for id in ids(&self.engine, &self.around.device).await? {
             // It may be gone since.
-            let container = found(docker.inspect_container(&id, None).await.map_err(|error| self.engine.explain(error)))?;
+            let container =
+                found(docker.inspect_container(&id, None).await.map_err(|error| self.engine.explain(error)))?;
             states.extend(container.as_ref().and_then(module_state));
         }
         states.sort_by(|one, other| one.name.cmp(&other.name));
@@ -220,7 +221,8 @@ impl ModuleRuntime for DockerRuntime {
     async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError> {
         self.find(name).await?;
         let (lines, receiver) = mpsc::channel(LOG_QUEUE);
-        let reader = LogReader::new(self.engine.clone(), self.container_name(name), query, self.watchers.changes.subscribe());
+        let reader =
+            LogReader::new(self.engine.clone(), self.container_name(name), query, self.watchers.changes.subscribe());
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
             tokio::select! {

@@ -19,7 +19,10 @@ pub fn module_state(container: &ContainerInspectResponse) -> Option<ModuleState>
         image_hash: container.image.clone(),
         status,
         description: description(state, status),
-        exit_code: state.exit_code.filter(|_| time(state.finished_at.as_ref()).is_some()).and_then(|code| code.try_into().ok()),
+        exit_code: state
+            .exit_code
+            .filter(|_| time(state.finished_at.as_ref()).is_some())
+            .and_then(|code| code.try_into().ok()),
         started_at: time(state.started_at.as_ref()),
         exited_at: time(state.finished_at.as_ref()),
         pid: state.pid.filter(|pid| *pid > 0).and_then(|pid| pid.try_into().ok()),
@@ -73,8 +76,11 @@ mod tests {
     fn inspected(state: ContainerState) -> ModuleState {
         let labels = [(MODULE_LABEL.to_owned(), "m".to_owned()), (IMAGE_LABEL.to_owned(), "i:1".to_owned())];
         let config = ContainerConfig { labels: Some(labels.into()), ..ContainerConfig::default() };
-        let container =
-            ContainerInspectResponse { config: Some(config), state: Some(state), ..ContainerInspectResponse::default() };
+        let container = ContainerInspectResponse {
+            config: Some(config),
+            state: Some(state),
+            ..ContainerInspectResponse::default()
+        };
         module_state(&container).unwrap()
     }
 

@@ -23,6 +23,10 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: VecDeque<Entry>,
+    /// How many of them, from the oldest, are on their way.
+    taken: usize,
+    /// Messages below this offset were on their way before.
+    seen: u64,
 }
 
 impl Queue {
@@ -31,9 +35,29 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
-    /// The oldest messages, at most so many.
-    pub fn first(&self, count: usize) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().take(count)
+    /// The oldest messages that are not on their way.
+    pub fn waiting(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().skip(self.taken)
+    }
+
+    /// Sends so many of the oldest messages on their way. Returns how many of those had been before.
+    pub fn take(&mut self, count: usize) -> usize {
+        let seen = self.waiting().take(count).take_while(|entry| entry.offset < self.seen).count();
+        if let Some(last) = self.waiting().take(count).last() {
+            self.seen = self.seen.max(last.offset + 1);
+        }
+        self.taken += count;
+        seen
+    }
+
+    /// Nothing is on its way any more.
+    pub fn give_back(&mut self) {
+        self.taken = 0;
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_at_rest(&self) -> bool {
+        self.taken == 0
     }
 
     /// The offset of the oldest message.
@@ -45,6 +69,7 @@ impl Queue {
     pub fn complete(&mut self, offset: u64, mut removed: impl FnMut(Entry)) {
         while self.oldest().is_some_and(|oldest| oldest <= offset) {
             if let Some(entry) = self.entries.pop_front() {
+                self.taken = self.taken.saturating_sub(1);
                 removed(entry);
             }
         }

@@ -10,6 +10,8 @@
 //! properties := count u32 · (name text · 0 | name text · 1 · value text)*
 //! ```
 
+use std::sync::Arc;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
 
 use crate::message::{Message, Properties};
@@ -43,7 +45,7 @@ pub struct StoredMessage {
     /// Where it goes.
     pub targets: Vec<Target>,
     /// The message.
-    pub message: Message,
+    pub message: Arc<Message>,
 }
 
 impl StoredMessage {
@@ -173,7 +175,7 @@ fn take_message(bytes: &mut Bytes) -> Option<StoredMessage> {
     let body = take_bytes(bytes)?;
     let properties = take_properties(bytes)?;
     let system = take_properties(bytes)?;
-    Some(StoredMessage { offset, enqueued_ms, targets, message: Message { body, properties, system } })
+    Some(StoredMessage { offset, enqueued_ms, targets, message: Arc::new(Message { body, properties, system }) })
 }
 
 fn take_queue(bytes: &mut Bytes) -> Option<QueueKey> {
@@ -228,7 +230,7 @@ mod tests {
                 .map(|(endpoint, priority, expires_ms)| Target { queue: QueueKey { endpoint, priority }, expires_ms })
                 .collect();
             let message = Message { body: body.into(), properties: application, system };
-            StoredMessage { offset, enqueued_ms, targets, message }
+            StoredMessage { offset, enqueued_ms, targets, message: Arc::new(message) }
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Batch {
     pub queue: Option<QueueKey>,
     /// The messages, oldest first.
     pub messages: Vec<Arc<StoredMessage>>,
+    /// How many of them, from the first, were on their way before.
+    pub redelivered: usize,
     /// How many messages of the endpoint had expired.
     pub expired: usize,
 }
@@ -87,7 +89,7 @@ impl Store {
                     offset,
                     enqueued_ms,
                     targets,
-                    message,
+                    message: Arc::new(message),
                 })
                 .collect();
             inner.buffer.clear();
@@ -125,26 +127,40 @@ impl Store {
         Ok(())
     }
 
-    /// The oldest messages of an endpoint's most urgent queue, at most `count`, that are still wanted at `now_ms`. They
-    /// stay until [`Store::complete`]. Messages that expired before them are done.
-    pub fn peek(&self, endpoint: &str, count: usize, now_ms: u64) -> Result<Batch, LogError> {
+    /// The oldest messages of an endpoint's most urgent queue, at most `count`, that are still wanted at `now_ms` and not on
+    /// their way. They are from now on, until [`Store::complete`] or [`Store::give_back`]. Messages that expired before them
+    /// are done.
+    pub fn take(&self, endpoint: &str, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut inner = self.lock();
         let mut batch = Batch::default();
         for priority in inner.priorities(endpoint) {
             let key = QueueKey { endpoint: endpoint.to_owned(), priority };
             batch.expired += inner.drop_expired(&key, now_ms)?;
             let Some(queue) = inner.queues.get(&key) else { continue };
-            if !queue.is_empty() {
-                batch.messages = queue
-                    .first(count)
-                    .take_while(|entry| entry.expires_ms > now_ms)
-                    .map(|entry| inner.load(entry))
-                    .collect::<Result<_, _>>()?;
+            batch.messages = queue
+                .waiting()
+                .take(count)
+                .take_while(|entry| entry.expires_ms > now_ms)
+                .map(|entry| inner.load(entry))
+                .collect::<Result<_, _>>()?;
+            if !batch.messages.is_empty() {
+                batch.redelivered = inner.queues.get_mut(&key).map_or(0, |queue| queue.take(batch.messages.len()));
                 batch.queue = Some(key);
                 break;
             }
         }
         Ok(batch)
+    }
+
+    /// Nothing of an endpoint is on its way any more; what was not completed is taken again.
+    pub fn give_back(&self, endpoint: &str) {
+        let mut inner = self.lock();
+        for priority in inner.priorities(endpoint) {
+            let key = QueueKey { endpoint: endpoint.to_owned(), priority };
+            if let Some(queue) = inner.queues.get_mut(&key) {
+                queue.give_back();
+            }
+        }
     }
 
     /// Marks all messages of a queue up to an offset as done.
@@ -191,7 +207,11 @@ impl Inner {
 
     fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<usize, LogError> {
         let Some(queue) = self.queues.get(key) else { return Ok(0) };
-        let expired = queue.first(usize::MAX).take_while(|entry| entry.expires_ms <= now_ms);
+        // What expires behind messages that are on their way waits for them: a queue is done from its front.
+        if !queue.is_at_rest() {
+            return Ok(0);
+        }
+        let expired = queue.waiting().take_while(|entry| entry.expires_ms <= now_ms);
         let (count, last) = expired.fold((0, None), |(count, _), entry| (count + 1, Some(entry.offset)));
         if let Some(last) = last {
             self.complete(key, last)?;
@@ -248,7 +268,8 @@ mod tests {
     }
 
     fn bodies(store: &Store, queue: &str) -> Vec<String> {
-        let batch = store.peek(queue, 1000, 100).unwrap();
+        let batch = store.take(queue, 1000, 100).unwrap();
+        store.give_back(queue);
         batch.messages.iter().map(|stored| String::from_utf8(stored.message.body.to_vec()).unwrap()).collect()
     }
 
@@ -257,7 +278,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("a", &["x", "y"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
-        let first = store.peek("x", 1, 100).unwrap();
+        let first = store.take("x", 1, 100).unwrap();
         store.complete(&key("x"), first.messages[0].offset).unwrap();
         drop(store);
 
@@ -302,7 +323,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("old", &["x"], 50), incoming("new", &["x"], NEVER)]).unwrap();
-        let batch = store.peek("x", 10, 50).unwrap();
+        let batch = store.take("x", 10, 50).unwrap();
         assert_eq!((batch.messages.len(), batch.expired), (1, 1));
         assert_eq!(store.lengths(), [(key("x"), 1)]);
     }
@@ -336,6 +357,6 @@ mod tests {
         drop(store);
         let store = Store::open(directory.path()).unwrap();
         store.append(vec![incoming("next", &["x"], NEVER)]).unwrap();
-        assert_eq!(store.peek("x", 10, 100).unwrap().messages[0].offset, 250);
+        assert_eq!(store.take("x", 10, 100).unwrap().messages[0].offset, 250);
     }
 }

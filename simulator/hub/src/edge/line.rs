@@ -1,0 +1,107 @@
+//! Messages under way to one module, in order, and how many of them there may be.
+//!
+//! A module that takes its time gets messages one by one, as from the real hub: the next is still in the store when its
+//! time runs out, or when a more urgent one comes. One that settles at once gets more and more of them together, because
+//! then it is the way to and fro that takes the time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::delivery::ACKNOWLEDGEMENT_TIMEOUT;
+use super::store::record::{QueueKey, StoredMessage};
+use crate::gateway::{ClientLink, Delivery, Destination};
+use crate::receipt::{Outcome, Receipts};
+
+/// Most messages under way to one input.
+const MAX_MESSAGES: usize = 128;
+/// Most bytes under way to one input, beside one message that may be larger.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Who settles a message within this time gets more of them at once.
+const PROMPT: Duration = Duration::from_millis(100);
+
+/// The line to one connection of a module.
+pub(super) struct Line {
+    /// The connection.
+    pub(super) link: Arc<dyn ClientLink>,
+    /// Tells when the first message is settled.
+    pub(super) receipts: Arc<Receipts>,
+    destination: Destination,
+    under_way: VecDeque<Given>,
+    bytes: usize,
+    limit: usize,
+    /// When the first message under way became the first.
+    since: Instant,
+}
+
+/// A message under way.
+pub(super) struct Given {
+    /// The queue it stands in.
+    pub(super) queue: QueueKey,
+    /// Its offset there.
+    pub(super) offset: u64,
+    bytes: usize,
+    at: Instant,
+}
+
+impl Line {
+    /// Nothing is under way yet.
+    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination) -> Self {
+        Self {
+            link,
+            receipts: Arc::default(),
+            destination,
+            under_way: VecDeque::new(),
+            bytes: 0,
+            limit: 1,
+            since: Instant::now(),
+        }
+    }
+
+    /// How many more messages may be handed over now.
+    pub(super) fn room(&self) -> usize {
+        if self.bytes < MAX_BYTES { self.limit.saturating_sub(self.under_way.len()) } else { 0 }
+    }
+
+    /// When the first message under way is no longer waited for; none if nothing is under way.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.under_way.is_empty()).then(|| self.since + ACKNOWLEDGEMENT_TIMEOUT)
+    }
+
+    /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
+    pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: &[Arc<StoredMessage>], redelivered: usize) {
+        let now = Instant::now();
+        if self.under_way.is_empty() {
+            self.since = now;
+        }
+        let mut deliveries = Vec::with_capacity(messages.len());
+        for (index, stored) in messages.iter().enumerate() {
+            let bytes = stored.message.body.len();
+            self.bytes += bytes;
+            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, bytes, at: now });
+            let delivery = Delivery {
+                destination: self.destination.clone(),
+                message: Arc::clone(&stored.message),
+                redelivered: index < redelivered,
+            };
+            deliveries.push((delivery, self.receipts.issue()));
+        }
+        self.link.deliver(deliveries);
+    }
+
+    /// What is settled, in order.
+    pub(super) fn collect(&mut self) -> Vec<(Given, Outcome)> {
+        let now = Instant::now();
+        let mut settled = Vec::new();
+        for outcome in self.receipts.collect() {
+            let Some(given) = self.under_way.pop_front() else { break };
+            self.bytes -= given.bytes;
+            self.limit = if now - given.at < PROMPT { (self.limit + 1).min(MAX_MESSAGES) } else { 1 };
+            settled.push((given, outcome));
+        }
+        self.since = now;
+        settled
+    }
+}
