@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, refused};
-use crate::docker_engine::{Wire, builtin_image, docker, host, image};
+use crate::docker_engine::{Registry, Wire, builtin_image, docker, empty_image, host, image};
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 const SENSOR: &str = "simulated-temperature-sensor";
@@ -308,6 +310,65 @@ fn an_image_that_cannot_be_pulled_is_told_with_the_engines_reason() {
     let text = String::from_utf8_lossy(&refusal.get_output().stderr).into_owned();
     refused(refusal, 1, "image \"127.0.0.1:1/other:1\" is not available");
     assert!(text.contains("connection refused"), "{text}");
+    solution.down();
+}
+
+#[test]
+fn an_image_is_pulled_with_the_credentials_of_the_deployment_or_of_the_user() {
+    let registry = Registry::start();
+    let image = format!("{}/other:1", registry.address);
+    let solution = Solution::new(json!({ "other": module(&image, json!({})) }));
+    solution.up();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, "cannot be pulled");
+    let path = solution.root().join("deployment.template.json");
+    let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let settings = &mut template["modulesContent"]["$edgeAgent"]["properties.desired"]["runtime"]["settings"];
+    // In base64 it has characters that are not the same in both alphabets.
+    let credential = json!({ "address": registry.address, "username": "device", "password": "~~>?>?ß" });
+    settings["registryCredentials"] = json!({ "tests": credential });
+    fs::write(&path, template.to_string()).unwrap();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, "cannot be pulled");
+    wait_until("the registry is told who asks", || registry.was_told("device", "~~>?>?ß"));
+    solution.down();
+
+    let settings = tempdir().unwrap();
+    let login = json!({ "auths": { registry.address.as_str(): { "auth": BASE64.encode("user:own") } } });
+    fs::write(settings.path().join("config.json"), login.to_string()).unwrap();
+    let solution = Solution::new(json!({ "other": module(&image, json!({})) }));
+    let up = &["sim", "up", "-d", "--runtime", "docker"];
+    solution.edgectl(up).env("DOCKER_CONFIG", settings.path()).assert().success();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, "cannot be pulled");
+    wait_until("the registry is told who asks", || registry.was_told("user", "own"));
+    solution.down();
+}
+
+#[test]
+fn an_image_for_another_machine_is_told() {
+    let (machine, handler) = if cfg!(target_arch = "aarch64") { ("amd64", "x86_64") } else { ("arm64", "aarch64") };
+    if Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{handler}")).exists() {
+        println!("passed over: this machine emulates {machine}");
+        return;
+    }
+    let image = empty_image(machine);
+    let solution = Solution::new(json!({ "other": module(&image, json!({})) }));
+    solution.up();
+    refused(solution.edgectl(&["deploy"]).assert(), 1, &format!("it is for {machine} and the engine runs"));
+    solution.down();
+}
+
+#[test]
+fn containers_that_could_not_be_removed_are_removed_at_the_next_start() {
+    let wire = Wire::new();
+    let mut solution = Solution::new(json!({ "filter": builtin("filter", json!({})) }));
+    solution.engine = wire.host();
+    solution.up();
+    solution.deploy();
+    wire.cut();
+    solution.down();
+    assert_eq!(solution.containers().len(), 1);
+    wire.mend();
+    solution.edgectl(&["sim", "up", "-d", "--runtime", "process"]).assert().success();
+    assert_eq!((solution.containers().len(), solution.networks().as_str()), (0, ""));
     solution.down();
 }
 

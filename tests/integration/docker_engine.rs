@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
 use tempfile::{TempDir, tempdir};
 
 /// Where the engine listens; a test that has none has failed.
@@ -53,6 +56,31 @@ pub fn builtin_image(repository: &str, word: &str) -> String {
     name
 }
 
+/// An empty image for machines of an architecture.
+pub fn empty_image(architecture: &str) -> String {
+    let name = format!("edgectl-tests/empty:{}", std::process::id());
+    let place = tempdir().unwrap();
+    let files = [
+        ("manifest.json", json!([{ "Config": "config.json", "RepoTags": [name], "Layers": [] }])),
+        (
+            "config.json",
+            json!({
+                "architecture": architecture, "os": "linux", "config": { "Cmd": ["/nothing"] },
+                "rootfs": { "type": "layers", "diff_ids": [] },
+            }),
+        ),
+    ];
+    for (file, content) in files {
+        fs::write(place.path().join(file), content.to_string()).unwrap();
+    }
+    let archive = place.path().join("image.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(place.path()).arg("-cf").arg(&archive).args(["manifest.json", "config.json"]);
+    assert!(tar.status().unwrap().success());
+    docker(&["load", "-i", archive.to_str().unwrap()]);
+    name
+}
+
 /// Makes an image of edgectl and the libraries that it is linked with.
 fn import(name: &str) {
     let root = tempdir().unwrap();
@@ -74,6 +102,52 @@ fn import(name: &str) {
     let import = ["-H", host(), "import", "-c", "ENTRYPOINT [\"/bin/edgectl\"]", "-", name];
     let status = Command::new("docker").args(import).stdin(tar.stdout.take().unwrap()).stdout(Stdio::null()).status();
     assert!(status.unwrap().success() && tar.wait().unwrap().success());
+}
+
+/// A registry that has nothing, and lets nobody in without a password.
+pub struct Registry {
+    /// Its host and port.
+    pub address: String,
+    heard: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Registry {
+    /// Starts it; it ends with the tests.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = Self { address: listener.local_addr().unwrap().to_string(), heard: Arc::default() };
+        let heard = Arc::clone(&registry.heard);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                // The engine tries TLS first, and hangs up.
+                let _ = answer(client.unwrap(), &heard);
+            }
+        });
+        registry
+    }
+
+    /// Whether somebody came with this name and password.
+    pub fn was_told(&self, username: &str, password: &str) -> bool {
+        let login = format!("Basic {}", BASE64.encode(format!("{username}:{password}")));
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).contains(&login)
+    }
+}
+
+fn answer(mut client: TcpStream, heard: &Mutex<Vec<u8>>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    let mut buffer = [0; 4096];
+    while !head.ends_with(b"\r\n\r\n") {
+        let count = client.read(&mut buffer)?;
+        head.extend_from_slice(&buffer[..count]);
+        // What is not text is not for us.
+        if count == 0 || head[0] < b'A' {
+            return client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        }
+    }
+    let is_known = String::from_utf8_lossy(&head).contains("Authorization: Basic");
+    heard.lock().unwrap().extend(head);
+    let status = if is_known { "404 Not Found" } else { "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"tests\"" };
+    client.write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").as_bytes())
 }
 
 /// A socket behind which the engine is, until it is cut.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::runtime::docker::engine::EngineError;
 use crate::runtime::docker::runtime::DockerRuntime;
@@ -64,6 +65,7 @@ pub struct ChosenRuntime {
     open: OpenContainers,
     containers: OnceCell<DockerRuntime>,
     exits: watch::Sender<u64>,
+    tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
@@ -76,8 +78,8 @@ enum Place<'r> {
 impl ChosenRuntime {
     /// A runtime without containers yet.
     pub fn new(choice: RuntimeChoice, processes: ProcessRuntime, open: OpenContainers) -> Self {
-        let (exits, shutdown) = (watch::Sender::new(0), CancellationToken::new());
-        let runtime = Self { choice, processes, open, containers: OnceCell::new(), exits, shutdown };
+        let (exits, tasks, shutdown) = (watch::Sender::new(0), TaskTracker::new(), CancellationToken::new());
+        let runtime = Self { choice, processes, open, containers: OnceCell::new(), exits, tasks, shutdown };
         runtime.forward(runtime.processes.exits());
         runtime
     }
@@ -96,6 +98,8 @@ impl ChosenRuntime {
     /// Kills processes and removes containers. False if an engine kept containers that are to be removed later.
     pub async fn close(&self) -> bool {
         self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
         self.processes.close().await;
         let Some(containers) = self.containers.get() else { return true };
         match containers.close().await {
@@ -110,7 +114,7 @@ impl ChosenRuntime {
     /// Hands on what one of the two notices.
     fn forward(&self, mut noticed: watch::Receiver<u64>) {
         let (exits, shutdown) = (self.exits.clone(), self.shutdown.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => return,
