@@ -11,6 +11,7 @@ use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::control::Request;
+use edgectl_simulator::link::Link;
 use edgectl_simulator::message::{Message, system};
 use edgectl_simulator::state::{Endpoints, read_json};
 use serde::Serialize;
@@ -202,6 +203,7 @@ fn connect(
     let tls = edgectl_simulator::tls::client_config(trust_bundle).map_err(|error| failed(&error))?;
     let tokens = Arc::new(KeyTokens::new(&hub_host, &identity, key));
     let (client, mut events) = DeviceClient::start(ClientOptions {
+        link: Link::default(),
         hub_host,
         address: SocketAddr::new(gateway, MQTT_PORT),
         server_name: gateway.into(),

@@ -98,7 +98,7 @@ impl Containers {
 }
 
 async fn listen(gateway: IpAddr, network: &str) -> Result<HubListeners, EngineError> {
-    ports::listen_as_hub(gateway).await.map_err(|error| match error {
+    ports::listen_at_all(gateway).await.map_err(|error| match error {
         BindError::Io { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
             EngineError::NoGateway { network: network.to_owned() }
         }

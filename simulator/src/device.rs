@@ -38,6 +38,7 @@ use crate::frontend::http::family::Family;
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
 use crate::frontend::{amqp, http, mqtt};
+use crate::link::Link;
 use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
@@ -170,6 +171,7 @@ impl Device {
         let authority = Arc::new(Authority::open(&folder, &options.device, now)?);
         let above = Above::new(&listeners, parent)?;
         let ground = Ground {
+            link: Link::new(fastrand::u64(..)),
             endpoints: endpoints(&options.device, &listeners, &above, parent, &authority)?,
             client_tls: tls::client_config(authority.trust_bundle())?,
             above,
@@ -197,6 +199,7 @@ impl Device {
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
+            link: ground.link.clone(),
             edge: Arc::clone(&edge),
             cloud: cloud.clone(),
             parent: parent_socket,
@@ -265,6 +268,7 @@ impl Device {
 /// What all parts of a device stand on.
 #[derive(Clone)]
 struct Ground {
+    link: Link,
     device: DeviceId,
     state: StateDirectory,
     endpoints: Endpoints,
@@ -306,7 +310,7 @@ impl Ground {
     fn registry(&self, device_key: SharedKey) -> Result<Arc<RegistryClient>, DeviceError> {
         let identity = Identity::device(self.device.clone());
         let tokens = Arc::new(KeyTokens::new(&self.above.hub_host, &identity, device_key));
-        RegistryClient::new(self.above.https, &self.client_tls, self.device.clone(), tokens)
+        RegistryClient::new(self.above.https, self.link.clone(), &self.client_tls, self.device.clone(), tokens)
             .map(Arc::new)
             .map_err(|error| other("the client of the registry")(&error))
     }
@@ -321,6 +325,7 @@ impl Ground {
         let upstream = CloudGateway::new(CloudGatewayOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
             address: self.above.mqtt,
+            link: self.link.clone(),
             server_name: self.above.name.clone(),
             tls: Arc::clone(&self.client_tls),
             actor,
@@ -424,6 +429,7 @@ impl Ground {
         let (client, events) = DeviceClient::start(ClientOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
             address: self.above.mqtt,
+            link: self.link.clone(),
             server_name: self.above.name.clone(),
             identity,
             tls: Arc::clone(&self.client_tls),

@@ -84,6 +84,12 @@ pub struct Link {
     random: Arc<Mutex<fastrand::Rng>>,
 }
 
+impl Default for Link {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl Link {
     /// A link without faults. What it does by chance follows from the seed.
     pub fn new(seed: u64) -> Self {

@@ -77,25 +77,19 @@ pub async fn listen(
 }
 
 async fn listen_at_pair(address: DeviceAddress, with_hub: bool) -> Result<Listeners, BindError> {
-    let (gateway, hub) = (address.gateway(), address.hub());
-    let gateway = listen_as_hub(gateway).await?;
-    let hub = if with_hub { Some(listen_as_hub(hub).await?) } else { None };
+    let gateway = listen_at_all(address.gateway()).await?;
+    let hub = if with_hub { Some(listen_at_all(address.hub()).await?) } else { None };
     Ok(Listeners { address, gateway, hub })
 }
 
-/// Listens at a hub's ports of an address.
-pub async fn listen_as_hub(address: IpAddr) -> Result<HubListeners, BindError> {
-    Ok(HubListeners {
-        mqtt: listen::bind(SocketAddr::new(address, MQTT_PORT)).await?,
-        amqp: listen::bind(SocketAddr::new(address, AMQP_PORT)).await?,
-        https: listen_https(address).await?,
-    })
-}
-
-/// Where the port needs a privilege that is missing another one is taken, and our own tools ask which.
-async fn listen_https(address: IpAddr) -> Result<TcpListener, BindError> {
-    match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {
-        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(address, 0)).await,
-        bound => bound,
-    }
+/// Listens at all ports of a hub at an address.
+pub async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
+    let mqtt = listen::bind(SocketAddr::new(address, MQTT_PORT)).await?;
+    let amqp = listen::bind(SocketAddr::new(address, AMQP_PORT)).await?;
+    let https = match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {
+        // Where the port needs a privilege that is missing another one is taken, and our own tools ask which.
+        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(address, 0)).await?,
+        bound => bound?,
+    };
+    Ok(HubListeners { mqtt, amqp, https })
 }

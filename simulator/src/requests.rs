@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
 use crate::control::{self, Handler, Next, Request};
+use crate::link::{Conditions, Link};
 use crate::runtime::module_runtime::{LogQuery, ModuleRuntime};
 use crate::state::Endpoints;
 
@@ -37,6 +38,8 @@ pub struct Requests {
     pub parent: Option<PathBuf>,
     /// The agent's connection.
     pub agent: DeviceClient,
+    /// The network to the hub above.
+    pub link: Link,
     /// The modules.
     pub runtime: Arc<dyn ModuleRuntime>,
     /// The device.
@@ -63,6 +66,8 @@ pub struct DeviceStatus {
     pub hub: Value,
     /// Messages that the cloud hub received since it exists.
     pub received_by_cloud: u64,
+    /// The network to the hub above.
+    pub network: Conditions,
 }
 
 /// A module at a glance.
@@ -109,6 +114,7 @@ impl Requests {
             deployment_version: reported.get("lastDesiredVersion").and_then(Value::as_u64),
             hub: serde_json::to_value(&hub).map_err(|error| error.to_string())?,
             received_by_cloud: self.received_by_cloud().await,
+            network: self.link.conditions(),
         })
     }
 
@@ -244,6 +250,12 @@ impl Handler for Requests {
                 self.send(SendRequest { module, input, body, properties, system })
             }
             Request::Restart { module } => self.restart(&module).await,
+            Request::Network { conditions } => {
+                if let Some(conditions) = conditions {
+                    self.link.set(conditions);
+                }
+                serde_json::to_value(self.link.conditions()).map_err(|error| error.to_string())
+            }
             Request::Stop => {
                 self.stop.cancel();
                 Ok(Value::Null)

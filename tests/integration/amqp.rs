@@ -125,7 +125,7 @@ fn a_module_sends_and_receives_and_has_a_twin_and_methods() {
 }
 
 #[test]
-fn a_leaf_device_sends_small_and_large_and_is_told_what_is_too_large() {
+fn a_leaf_device_sends_and_receives_and_is_told_what_is_too_large() {
     let plant = Plant::new();
     let mut leaf = plant.client(json!({ "identity": "thermometer", "transport": "amqp" }));
     leaf.run("many", json!({ "count": 500, "size": 256 }));
@@ -139,6 +139,12 @@ fn a_leaf_device_sends_small_and_large_and_is_told_what_is_too_large() {
     leaf.run("method", json!({ "name": "echo" }));
     leaf.run("twin", json!({}));
     leaf.run("report", json!({ "patch": { "t": 21 } }));
+
+    leaf.run("receive", json!({}));
+    plant.json(&["message", "send", "--to-device", "thermometer", r#"{"go":"on"}"#]);
+    let received = leaf.saw("message");
+    assert_eq!((&received["body"], &received["contentType"]), (&json!(r#"{"go":"on"}"#), &json!("application/json")));
+    while plant.json(&["leaf", "list"])[0]["waitingMessages"] != 0 {}
     leaf.run("close", json!({}));
 }
 

@@ -49,7 +49,7 @@ impl Leaf {
     pub fn connect(network: &Loopback, added: &Value) -> (Self, Value) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python/leaf.py");
         let mut process = network
-            .program(python(), Path::new("."))
+            .program(python(), Path::new("/"))
             .arg(script)
             .env("CONNECTION_STRING", added["connectionString"].as_str().unwrap())
             .env("TRUST_BUNDLE", added["trustBundle"].as_str().unwrap())

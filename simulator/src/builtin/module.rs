@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::token::{Token, TokenError, TokenSource};
+use crate::link::Link;
 use crate::workload::client::{WorkloadClient, WorkloadError};
 
 /// The port of the edge hub's MQTT listener; fixed in the SDKs.
@@ -78,6 +79,7 @@ impl Module {
         let server_name = ServerName::try_from(gateway.to_owned())
             .map_err(|_| ModuleError::Environment("IOTEDGE_GATEWAYHOSTNAME"))?;
         let (client, events) = DeviceClient::start(ClientOptions {
+            link: Link::default(),
             hub_host,
             address,
             server_name,

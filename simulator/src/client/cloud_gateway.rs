@@ -25,6 +25,7 @@ use super::device_client::{
     ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, Status,
 };
 use super::token::TokenSource;
+use crate::link::Link;
 
 /// For a first connection, before the hub counts as out of reach.
 const FIRST_CONNECTION: Duration = Duration::from_secs(5);
@@ -41,6 +42,8 @@ pub struct CloudGatewayOptions {
     pub hub_host: String,
     /// Where its listener is.
     pub address: SocketAddr,
+    /// The network on the way there.
+    pub link: Link,
     /// The name that its certificate must have.
     pub server_name: ServerName<'static>,
     /// Whom to trust.
@@ -92,13 +95,14 @@ impl CloudGateway {
     }
 
     fn client_options(&self, identity: &Identity) -> ClientOptions {
-        let CloudGatewayOptions { hub_host, address, server_name, tls, actor, tokens } = self.options.clone();
+        let CloudGatewayOptions { hub_host, address, link, server_name, tls, actor, tokens } = self.options.clone();
         // For itself the edge hub needs no chain.
         let auth_chain = self.chains.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned();
         let auth_chain = auth_chain.filter(|_| *identity != actor);
         ClientOptions {
             hub_host,
             address,
+            link,
             server_name,
             identity: identity.clone(),
             tls,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Channels};
 use super::token::TokenSource;
+use crate::link::Link;
 
 /// Requests that may wait for the connection; more wait in their callers.
 const REQUEST_QUEUE: usize = 64;
@@ -31,6 +32,8 @@ pub struct ClientOptions {
     pub hub_host: String,
     /// Where its listener is.
     pub address: SocketAddr,
+    /// The network on the way there.
+    pub link: Link,
     /// The name that its certificate must have.
     pub server_name: ServerName<'static>,
     /// Who connects.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::token::TokenSource;
 use crate::frontend::http::member::{read_member, read_members};
+use crate::link::Link;
 
 const API_VERSION: &str = "2021-04-12";
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,6 +28,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct RegistryClient {
     http: reqwest::Client,
     address: SocketAddr,
+    link: Link,
     device: DeviceId,
     tokens: Arc<dyn TokenSource>,
 }
@@ -35,6 +37,7 @@ impl RegistryClient {
     /// Uses the hub at an address; tokens are the device's own.
     pub fn new(
         address: SocketAddr,
+        link: Link,
         tls: &rustls::ClientConfig,
         device: DeviceId,
         tokens: Arc<dyn TokenSource>,
@@ -45,7 +48,7 @@ impl RegistryClient {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tls_backend_preconfigured(tls.clone())
             .build()?;
-        Ok(Self { http, address, device, tokens })
+        Ok(Self { http, address, link, device, tokens })
     }
 
     /// The identity of a module of the device; it is made if it does not exist.
@@ -101,6 +104,7 @@ impl RegistryClient {
 
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, String), Refusal> {
         let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
+        self.link.pass().await.map_err(|error| unavailable(&error))?;
         let token = self.tokens.token().await.map_err(|error| unavailable(&error))?;
         let url = format!("https://{}{path}?api-version={API_VERSION}", self.address);
         let mut request = self.http.request(method, url).header("Authorization", token.text);

@@ -22,17 +22,20 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::amqp;
 use crate::site::{HOST, Listeners, server_name};
 
 /// Ways into a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     Mqtt,
-    WebSocket,
+    MqttSocket,
+    Amqp,
+    AmqpSocket,
     Https,
 }
 
-pub const DOORS: [Door; 3] = [Door::Mqtt, Door::WebSocket, Door::Https];
+pub const DOORS: [Door; 5] = [Door::Mqtt, Door::MqttSocket, Door::Amqp, Door::AmqpSocket, Door::Https];
 
 /// What a client brings.
 #[derive(Clone, Default)]
@@ -57,6 +60,8 @@ pub enum Outcome {
     Taken,
     /// `CONNACK`'s code.
     NotConnected(ConnectReturnCode),
+    /// What AMQP calls it, in the security layer or when a link is refused.
+    Unauthorized,
     /// The HTTP status.
     Status(u16),
     /// The connection was closed without a word.
@@ -66,7 +71,7 @@ pub enum Outcome {
 /// The bytes of a connection.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-type AnyStream = Pin<Box<dyn Stream>>;
+pub type AnyStream = Pin<Box<dyn Stream>>;
 
 /// A TLS connection, with a client certificate or without.
 pub async fn secure(
@@ -108,18 +113,19 @@ pub const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebS
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
 
-/// A connection for MQTT.
-pub async fn mqtt_stream(authority: &Authority, at: Listeners, door: Door, certificate: Option<&Issued>) -> AnyStream {
-    match door {
-        Door::Mqtt => Box::pin(secure(authority, at.mqtt, certificate).await),
-        Door::WebSocket => {
-            let mut stream = secure(authority, at.https, certificate).await;
-            let head = upgrade(&mut stream, UPGRADE).await;
-            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-            Box::pin(ByteStream::new(stream, Role::Client).await)
-        }
-        Door::Https => panic!("no MQTT behind this door"),
-    }
+/// A connection for MQTT or AMQP.
+pub async fn open(authority: &Authority, at: Listeners, door: Door, certificate: Option<&Issued>) -> AnyStream {
+    let protocol = match door {
+        Door::Mqtt => return Box::pin(secure(authority, at.mqtt, certificate).await),
+        Door::Amqp => return Box::pin(secure(authority, at.amqp, certificate).await),
+        Door::MqttSocket => "mqtt",
+        Door::AmqpSocket => "AMQPWSB10",
+        Door::Https => panic!("nothing stays open behind this door"),
+    };
+    let mut stream = secure(authority, at.https, certificate).await;
+    let head = upgrade(&mut stream, &UPGRADE.replace(": mqtt", &format!(": {protocol}"))).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    Box::pin(ByteStream::new(stream, Role::Client).await)
 }
 
 /// A client of MQTT.
@@ -216,16 +222,21 @@ pub async fn send(
     body: &str,
 ) -> Outcome {
     let (token, certificate) = (proof.token.as_deref(), proof.certificate.as_ref());
-    if door == Door::Https {
-        let request = post(identity, token, body.to_owned());
-        return match ask(authority, at, certificate, request).await.0 {
+    match door {
+        Door::Mqtt | Door::MqttSocket => {
+            let stream = open(authority, at, door, certificate).await;
+            match MqttClient::connect(stream, identity, token).await {
+                Ok(mut client) => client.publish_as(identity, body).await,
+                Err(outcome) => outcome,
+            }
+        }
+        Door::Amqp | Door::AmqpSocket => {
+            let stream = open(authority, at, door, certificate).await;
+            amqp::send(stream, identity, token, identity, body).await
+        }
+        Door::Https => match ask(authority, at, certificate, post(identity, token, body.to_owned())).await.0 {
             204 => Outcome::Taken,
             status => Outcome::Status(status),
-        };
-    }
-    let stream = mqtt_stream(authority, at, door, certificate).await;
-    match MqttClient::connect(stream, identity, token).await {
-        Ok(mut client) => client.publish_as(identity, body).await,
-        Err(outcome) => outcome,
+        },
     }
 }

@@ -1,14 +1,14 @@
 //! Messages over HTTPS.
 
-use axum::body::Body;
-use axum::http::Request;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use edgectl_hub::message::MAX_MESSAGE_BYTES;
+use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use serde_json::{Value, json};
 
 use crate::client::{ask, post};
-use crate::site::Site;
+use crate::site::{Site, id};
 
 const BATCH: &str = "application/vnd.microsoft.iothub.json; charset=utf-8";
 
@@ -96,5 +96,59 @@ async fn errors_have_the_services_shape() {
         let exact = post("leaf", Some(&token), vec![b'x'; MAX_MESSAGE_BYTES]);
         assert_eq!(ask(&site.authority, at, None, exact).await.0, 204);
     }
+    site.stop().await;
+}
+
+/// Asks for messages to the device `leaf`, or settles one.
+async fn ask_for(site: &Site, method: &str, end: &str) -> (u16, HeaderMap, Bytes) {
+    let token = site.token("leaf");
+    let path = format!("/devices/leaf/messages/devicebound{end}");
+    let request = Request::builder().method(method).uri(path).header("Host", "hub").header("Authorization", token);
+    ask(&site.authority, site.cloud_at, None, request.body(Body::empty()).unwrap()).await
+}
+
+/// The lock that a message was fetched with, as one of the SDKs sends it back: without the quotes.
+fn lock(headers: &HeaderMap) -> String {
+    headers["etag"].to_str().unwrap().trim_matches('"').to_owned()
+}
+
+#[tokio::test]
+async fn devices_fetch_and_settle_their_messages() {
+    let site = Site::start().await;
+    site.add_leaf("leaf", None);
+    assert_eq!(ask_for(&site, "GET", "?api-version=2021-04-12").await.0, 204);
+    for text in ["one", "two"] {
+        let mut message = Message::new(text);
+        message.system.set(system::MESSAGE_ID, text.to_owned());
+        message.properties.set("room", "kiln".to_owned());
+        site.cloud.send_to_device(&id("leaf").device, message).unwrap();
+    }
+    let (status, first, body) = ask_for(&site, "GET", "?api-version=2021-04-12").await;
+    assert_eq!((status, &body[..]), (200, &b"one"[..]));
+    assert_eq!(
+        (&first["iothub-messageid"], &first["iothub-app-room"]),
+        (&"one".parse().unwrap(), &"kiln".parse().unwrap())
+    );
+    assert_eq!(
+        (&first["iothub-deliverycount"], &first["iothub-to"]),
+        (&"1".parse().unwrap(), &"/devices/leaf/messages/deviceBound".parse().unwrap())
+    );
+    assert!(first.contains_key("iothub-sequencenumber") && first.contains_key("iothub-enqueuedtime"));
+
+    // Given back, it comes again before the other.
+    assert_eq!(ask_for(&site, "POST", &format!("/{}/abandon?api-version=1", lock(&first))).await.0, 204);
+    let (_, again, body) = ask_for(&site, "GET", "").await;
+    assert_eq!((&body[..], &again["iothub-deliverycount"]), (&b"one"[..], &"2".parse().unwrap()));
+    let (status, _, body) = ask_for(&site, "DELETE", &format!("/{}", lock(&first))).await;
+    assert_eq!((status, code(&body).as_str()), (412, "DeviceMessageLockLost"));
+    assert_eq!(ask_for(&site, "DELETE", &format!("/{}?api-version=1", lock(&again))).await.0, 204);
+    let (_, second, body) = ask_for(&site, "GET", "").await;
+    assert_eq!(&body[..], b"two");
+    assert_eq!(ask_for(&site, "DELETE", &format!("/{}?api-version=1&reject", lock(&second))).await.0, 204);
+    assert_eq!(ask_for(&site, "GET", "").await.0, 204);
+
+    let other = Request::get("/devices/leaf/messages/deviceBound").header("Authorization", site.token("edge"));
+    let (status, _, _) = ask(&site.authority, site.cloud_at, None, other.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, 401);
     site.stop().await;
 }

@@ -122,7 +122,7 @@ async fn a_handshake_that_is_not_finished_ends() {
 #[tokio::test]
 async fn nothing_is_said_without_tls() {
     let site = Site::start().await;
-    for address in site.hubs().into_iter().flat_map(|at| [at.mqtt, at.https]) {
+    for address in site.hubs().into_iter().flat_map(|at| [at.mqtt, at.amqp, at.https]) {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n").await.unwrap();
         let mut said = Vec::new();

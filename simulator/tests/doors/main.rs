@@ -1,8 +1,9 @@
-//! Both hubs behind all their doors: MQTT, MQTT in a `WebSocket`, and HTTPS, with tokens and certificates, over loopback
+//! Both hubs behind all their doors: MQTT and AMQP, both in a `WebSocket` too, and HTTPS, with tokens and certificates, over loopback
 //! TLS.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod amqp;
 mod client;
 mod https;
 mod limits;

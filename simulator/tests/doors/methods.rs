@@ -9,12 +9,12 @@ use edgectl_wire::mqtt::publish::{Delivery, Publish};
 use edgectl_wire::mqtt::subscribe::Subscribe;
 use serde_json::{Value, json};
 
-use crate::client::{Door, MqttClient, ask, mqtt_stream};
+use crate::client::{Door, MqttClient, ask, open};
 use crate::site::{HOST, Site, id};
 
 /// A target that answers every call.
 async fn answering(site: &Site, identity: &str, status: u64, payload: String) {
-    let stream = mqtt_stream(&site.authority, site.edge_at, Door::Mqtt, None).await;
+    let stream = open(&site.authority, site.edge_at, Door::Mqtt, None).await;
     let mut client = MqttClient::connect(stream, identity, Some(&site.token(identity))).await.ok().unwrap();
     let filters = vec![("$iothub/methods/POST/#".to_owned(), QualityOfService::AtMostOnce)];
     client.send(Packet::Subscribe(Subscribe { id: PacketId::new(1).unwrap(), filters })).await;

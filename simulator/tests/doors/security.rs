@@ -12,13 +12,15 @@ use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::subscribe::Subscribe;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::client::{DOORS, Door, MqttClient, Outcome, Proof, mqtt_stream, send};
+use crate::amqp;
+use crate::client::{DOORS, Door, MqttClient, Outcome, Proof, open, send};
 use crate::site::{HOST, Listeners, Site, id};
 
 /// What each door tells who is not let in.
 fn refused(door: Door) -> Outcome {
     match door {
-        Door::Mqtt | Door::WebSocket => Outcome::NotConnected(ConnectReturnCode::NotAuthorized),
+        Door::Mqtt | Door::MqttSocket => Outcome::NotConnected(ConnectReturnCode::NotAuthorized),
+        Door::Amqp | Door::AmqpSocket => Outcome::Unauthorized,
         Door::Https => Outcome::Status(401),
     }
 }
@@ -143,12 +145,20 @@ async fn a_disabled_device_and_its_modules_stay_outside() {
 async fn nobody_sends_as_another() {
     let site = Site::start().await;
     for at in site.hubs() {
-        for door in [Door::Mqtt, Door::WebSocket] {
+        for door in [Door::Mqtt, Door::MqttSocket] {
             for other in ["edge/m2", "edge"] {
-                let stream = mqtt_stream(&site.authority, at, door, None).await;
+                let stream = open(&site.authority, at, door, None).await;
                 let token = site.token("edge/m1");
                 let mut client = MqttClient::connect(stream, "edge/m1", Some(&token)).await.ok().unwrap();
                 assert_eq!(client.publish_as(other, "forged").await, Outcome::Closed, "{door:?} as {other}");
+            }
+        }
+        for door in [Door::Amqp, Door::AmqpSocket] {
+            for other in ["edge/m2", "edge"] {
+                let stream = open(&site.authority, at, door, None).await;
+                let token = site.token("edge/m1");
+                let outcome = amqp::send(stream, "edge/m1", Some(&token), other, "forged").await;
+                assert_eq!(outcome, Outcome::Unauthorized, "{door:?} as {other}");
             }
         }
         let token = Proof::token(site.token("edge/m1"));
@@ -165,8 +175,8 @@ async fn nobody_sends_as_another() {
 #[tokio::test]
 async fn nobody_reads_what_is_anothers() {
     let site = Site::start().await;
-    for door in [Door::Mqtt, Door::WebSocket] {
-        let stream = mqtt_stream(&site.authority, site.edge_at, door, None).await;
+    for door in [Door::Mqtt, Door::MqttSocket] {
+        let stream = open(&site.authority, site.edge_at, door, None).await;
         let mut client = MqttClient::connect(stream, "edge/m1", Some(&site.token("edge/m1"))).await.ok().unwrap();
         let filters = ["devices/edge/modules/m2/inputs/#", "devices/edge/modules/+/inputs/#", "#"];
         let filters = filters.map(|filter| (filter.to_owned(), QualityOfService::AtLeastOnce)).to_vec();

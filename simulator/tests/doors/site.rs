@@ -17,7 +17,8 @@ use edgectl_simulator::client::registry::RegistryClient;
 use edgectl_simulator::client::token::{KeyTokens, now_seconds};
 use edgectl_simulator::frontend::http::serve::Door;
 use edgectl_simulator::frontend::http::service::{self, Service};
-use edgectl_simulator::frontend::{http, mqtt};
+use edgectl_simulator::frontend::{amqp, http, mqtt};
+use edgectl_simulator::link::Link;
 use edgectl_simulator::listen;
 use edgectl_simulator::tls::{ServerTls, client_config};
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub fn id(text: &str) -> Identity {
 pub struct Listeners {
     /// MQTT.
     pub mqtt: SocketAddr,
+    /// AMQP.
+    pub amqp: SocketAddr,
     /// HTTPS.
     pub https: SocketAddr,
 }
@@ -89,8 +92,10 @@ impl Site {
         let key = |identity: &str| key_of(&cloud, identity);
         let tls = client_config(authority.trust_bundle()).unwrap();
         let tokens = |identity: &str| Arc::new(KeyTokens::new(HOST, &id(identity), key(identity)));
-        let registry = RegistryClient::new(cloud_at.https, &tls, id("edge").device, tokens("edge")).unwrap();
+        let registry =
+            RegistryClient::new(cloud_at.https, Link::default(), &tls, id("edge").device, tokens("edge")).unwrap();
         let upstream = CloudGateway::new(CloudGatewayOptions {
+            link: Link::default(),
             hub_host: HOST.to_owned(),
             address: cloud_at.mqtt,
             server_name: server_name(),
@@ -160,20 +165,21 @@ impl Listening<'_> {
     async fn start(&self, gateway: Arc<dyn Gateway>, paths: axum::Router) -> Listeners {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tls = ServerTls::new(self.authority, &[ADDRESS], &clock).unwrap();
-        let mqtt = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-        let https = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-        let at = Listeners { mqtt: mqtt.local_addr().unwrap(), https: https.local_addr().unwrap() };
+        let bind = async || listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let (mqtt, amqp, https) = (bind().await, bind().await, bind().await);
+        let [mqtt_at, amqp_at, https_at] = [&mqtt, &amqp, &https].map(|listener| listener.local_addr().unwrap());
+        let at = Listeners { mqtt: mqtt_at, amqp: amqp_at, https: https_at };
         let router = paths.merge(http::device::router(Arc::clone(&gateway)));
         let door = Door { router, gateway: Arc::clone(&gateway), clock: Arc::clone(&clock) };
-        self.tasks.spawn(listen::accept(
-            mqtt,
-            Arc::clone(&tls),
-            self.shutdown.clone(),
-            move |stream, certificate, end| {
-                mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), end)
-            },
-        ));
-        self.tasks.spawn(listen::accept(https, tls, self.shutdown.clone(), move |stream, certificate, end| {
+        let (tls_too, end) = (|| Arc::clone(&tls), || self.shutdown.clone());
+        let (hub, time) = (Arc::clone(&gateway), Arc::clone(&clock));
+        self.tasks.spawn(listen::accept(mqtt, tls_too(), end(), move |stream, certificate, end| {
+            mqtt::connection::serve(stream, certificate, Arc::clone(&hub), Arc::clone(&time), end)
+        }));
+        self.tasks.spawn(listen::accept(amqp, tls_too(), end(), move |stream, certificate, end| {
+            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), end)
+        }));
+        self.tasks.spawn(listen::accept(https, tls_too(), end(), move |stream, certificate, end| {
             http::serve::serve(stream, certificate, door.clone(), end)
         }));
         at

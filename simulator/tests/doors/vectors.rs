@@ -38,19 +38,6 @@ fn parse_token(input: &str) -> Value {
     }
 }
 
-fn scenario(input: &Value) -> bool {
-    let key = |name: &str| SharedKey::from_bytes(name.as_bytes()).to_base64();
-    let signed_for = Identity::parse(text(input, "tokenFor")).unwrap();
-    let key_name = text(input, "key");
-    let audience = encoded_audience(HOST, &signed_for);
-    let token = make_token(&SharedKey::from_bytes(key_name.as_bytes()), &audience, NOW + 600, None);
-    let identity = Identity::parse(text(input, "identity")).unwrap();
-    let own = input["cacheKey"].as_str().unwrap_or("own");
-    let own = if identity.module.is_some() { own } else { input["cacheKey"].as_str().unwrap_or("device") };
-    let device = record(identity.device.as_str(), &key("device"), "");
-    check().check(&token, &record(text(input, "identity"), &key(own), ""), Some(&device)).is_ok()
-}
-
 /// What is found for a case; none for those of other rooms.
 fn found(operation: &str, input: &Value) -> Option<Value> {
     Some(match operation {
@@ -73,7 +60,6 @@ fn found(operation: &str, input: &Value) -> Option<Value> {
             let identity = Identity::parse(text(input, "identity")).ok()?;
             json!(check().allows_audience(text(input, "audience"), &identity))
         }
-        "authenticate_scenario" if input["authChain"].is_null() => json!(scenario(input)),
         "http_authenticate" if text(input, "authorization") == "expired SAS" => {
             let own = record("d1", "a2V5", "");
             let audience = encoded_audience(HOST, &own.identity);

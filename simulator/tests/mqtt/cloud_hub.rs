@@ -20,6 +20,7 @@ use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
 use edgectl_simulator::frontend::mqtt::link::MqttLink;
 use edgectl_simulator::frontend::mqtt::outbox::Outbox;
+use edgectl_simulator::link::Link;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_simulator::mqtt::{topic, username};
 use edgectl_simulator::tls::ServerTls;
@@ -106,6 +107,7 @@ impl Served {
     /// Our own client, connected.
     async fn client(&self, identity: &str) -> (DeviceClient, Receiver<ClientEvent>) {
         let (client, events) = DeviceClient::start(ClientOptions {
+            link: Link::default(),
             hub_host: HOST.to_owned(),
             address: self.address,
             server_name: Self::server_name(),

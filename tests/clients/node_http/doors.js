@@ -27,7 +27,7 @@ function service(method, path, body) {
     const request = https.request(options, (response) => {
       let text = '';
       response.on('data', (chunk) => (text += chunk));
-      response.on('end', () => (response.statusCode < 300 ? resolve(JSON.parse(text)) : reject(new Error(text))));
+      response.on('end', () => (response.statusCode < 300 ? resolve(JSON.parse(text || 'null')) : reject(new Error(text))));
     });
     request.on('error', reject);
     request.end(body && JSON.stringify(body));
@@ -85,6 +85,24 @@ async function use(client, text) {
   await client.close();
 }
 
+// Fetches a message that the service sends, and takes it.
+async function fetches() {
+  const client = Client.fromConnectionString(`${address(Http, place.hub)};DeviceId=keys;SharedAccessKey=${place.key}`, Http);
+  await client.setOptions({ ca, http: { receivePolicy: { interval: 1 } } });
+  await client.open();
+  const received = new Promise((resolve) => client.on('message', resolve));
+  const sent = { body: Buffer.from('to you').toString('base64'), properties: { 'iothub-app-room': 'kiln' } };
+  await service('POST', '/devices/keys/messages/devicebound', [sent]);
+  const fetched = await received;
+  assert.equal(fetched.getData().toString(), 'to you');
+  // The SDK keeps the name of the header.
+  assert.equal(fetched.properties.getValue('iothub-app-room'), 'kiln');
+  await client.complete(fetched);
+  const left = await service('GET', '/devices/keys');
+  assert.equal(left.cloudToDeviceMessageCount, 0);
+  await client.close();
+}
+
 async function refused(Transport, host) {
   const text = `${address(Transport, host)};DeviceId=keys;SharedAccessKey=d3Jvbmc=`;
   const client = Client.fromConnectionString(text, Transport);
@@ -106,6 +124,7 @@ async function main() {
       await withCertificate(Transport, way, host);
     }
   }
+  await fetches();
   await refused(MqttWs, place.gateway);
   await refused(AmqpWs, place.gateway);
   await refused(Http, place.gateway);

@@ -1,6 +1,7 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
@@ -11,6 +12,7 @@ use super::hub::EdgeHub;
 use super::report::HubReport;
 use super::twins::Twins;
 use super::upstream::Downstream;
+use crate::clock::within;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
@@ -18,6 +20,9 @@ use crate::gateway::{
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
+
+/// How long a message from the cloud is held for a client that just went away.
+const RETURN_TIME: Duration = Duration::from_secs(30);
 
 #[async_trait]
 impl Gateway for EdgeHub {
@@ -142,7 +147,9 @@ impl Downstream for EdgeHub {
     }
 
     async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
-        let link = self.sessions.wait_for(identity, Feature::CloudToDevice).await;
+        // The cloud sends while the client is here; one that just left may be back in a moment.
+        let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
+        let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
         link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
     }
 

@@ -49,6 +49,8 @@ pub struct Twins {
 struct Changes {
     desired: u64,
     reported: u64,
+    /// The client asked for its twin when nothing was known of it, and got an empty one.
+    was_empty: bool,
 }
 
 /// A twin as the cloud has it, with what was known when it was asked for.
@@ -67,7 +69,13 @@ impl Twins {
     pub async fn get(&self, identity: &Identity) -> Result<Value, Refusal> {
         let copy = match self.pull(identity).await {
             Ok(pulled) => self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?.1,
-            Err(_) => self.copy(identity).map_err(|error| unavailable(&error))?,
+            Err(_) => {
+                let copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+                if copy.version().is_none() {
+                    self.lock().entry(identity.clone()).or_default().was_empty = true;
+                }
+                copy
+            }
         };
         Ok(json!({ "desired": versioned(copy.desired), "reported": versioned(copy.reported) }))
     }
@@ -156,11 +164,15 @@ impl Twins {
     }
 
     /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one
-    /// and the twin was known before.
+    /// and the twin was known before, or all of it to a client that got an empty one.
     pub async fn resynchronise(&self, identity: &Identity) -> Result<Option<Value>, Refusal> {
         let pulled = self.pull(identity).await?;
         let (before, after) = self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?;
-        if before.version().is_none() || after.version() == before.version() {
+        if before.version().is_none() {
+            let was_empty = self.lock().get_mut(identity).is_some_and(|changes| std::mem::take(&mut changes.was_empty));
+            return Ok(was_empty.then_some(Value::Object(after.desired)));
+        }
+        if after.version() == before.version() {
             return Ok(None);
         }
         let version = after.desired.get("$version").cloned();

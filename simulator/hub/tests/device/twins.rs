@@ -23,6 +23,20 @@ async fn a_twin_is_the_clouds_and_without_the_cloud_the_last_one_seen() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_got_an_empty_twin_is_told_all_of_it_when_the_cloud_is_back() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.authenticate("edge/source").await.unwrap();
+    device.way.interrupt().await;
+    device.desire("edge/source", json!({ "interval": 5 }));
+    let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    assert_eq!(source.twin().await["desired"], json!({ "$version": 0 }));
+    device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
+    device.way.mend().await;
+    assert_eq!(source.desired().await, json!({ "interval": 5, "$version": 2 }));
+}
+
+#[tokio::test(start_paused = true)]
 async fn reported_patches_of_an_interruption_arrive_together() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;

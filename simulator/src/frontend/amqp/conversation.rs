@@ -334,11 +334,17 @@ impl Conversation {
     }
 
     fn finish(&mut self, place: Place, count: u32) {
-        if let Some(session) = self.sessions.get_mut(&place.channel)
-            && session.link(place.handle).is_some_and(|link| link.serial == place.serial)
+        if self.is_there(place)
+            && let Some(session) = self.sessions.get_mut(&place.channel)
         {
             session.done(place.handle, count, &mut self.out);
         }
+    }
+
+    /// Whether the link is still the one that it was.
+    pub(super) fn is_there(&self, place: Place) -> bool {
+        let link = self.sessions.get(&place.channel).and_then(|session| session.link(place.handle));
+        link.is_some_and(|link| link.serial == place.serial)
     }
 
     /// Tells what became of deliveries of one link.

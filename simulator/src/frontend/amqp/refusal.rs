@@ -47,7 +47,7 @@ pub fn closing(reason: CloseReason) -> ErrorCondition {
     match reason {
         CloseReason::TakenOver => ErrorCondition::new(STOLEN, "another connection of the client took over"),
         CloseReason::Unauthorized => ErrorCondition::new(UNAUTHORIZED, "the client may not stay"),
-        CloseReason::ShuttingDown => ErrorCondition::new(DETACH_FORCED, "the hub is shutting down"),
         CloseReason::FellBehind => ErrorCondition::new(DETACH_FORCED, "the client takes nothing of what it is sent"),
+        CloseReason::ShuttingDown => ErrorCondition::new(DETACH_FORCED, "the hub is shutting down"),
     }
 }

@@ -114,8 +114,10 @@ impl Conversation {
         };
         match (answer, result) {
             (Some(answer), _) => self.answer(place, &Purpose::Tokens, Outbound::settled(&answer)),
-            (None, Err(refusal)) => self.end_link(place.channel, place.handle, condition(&refusal)),
-            (None, Ok(())) => {}
+            (None, Err(refusal)) if self.is_there(place) => {
+                self.end_link(place.channel, place.handle, condition(&refusal));
+            }
+            (None, _) => {}
         }
         self.finished(place);
     }

@@ -38,6 +38,12 @@ impl ServiceError {
         Self { status: StatusCode::BAD_REQUEST, code: "InvalidProtocolVersion", text }
     }
 
+    /// The lock of a message is not, or no longer, the caller's.
+    pub fn lock_lost() -> Self {
+        let text = "the lock of the message is not held".to_owned();
+        Self { status: StatusCode::PRECONDITION_FAILED, code: "DeviceMessageLockLost", text }
+    }
+
     /// There is no such path.
     pub fn no_such_path() -> Self {
         Self { status: StatusCode::NOT_FOUND, code: "NotFound", text: "no such resource".to_owned() }

@@ -26,9 +26,9 @@ use super::shape;
 /// The content type of many messages.
 const BATCH: &str = "application/vnd.microsoft.iothub.json";
 /// What the names of the sender's own properties begin with.
-const APPLICATION_PREFIX: &str = "iothub-app-";
+pub const APPLICATION_PREFIX: &str = "iothub-app-";
 /// Headers and the system properties they carry.
-const SYSTEM_HEADERS: [(&str, &str); 11] = [
+pub const SYSTEM_HEADERS: [(&str, &str); 11] = [
     ("iothub-messageid", system::MESSAGE_ID),
     ("iothub-correlationid", system::CORRELATION_ID),
     ("iothub-userid", system::USER_ID),

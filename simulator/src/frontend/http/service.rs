@@ -9,7 +9,7 @@ use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::sas::SharedKey;
 
 use super::answer::ServiceError;
-use super::{device_messages, method, registry, scope, twins};
+use super::{device_bound, device_messages, method, registry, scope, twins};
 
 /// A cloud hub, and the key of the policy that may use its service.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub struct Service {
 
 /// The paths of the service.
 pub fn router(service: Service) -> Router {
+    let fetched_by_devices = device_bound::router(Arc::clone(&service.hub));
     Router::new()
         .route("/devices", get(registry::list_devices))
         .route("/devices/", get(registry::list_devices))
@@ -47,6 +48,7 @@ pub fn router(service: Service) -> Router {
         // The connection has a limit of its own.
         .layer(DefaultBodyLimit::disable())
         .with_state(service)
+        .merge(fetched_by_devices)
 }
 
 /// What edge hubs ask.
