@@ -48,7 +48,7 @@ pub struct Settings {
     /// Where the container engine listens, as `DOCKER_HOST` says; none for the usual place.
     pub engine_host: Option<String>,
     /// The folder with the user's settings of container engines.
-    pub engine_settings: Option<PathBuf>,
+    pub engine_config: Option<PathBuf>,
 }
 
 /// What a command gets: where to print, and the settings.
@@ -87,7 +87,7 @@ impl Context {
             && environment.get("TERM").is_none_or(|terminal| terminal != "dumb");
         let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
         let engine_host = named("DOCKER_HOST").cloned();
-        let engine_settings =
+        let engine_config =
             named("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(named("HOME")?).join(".docker")));
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {
@@ -105,7 +105,7 @@ impl Context {
                 environment,
                 program: std::env::current_exe()?,
                 engine_host,
-                engine_settings,
+                engine_config,
             },
         })
     }
