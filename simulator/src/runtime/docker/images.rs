@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
+use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptions;
 use edgectl_schemas::manifest::image_reference;
 use futures_util::StreamExt as _;
@@ -34,7 +35,7 @@ impl Images {
     /// Sees to it that an image is there and can run.
     pub async fn ensure(&self, image: &str, credential: Option<&RegistryCredential>) -> Result<(), RuntimeError> {
         self.failures().remove(image);
-        if !self.is_there(image).await?
+        if self.inspect(image).await?.is_none()
             && let Err(error) = self.pull(image, credential).await
         {
             if error.is_lost() {
@@ -44,11 +45,30 @@ impl Images {
             self.failures().insert(image.to_owned(), advice.clone());
             return Err(RuntimeError::ImageNotAvailable { image: image.to_owned(), advice });
         }
-        self.check_architecture(image).await
+        self.check(image).await
+    }
+
+    /// Says why an image cannot run, if it cannot.
+    pub async fn check(&self, image: &str) -> Result<(), RuntimeError> {
+        let found = match self.inspect(image).await? {
+            Some(found) => found,
+            None => return Err(self.absent(image)),
+        };
+        let (Some(of_image), Some(of_engine)) = (found.architecture.as_deref(), self.engine.architecture()) else {
+            return Ok(());
+        };
+        if of_image.is_empty() || of_image == of_engine || self.engine.is_local() && is_emulated(of_image) {
+            return Ok(());
+        }
+        let advice = format!(
+            "it is for {of_image} and the engine runs {of_engine}; build it for {of_engine}, or install QEMU's binfmt \
+             handlers"
+        );
+        Err(RuntimeError::ImageNotAvailable { image: image.to_owned(), advice })
     }
 
     /// Why an image is not there.
-    pub fn absent(&self, image: &str) -> RuntimeError {
+    fn absent(&self, image: &str) -> RuntimeError {
         let known = self.failures().get(image).cloned();
         let advice = known.unwrap_or_else(|| "it is not on the engine; `docker pull` or build it".to_owned());
         RuntimeError::ImageNotAvailable { image: image.to_owned(), advice }
@@ -59,10 +79,10 @@ impl Images {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn is_there(&self, image: &str) -> Result<bool, EngineError> {
+    async fn inspect(&self, image: &str) -> Result<Option<ImageInspect>, EngineError> {
         match self.engine.docker().inspect_image(image).await.map_err(|error| self.engine.explain(error)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -100,21 +120,6 @@ impl Images {
     async fn own_credential(&self, image: &str) -> Option<RegistryCredential> {
         let settings = self.settings.as_deref()?;
         credentials::find(settings, image_reference::registry(image)).await
-    }
-
-    async fn check_architecture(&self, image: &str) -> Result<(), RuntimeError> {
-        let found = self.engine.docker().inspect_image(image).await.map_err(|error| self.engine.explain(error))?;
-        let (Some(of_image), Some(of_engine)) = (found.architecture.as_deref(), self.engine.architecture()) else {
-            return Ok(());
-        };
-        if of_image.is_empty() || of_image == of_engine || self.engine.is_local() && is_emulated(of_image) {
-            return Ok(());
-        }
-        let advice = format!(
-            "it is for {of_image} and the engine runs {of_engine}; build it for {of_engine}, or install QEMU's binfmt \
-             handlers"
-        );
-        Err(RuntimeError::ImageNotAvailable { image: image.to_owned(), advice })
     }
 }
 

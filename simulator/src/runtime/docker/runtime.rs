@@ -168,6 +168,8 @@ impl ModuleRuntime for DockerRuntime {
 
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError> {
         let name = specification.name.as_str();
+        // A container that works is not given up for one that cannot be.
+        self.images.check(&specification.image).await?;
         match self.inspect(&self.container_name(name)).await? {
             Some(container) if self.is_own(&container, name) => self.remove(name).await?,
             Some(_) => return Err(self.name_taken(name)),
@@ -176,7 +178,6 @@ impl ModuleRuntime for DockerRuntime {
         let body = Value::Object(create_body(&specification, &self.around));
         match self.create_from(name, body).await {
             Ok(()) => Ok(()),
-            Err(error) if error.is_not_found() => Err(self.images.absent(&specification.image)),
             Err(EngineError::Refused { status: 409, .. }) => Err(self.name_taken(name)),
             Err(EngineError::Refused { message, .. }) => {
                 Err(RuntimeError::Invalid { name: name.to_owned(), reason: refused("create", &message) })
