@@ -89,6 +89,7 @@ pub fn options(
         runtime: solution.runtime,
         containers: container_options(context)?,
         parent,
+        durability: solution.durability,
     })
 }
 

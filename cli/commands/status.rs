@@ -1,12 +1,14 @@
 //! `edgectl status`.
 
 use edgectl_simulator::control::{ControlError, Request};
+use edgectl_simulator::link::Conditions;
 use edgectl_simulator::requests::DeviceStatus;
 use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::sim::network::described;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -32,6 +34,7 @@ impl Report for Shown {
             status.endpoints.gateway_host_name,
             status.endpoints.hub_host_name
         );
+        text.push_str(kept(&status.hub));
         text.push_str(&deployment(status));
         if !status.modules.is_empty() {
             text.push('\n');
@@ -42,8 +45,29 @@ impl Report for Shown {
             text.push('\n');
             text.push_str(&columns(&routes));
         }
+        text.push_str(&network(&status.network));
         text.push_str(&format!("\nMessages received by the cloud hub: {}\n", status.received_by_cloud));
         text
+    }
+}
+
+/// What is wrong with the network to the hub above, if anything is.
+fn network(conditions: &Conditions) -> String {
+    let mut text = if conditions.online { String::new() } else { "\nThe device is offline.\n".to_owned() };
+    for (direction, faults) in [("up", &conditions.up), ("down", &conditions.down)] {
+        if let Some(faults) = described(faults) {
+            text.push_str(&format!("\nNetwork {direction}: {faults}\n"));
+        }
+    }
+    text
+}
+
+/// What acknowledged messages outlive.
+fn kept(hub: &Value) -> &'static str {
+    match hub.get("durability").and_then(Value::as_str) {
+        Some("memory") => "Messages are in memory alone and end with the device.\n",
+        Some("power") => "Acknowledged messages outlive a loss of power.\n",
+        _ => "Acknowledged messages outlive the device's process.\n",
     }
 }
 

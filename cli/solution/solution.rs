@@ -11,6 +11,7 @@ use edgectl_schemas::document::document::Document;
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
+use edgectl_simulator::durability::Durability;
 use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +44,12 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
-    /// How the simulated device runs modules: `process`, `docker` or `auto`, which is the default.
+    /// How the simulated device runs modules: `auto` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<String>,
+    pub runtime: Option<RuntimeChoice>,
+    /// How safely the simulated device's hub keeps messages; `process` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<Durability>,
     /// Codes of rules whose breaches are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
@@ -66,6 +70,8 @@ pub struct Solution {
     pub template_is_named: bool,
     /// How the simulated device runs modules.
     pub runtime: RuntimeChoice,
+    /// How safely the simulated device's hub keeps messages.
+    pub durability: Durability,
     /// Codes of rules whose breaches are accepted.
     pub allow: Vec<String>,
 }
@@ -94,7 +100,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template`, `runtime` and `allow`.")
+                        .hint("Known members are `name`, `device`, `template`, `runtime`, `durability` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -108,17 +114,18 @@ impl Solution {
             CommandError::usage(format!("{}: device {device_text:?}: {error}", path.display()))
                 .hint("Set `device:` to 1 to 128 letters, digits, `-`, `_` or `.`.")
         })?;
-        let runtime = file.runtime.map_or(Ok(RuntimeChoice::default()), |text| text.parse());
-        let runtime = runtime.map_err(|error| CommandError::usage(format!("{}: runtime: {error}", path.display())))?;
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
+        let durability = file.durability.unwrap_or_default();
+        let device_is_own = true;
         Ok(Self {
             root: root.to_owned(),
             device,
-            device_is_own: true,
+            device_is_own,
             template,
             template_is_named,
-            runtime,
+            runtime: file.runtime.unwrap_or_default(),
+            durability,
             allow: file.allow,
         })
     }
@@ -192,12 +199,6 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
     {
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
     }
-    let runtime = document.root.get("runtime");
-    if let (Some(node), Some(text)) = (runtime, runtime.and_then(Node::text))
-        && let Err(error) = text.parse::<RuntimeChoice>()
-    {
-        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("runtime {error}")));
-    }
     for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
         if code.text().is_none_or(|code| rules::find(code).is_none()) {
             let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, code.span, "this is not the code of a rule");
@@ -236,7 +237,8 @@ mod tests {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
             template: Some("a".into()),
-            runtime: Some("auto".to_owned()),
+            runtime: Some(RuntimeChoice::Auto),
+            durability: Some(Durability::Process),
             allow: vec!["EDGE0303".to_owned()],
         };
         let written = serde_json::to_value(full).unwrap();

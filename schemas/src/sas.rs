@@ -182,6 +182,11 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
+/// Appends a text percent-encoded.
+pub fn encode_into(text: &str, out: &mut String) {
+    out.extend(utf8_percent_encode(text, UNRESERVED));
+}
+
 /// Removes percent-encoding; bytes that are no UTF-8 become the replacement character. A plus stays a plus.
 pub fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()

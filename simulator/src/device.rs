@@ -9,6 +9,7 @@ use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubError, CloudHubOptions};
 use edgectl_hub::cloud::registry::{RegistryError, Wanted, new_key};
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubError, EdgeHubOptions};
+use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
@@ -89,6 +90,8 @@ pub struct DeviceOptions {
     pub containers: ContainerOptions,
     /// The device above this one; a device without one has a cloud hub of its own.
     pub parent: Option<Parent>,
+    /// How safely its hub keeps messages.
+    pub durability: Durability,
 }
 
 /// A device could not start.
@@ -179,6 +182,7 @@ impl Device {
             clock: Arc::new(SystemClock),
             authority,
             state,
+            durability: options.durability,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
@@ -271,6 +275,7 @@ struct Ground {
     link: Link,
     device: DeviceId,
     state: StateDirectory,
+    durability: Durability,
     endpoints: Endpoints,
     authority: Arc<Authority>,
     clock: Arc<dyn Clock>,
@@ -337,6 +342,7 @@ impl Ground {
             hub_host: self.endpoints.hub_host_name.clone(),
             gateway_host: gateway_host.clone(),
             directory: self.state.edge(),
+            durability: self.durability,
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;

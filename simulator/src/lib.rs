@@ -12,6 +12,7 @@ pub mod client_certificate;
 pub mod containers;
 pub mod control;
 pub mod device;
+pub mod durability;
 pub mod frontend;
 pub mod link;
 pub mod listen;

@@ -220,7 +220,7 @@ impl Lane {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = match faults.bandwidth {
             Some(bits) if bits > 0 => {
-                self.free_at.max(now) + Duration::from_secs_f64(length as f64 * 8.0 / bits as f64)
+                self.free_at.max(now) + Duration::from_nanos(length as u64 * 8_000_000_000 / bits)
             }
             _ => now,
         };
@@ -245,7 +245,7 @@ impl Lane {
         }
         // A link that is gone lets nothing arrive any more, which its owner finds out.
         if conditions.wait_for(|now| !now.faults(direction).half_open).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -45,15 +45,15 @@ async fn latency_is_for_one_direction_and_does_not_add_up() {
     assert_eq!(begin.elapsed(), Duration::ZERO);
     assert_eq!(read(&mut hub, 3).await, b"abc");
     assert!(begin.elapsed() < Duration::from_secs(3_601));
-    assert!(begin.elapsed() >= Duration::from_secs(3_600));
+    assert!(begin.elapsed() >= Duration::from_hours(1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn bandwidth_is_bits_in_a_second() {
     let (_link, mut device, mut hub) = connected(up(Faults { bandwidth: Some(8_000), ..Faults::default() }));
     let begin = Instant::now();
-    let sent = tokio::spawn(async move { device.write_all(&[7; 30_000]).await.map(|()| device) });
-    assert_eq!(read(&mut hub, 30_000).await, [7; 30_000]);
+    let sent = tokio::spawn(async move { device.write_all(&vec![7; 30_000]).await.map(|()| device) });
+    assert_eq!(read(&mut hub, 30_000).await, vec![7; 30_000]);
     let took = begin.elapsed().as_secs_f64();
     assert!((29.9..30.2).contains(&took), "{took} s for 30,000 bytes at 1,000 bytes a second");
     sent.await.unwrap().unwrap();

@@ -192,7 +192,7 @@ impl Requests {
         }
     }
 
-    fn send(&self, request: SendRequest) -> Result<Value, String> {
+    async fn send(&self, request: SendRequest) -> Result<Value, String> {
         let module = ModuleId::new(&request.module).map_err(|error| format!("module {:?}: {error}", request.module))?;
         let identity = Identity::module(self.device.clone(), module.clone());
         if !self.is_registered(&identity)? {
@@ -209,7 +209,7 @@ impl Requests {
         if message.size() > MAX_MESSAGE_BYTES {
             return Err(format!("the message has {} bytes, the most is {MAX_MESSAGE_BYTES}", message.size()));
         }
-        self.edge.put_into_input(&module, &request.input, message).map_err(|refusal| refusal.to_string())?;
+        self.edge.put_into_input(&module, &request.input, message).await.map_err(|refusal| refusal.to_string())?;
         Ok(Value::Null)
     }
 
@@ -247,7 +247,7 @@ impl Handler for Requests {
             }
             Request::Events { follow, from } => self.events(from, follow, items).await,
             Request::Send { module, input, body, properties, system } => {
-                self.send(SendRequest { module, input, body, properties, system })
+                self.send(SendRequest { module, input, body, properties, system }).await
             }
             Request::Restart { module } => self.restart(&module).await,
             Request::Network { conditions } => {

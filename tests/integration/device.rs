@@ -351,3 +351,44 @@ fn build_files(module: &Path, name: &str) {
     });
     fs::write(module.join("module.json"), file.to_string()).unwrap();
 }
+
+/// The messages that the cloud hub has received.
+fn received(solution: &Solution) -> u64 {
+    solution.json(&["status"])["receivedByCloud"].as_u64().unwrap()
+}
+
+#[test]
+fn a_device_without_its_network_goes_on_and_catches_up() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    wait_until("a message is in the cloud", || received(&solution) > 0);
+
+    assert_eq!(solution.json(&["sim", "network", "offline"])["online"], false);
+    let waiting = || solution.json(&["status"])["hub"]["queues"]["iothub"].as_u64().unwrap_or_default();
+    // The route between the modules is what fills the queue for the cloud.
+    wait_until("messages wait for the cloud", || waiting() > 5);
+    let cut = received(&solution);
+    wait_until("more of them wait", || waiting() > 10);
+    assert_eq!(received(&solution), cut, "nothing gets through");
+    let shown = solution.edgectl(&["status"]).assert().success();
+    assert!(String::from_utf8_lossy(&shown.get_output().stdout).contains("The device is offline."));
+
+    solution.edgectl(&["sim", "network", "online"]).assert().success();
+    wait_until("the backlog is gone", || waiting() < 3 && received(&solution) > cut + 10);
+    let slow = solution.json(&["sim", "network", "set", "--latency", "20ms", "--direction", "up"]);
+    assert_eq!((&slow["up"]["latencyMs"], &slow["down"]["latencyMs"]), (&json!(20), &json!(0)));
+    let before = received(&solution);
+    wait_until("messages come through a slow network", || received(&solution) > before);
+    assert_eq!(solution.json(&["sim", "network", "reset"])["up"]["latencyMs"], 0);
+    refused(solution.edgectl(&["sim", "network", "set"]).assert(), 2, "there is no fault to set");
+
+    // In order, each once or more, none lost.
+    let events = solution.edgectl(&["events", "--json"]).assert().success();
+    let events = String::from_utf8_lossy(&events.get_output().stdout).into_owned();
+    let times: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"]["timeCreated"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(times.len() > 10 && times.is_sorted(), "{times:?}");
+}

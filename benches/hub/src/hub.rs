@@ -38,8 +38,8 @@ pub fn run(options: Options) {
             hub_host: "hub".to_owned(),
             gateway_host: "127.0.0.1".to_owned(),
             directory: options.directory,
+            durability: options.durability.parse().unwrap(),
         };
-        let _ = &options.durability;
         let cloud = Arc::new(Cloud { sinks: options.sinks });
         let hub = EdgeHub::start(edge, cloud.clone(), cloud, Arc::new(SystemClock)).await.unwrap();
         let gateway: Arc<dyn Gateway> = Arc::new(Open(hub));

@@ -1,5 +1,6 @@
 //! Load for the edge hub, beside mosquitto in the same run. `docs/performance.md` says how to read the figures.
 
+mod condition;
 mod hub;
 mod load;
 mod mqtt;
@@ -32,6 +33,7 @@ fn main() {
     let bench = Bench { folder, rounds, only: arguments.into_iter().filter(|word| word.parse::<u32>().is_err()).collect() };
     bench.throughput();
     bench.latency();
+    bench.conditions();
     let _ = std::fs::remove_dir_all(&bench.folder);
 }
 
@@ -94,6 +96,18 @@ impl Bench {
                 own.push(ours);
             }
             println!("| latency {name} | {} × | {} µs |", median(ratios, 1.0), median(own, 1e6));
+        }
+    }
+}
+
+impl Bench {
+    fn conditions(&self) {
+        let template = mqtt::Template::new(0, 1024);
+        for routes in [1, 100] {
+            if self.wants("condition") {
+                let samples = (0..self.rounds).map(|_| condition::nanoseconds(routes, template.payload())).collect();
+                println!("| {routes} conditions on a body of 1 KiB | {} ns |", median(samples, 1.0));
+            }
         }
     }
 }

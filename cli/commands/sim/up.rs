@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::above::Parent;
-use edgectl_simulator::device::{Device, DeviceOptions, Stopped};
+use edgectl_simulator::device::{Device, Stopped};
 use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
 use serde::Serialize;
@@ -28,7 +28,8 @@ Examples:
   edgectl sim up -d                 in the background, until `edgectl sim down`
   edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
-  edgectl --device child sim up --parent plant     a second device, below the first";
+  edgectl --device child sim up --parent plant     a second device, below the first
+  edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
 const LOG_LINES: usize = 20;
@@ -46,6 +47,9 @@ pub struct Args {
     /// Run below this simulated device of the solution, which must be running: its edge hub is the way to the cloud hub
     #[arg(long, value_name = "DEVICE")]
     parent: Option<String>,
+    /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
+    #[arg(long, value_name = "WHAT", value_parser = ["memory", "process", "power"])]
+    durability: Option<String>,
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
@@ -103,8 +107,11 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     }
     device::start_logging(context.settings.verbose);
     let parent = parent(args, solution)?;
-    let options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
-    let options = DeviceOptions { runtime: args.runtime.unwrap_or(options.runtime), ..options };
+    let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
+    if let Some(word) = &args.durability {
+        options.durability = word.parse().map_err(CommandError::usage)?;
+    }
+    options.runtime = args.runtime.unwrap_or(options.runtime);
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -182,6 +189,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.args(args.runtime.iter().flat_map(|runtime| ["--runtime", runtime.as_str()]));
     command.arg("--device").arg(solution.device.as_str());
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
+    command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;

@@ -24,6 +24,8 @@ pub struct RouteTable {
 pub struct CompiledRoute {
     /// The name under which it was defined.
     pub name: Box<str>,
+    /// Its place among the routes of the table.
+    pub position: usize,
     /// Where it sends.
     pub endpoint: Endpoint,
     /// How urgent its messages are.
@@ -57,6 +59,9 @@ impl RouteTable {
             }
         }
         table.routes.sort_by_key(|route| route.priority);
+        for (position, route) in table.routes.iter_mut().enumerate() {
+            route.position = position;
+        }
         if invalid.is_empty() { Ok(table) } else { Err(invalid) }
     }
 
@@ -103,6 +108,7 @@ impl RouteTable {
         });
         self.routes.push(CompiledRoute {
             name: definition.name.clone(),
+            position: self.routes.len(),
             endpoint,
             priority: definition.priority,
             time_to_live_secs: definition.time_to_live_secs,

@@ -1,7 +1,7 @@
 //! What happens in a device, as one typed stream. Counters and every view of a running device are readers of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgectl_schemas::ids::Identity;
 use serde::Serialize;
@@ -22,12 +22,12 @@ pub enum Event {
     /// A route took a message.
     MessageRouted {
         /// The route's name.
-        route: String,
+        route: Arc<str>,
     },
     /// An endpoint acknowledged a message.
     MessageDelivered {
         /// The endpoint: `iothub`, or `D/{module}/{input}`.
-        endpoint: String,
+        endpoint: Arc<str>,
     },
     /// A message will never arrive.
     MessageDropped {
@@ -79,6 +79,27 @@ pub struct Counters {
     pub dropped: BTreeMap<DropReason, u64>,
 }
 
+impl Counters {
+    fn count(&mut self, event: &Event, times: u64) {
+        match event {
+            Event::MessageAccepted { from } => add(&mut self.accepted, &from.to_string(), times),
+            Event::MessageRouted { route } => add(&mut self.routed, route, times),
+            Event::MessageDelivered { endpoint } => add(&mut self.delivered, endpoint, times),
+            Event::MessageDropped { reason } => *self.dropped.entry(*reason).or_default() += times,
+            Event::ClientConnected { .. } | Event::ClientDisconnected { .. } | Event::HubConfigured { .. } => {}
+        }
+    }
+}
+
+fn add(counts: &mut BTreeMap<String, u64>, name: &str, times: u64) {
+    match counts.get_mut(name) {
+        Some(count) => *count += times,
+        None => {
+            counts.insert(name.to_owned(), times);
+        }
+    }
+}
+
 /// Writes events down: counts them, and hands them to whoever listens.
 #[derive(Debug)]
 pub struct Ledger {
@@ -95,25 +116,30 @@ impl Default for Ledger {
 impl Ledger {
     /// Writes an event down.
     pub fn record(&self, event: Event) {
-        {
-            let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-            match &event {
-                Event::MessageAccepted { from } => *counters.accepted.entry(from.to_string()).or_default() += 1,
-                Event::MessageRouted { route } => *counters.routed.entry(route.clone()).or_default() += 1,
-                Event::MessageDelivered { endpoint } => {
-                    *counters.delivered.entry(endpoint.clone()).or_default() += 1;
-                }
-                Event::MessageDropped { reason } => *counters.dropped.entry(*reason).or_default() += 1,
-                Event::ClientConnected { .. } | Event::ClientDisconnected { .. } | Event::HubConfigured { .. } => {}
+        self.record_times(&event, 1);
+    }
+
+    /// Writes down that the same happened so many times.
+    pub fn record_times(&self, event: &Event, times: usize) {
+        if times == 0 {
+            return;
+        }
+        self.lock().count(event, times as u64);
+        // Nobody listening is no error, and nothing is made for nobody.
+        if self.stream.receiver_count() > 0 {
+            for _ in 0..times {
+                let _ = self.stream.send(event.clone());
             }
         }
-        // Nobody listening is no error.
-        let _ = self.stream.send(event);
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events from now on.

@@ -1,13 +1,27 @@
 //! A message on its way through a hub.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// Most bytes of a device-to-cloud message: body and the names and values of its properties.
 pub const MAX_MESSAGE_BYTES: usize = 262_144;
 
 /// Names and values in the order they came. A value may be null; of several values of one name the last counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Properties(Vec<(String, Option<String>)>);
+#[derive(Clone, Default)]
+pub struct Properties {
+    /// All names and values behind each other, so that a message needs no memory of its own for each of them.
+    text: String,
+    entries: Vec<Entry>,
+}
+
+/// Where in the text a property stands; the value follows its name.
+#[derive(Clone, Copy)]
+struct Entry {
+    start: usize,
+    name: usize,
+    value: Option<usize>,
+}
 
 impl Properties {
     /// No properties.
@@ -15,38 +29,83 @@ impl Properties {
         Self::default()
     }
 
+    /// Makes room for so many properties with so many bytes of names and values.
+    pub fn reserve(&mut self, properties: usize, bytes: usize) {
+        self.entries.reserve(properties);
+        self.text.reserve(bytes);
+    }
+
     /// Sets a property, replacing what has exactly this name.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<Option<String>>) {
-        let (name, value) = (name.into(), value.into());
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some(slot) => slot.1 = value,
-            None => self.0.push((name, value)),
+    pub fn set(&mut self, name: impl AsRef<str>, value: impl Into<Option<String>>) {
+        self.put(name.as_ref(), value.into().as_deref());
+    }
+
+    /// Sets a property, replacing what has exactly this name.
+    pub fn put(&mut self, name: &str, value: Option<&str>) {
+        let entry = Entry { start: self.text.len(), name: name.len(), value: value.map(str::len) };
+        let known = self.entries.iter().position(|known| self.name(known) == name);
+        self.text.push_str(name);
+        self.text.push_str(value.unwrap_or_default());
+        match known {
+            Some(index) => self.entries[index] = entry,
+            None => self.entries.push(entry),
         }
     }
 
     /// Removes the property of exactly this name.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(known, _)| known != name);
+        let known = self.entries.iter().position(|known| self.name(known) == name);
+        if let Some(index) = known {
+            self.entries.remove(index);
+        }
     }
 
     /// The value of a property of exactly this name, if it is there and not null.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name)?.1.as_deref()
+        self.iter().find(|(known, _)| *known == name)?.1
     }
 
     /// All names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+        self.entries.iter().map(|entry| (self.name(entry), self.value(entry)))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
+    }
+
+    /// Bytes of memory that they take.
+    pub fn footprint(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn name(&self, entry: &Entry) -> &str {
+        &self.text[entry.start..entry.start + entry.name]
+    }
+
+    fn value(&self, entry: &Entry) -> Option<&str> {
+        let start = entry.start + entry.name;
+        entry.value.map(|length| &self.text[start..start + length])
+    }
+}
+
+impl PartialEq for Properties {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Properties {}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -55,7 +114,7 @@ fn size<'a>(mut properties: impl Iterator<Item = (&'a str, Option<&'a str>)>) ->
     properties.try_fold(0, |sum, (name, value)| Some(sum + name.len() + value?.len())).unwrap_or(0)
 }
 
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Properties {
+impl<N: AsRef<str>, V: Into<String>> FromIterator<(N, V)> for Properties {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(items: I) -> Self {
         let mut properties = Self::new();
         for (name, value) in items {
@@ -81,6 +140,11 @@ impl Message {
     /// A message with a body and nothing else.
     pub fn new(body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::default() }
+    }
+
+    /// Bytes of memory that the message takes.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.body.len() + self.properties.footprint() + self.system.footprint()
     }
 
     /// Bytes as counted against [`MAX_MESSAGE_BYTES`]. What a hub adds does not count: a message that one hub took must

@@ -3,8 +3,10 @@
 //! A plus is a plus. A name without `=` has no value. Of several values of one name the last counts. Some clients end the
 //! bag with a slash.
 
+use std::borrow::Cow;
+
 use edgectl_hub::message::{Message, Properties, system};
-use edgectl_schemas::sas::{decode, encode};
+use edgectl_schemas::sas::{decode, encode_into};
 
 /// Short names, the names that routes use, and whether a hub sends them on.
 const SYSTEM: [(&str, &str, bool); 16] = [
@@ -26,66 +28,82 @@ const SYSTEM: [(&str, &str, bool); 16] = [
     ("iothub-operation", system::OPERATION, true),
 ];
 
+/// What a hub adds to the system properties of a message, in bytes and in number.
+const ADDED_BY_HUB: (usize, usize) = (256, 6);
+
 /// Reads a bag into the properties of a message.
 pub fn read(bag: &str, message: &mut Message) {
+    message.system.reserve(ADDED_BY_HUB.1 + 4, ADDED_BY_HUB.0 + bag.len());
     for pair in bag.strip_suffix('/').unwrap_or(bag).split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = match pair.split_once('=') {
-            Some((name, value)) => (decode(name), Some(decode(value))),
-            None => (decode(pair), None),
+            Some((name, value)) => (name, Some(decoded(value))),
+            None => (pair, None),
         };
-        match SYSTEM.iter().find(|(short, _, _)| *short == name) {
-            Some((_, long, _)) => message.system.set(*long, value),
-            None => message.properties.set(name, value),
+        match system_name(name) {
+            Some(long) => message.system.put(long, value.as_deref()),
+            None => message.properties.put(&decoded(name), value.as_deref()),
         }
     }
 }
 
-/// Writes a message's properties as a hub sends them: the application's first, then the system's in their order.
-pub fn write_from_hub(message: &Message) -> String {
-    let mut bag = String::new();
-    put_all(&mut bag, &message.properties);
+/// The name that routes use for an encoded short one.
+fn system_name(name: &str) -> Option<&'static str> {
+    let decoded = decoded(name);
+    SYSTEM.iter().find(|(short, _, _)| *short == decoded).map(|(_, long, _)| *long)
+}
+
+/// Nearly nothing is encoded but the dollar sign of a short name.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if text.contains('%') { Cow::Owned(decode(text)) } else { Cow::Borrowed(text) }
+}
+
+/// Appends a message's properties to a topic as a hub sends them: the application's first, then the system's in their
+/// order.
+pub fn write_from_hub(message: &Message, topic: &mut String) {
+    let start = topic.len();
+    put_all(topic, start, &message.properties);
     for (name, value) in message.system.iter() {
         if let Some((short, _, true)) = SYSTEM.iter().find(|(_, long, _)| *long == name) {
-            put(&mut bag, short, value);
+            put(topic, start, short, value);
         }
     }
-    bag
 }
 
 /// Writes a message's properties as a client sends them: the system's first, the output before all.
 pub fn write_from_client(message: &Message) -> String {
     let mut bag = String::new();
-    put(&mut bag, "$.on", message.system.get(system::OUTPUT_NAME));
+    put(&mut bag, 0, "$.on", message.system.get(system::OUTPUT_NAME));
     for (short, long, _) in SYSTEM.iter().filter(|(short, _, _)| *short != "$.on") {
         // Who is connected is the hub's to say, except where an edge hub hands on what another one sent.
-        put(&mut bag, short, message.system.get(long));
+        put(&mut bag, 0, short, message.system.get(long));
     }
-    put_all(&mut bag, &message.properties);
+    put_all(&mut bag, 0, &message.properties);
     bag
 }
 
-fn put_all(bag: &mut String, properties: &Properties) {
+/// `start` is where the bag begins.
+fn put_all(bag: &mut String, start: usize, properties: &Properties) {
     for (name, value) in properties.iter() {
         match value {
-            Some(value) => put(bag, name, Some(value)),
+            Some(value) => put(bag, start, name, Some(value)),
             None => {
-                separate(bag);
-                bag.push_str(&encode(name));
+                separate(bag, start);
+                encode_into(name, bag);
             }
         }
     }
 }
 
-fn put(bag: &mut String, name: &str, value: Option<&str>) {
+fn put(bag: &mut String, start: usize, name: &str, value: Option<&str>) {
     let Some(value) = value else { return };
-    separate(bag);
-    bag.push_str(&encode(name));
+    separate(bag, start);
+    encode_into(name, bag);
     bag.push('=');
-    bag.push_str(&encode(value));
+    encode_into(value, bag);
 }
 
-fn separate(bag: &mut String) {
-    if !bag.is_empty() {
+fn separate(bag: &mut String, start: usize) {
+    if bag.len() > start {
         bag.push('&');
     }
 }
@@ -118,7 +136,9 @@ mod tests {
         message.system.set(system::OUTPUT_NAME, "out".to_owned());
         message.system.set(system::CONNECTION_DEVICE_ID, "edge".to_owned());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
-        assert_eq!(write_from_hub(&message), "k=v&%24.cdid=edge&%24.ct=application%2Fjson");
+        let mut topic = "topic/".to_owned();
+        write_from_hub(&message, &mut topic);
+        assert_eq!(topic, "topic/k=v&%24.cdid=edge&%24.ct=application%2Fjson");
         assert!(write_from_client(&message).starts_with("%24.on=out&"));
     }
 

@@ -146,15 +146,19 @@ pub fn messages(identity: &Identity, bag: &str) -> String {
     }
 }
 
-/// The topic of a message to an input.
-pub fn input(identity: &Identity, input: &str, bag: &str) -> String {
+/// The topic of a message to an input, up to the bag.
+pub fn input(identity: &Identity, input: &str) -> String {
     let module = identity.module.as_ref().map_or("", |module| module.as_str());
-    format!("devices/{}/modules/{module}/inputs/{input}/{bag}", identity.device)
+    let mut topic = String::with_capacity(256);
+    for part in ["devices/", identity.device.as_str(), "/modules/", module, "/inputs/", input, "/"] {
+        topic.push_str(part);
+    }
+    topic
 }
 
-/// The topic of a cloud-to-device message.
-pub fn device_bound(identity: &Identity, bag: &str) -> String {
-    format!("devices/{}/messages/devicebound/{bag}", identity.device)
+/// The topic of a cloud-to-device message, up to the bag.
+pub fn device_bound(identity: &Identity) -> String {
+    format!("devices/{}/messages/devicebound/", identity.device)
 }
 
 /// The topic of an answer about the twin.
@@ -313,8 +317,8 @@ mod tests {
     fn clients_read_what_hubs_send() {
         let module = id("d/m");
         for (topic, sent) in [
-            (input(&module, "input1", "a=b"), Sent::Input { input: "input1".into(), bag: "a=b".into() }),
-            (device_bound(&module, ""), Sent::CloudToDevice { bag: String::new() }),
+            (input(&module, "input1") + "a=b", Sent::Input { input: "input1".into(), bag: "a=b".into() }),
+            (device_bound(&module), Sent::CloudToDevice { bag: String::new() }),
             (
                 twin_answer(204, "r", Some(3)),
                 Sent::TwinAnswer { status: 204, request_id: "r".into(), version: Some(3) },

@@ -184,7 +184,7 @@ async fn nobody_reads_what_is_anothers() {
         assert!(matches!(client.next().await, Some(Packet::SubAck(_))));
         for (module, text) in [("m2", "another's"), ("m1", "its own")] {
             let module = id(&format!("edge/{module}")).module.unwrap();
-            site.edge.put_into_input(&module, "in", Message::new(text)).unwrap();
+            site.edge.put_into_input(&module, "in", Message::new(text)).await.unwrap();
         }
         let Some(Packet::Publish(publish)) = client.next().await else { panic!("a message") };
         assert_eq!(publish.payload, "its own");

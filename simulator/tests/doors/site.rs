@@ -107,6 +107,7 @@ impl Site {
             device: id("edge").device,
             hub_host: HOST.to_owned(),
             gateway_host: ADDRESS.to_owned(),
+            durability: edgectl_hub::edge::store::durability::Durability::default(),
             directory: folder("edge"),
         };
         let edge = EdgeHub::start(options, upstream, Arc::new(registry), clock).await.unwrap();

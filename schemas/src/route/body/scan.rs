@@ -60,10 +60,12 @@ struct Quoted {
 }
 
 impl<'s> Scanner<'s> {
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[inline]
     fn rest(&self) -> &'s [u8] {
         &self.text.as_bytes()[self.at..]
     }
@@ -204,6 +206,9 @@ impl<'s> Scanner<'s> {
             }
             quote @ (b'"' | b'\'') => {
                 self.at += 1;
+                if node.is_none() {
+                    return self.skip_quoted(quote).map(|_| ());
+                }
                 let quoted = self.quoted(quote)?;
                 let text = self.text;
                 self.keep(node, || string(text, quoted));
@@ -229,27 +234,28 @@ impl<'s> Scanner<'s> {
     }
 
     fn number(&mut self, node: Option<NodeIndex>) -> Option<()> {
-        let is_wanted = node.is_some_and(|node| self.paths.node(node).slot.is_some());
         let rest = self.rest();
         // Most numbers are skipped, and most of those are plainly good.
-        let plain = plain_number_length(rest);
-        let is_plain = rest.get(plain).is_none_or(|byte| !is_number_character(*byte));
-        if plain > 0 && is_plain && !is_wanted {
-            self.at += plain;
-        } else {
-            let length = rest.iter().position(|byte| !is_number_character(*byte)).unwrap_or(rest.len());
-            let number = number(&self.text[self.at..self.at + length])?;
-            self.at += length;
-            self.keep(node, || Found::Number(number));
+        if node.is_none() {
+            let plain = plain_number_length(rest);
+            if plain > 0 && rest.get(plain).is_some_and(|byte| SEPARATES[usize::from(*byte)]) {
+                self.at += plain;
+                return Some(());
+            }
         }
+        let length = rest.iter().position(|byte| !is_number_character(*byte)).unwrap_or(rest.len());
+        let number = number(&self.text[self.at..self.at + length])?;
+        self.at += length;
+        self.keep(node, || Found::Number(number));
         self.is_separated().then_some(())
     }
 
+    #[inline]
     fn is_separated(&self) -> bool {
         match self.peek() {
-            None | Some(b',' | b'}' | b']' | b')' | b'/' | b' ' | b'\t'..=b'\r' | 0) => true,
+            None => true,
             Some(0x80..) => self.text[self.at..].starts_with(char::is_whitespace),
-            _ => false,
+            Some(byte) => SEPARATES[usize::from(byte)],
         }
     }
 
@@ -269,16 +275,26 @@ impl<'s> Scanner<'s> {
     }
 
     /// What follows an opening quote.
+    #[inline]
     fn quoted(&mut self, quote: u8) -> Option<Quoted> {
         let start = self.at;
+        let has_escapes = self.skip_quoted(quote)?;
+        Some(Quoted { inner: start..self.at - 1, has_escapes })
+    }
+
+    /// Goes past what follows an opening quote. Returns whether there are escapes in it.
+    #[inline]
+    fn skip_quoted(&mut self, quote: u8) -> Option<bool> {
         let mut has_escapes = false;
         loop {
-            self.at += special(self.rest(), quote)?;
-            if self.eat_if(quote) {
-                return Some(Quoted { inner: start..self.at - 1, has_escapes });
+            let rest = self.rest();
+            let length = special(rest, quote)?;
+            if rest[length] == quote {
+                self.at += length + 1;
+                return Some(has_escapes);
             }
             has_escapes = true;
-            self.at += escape_length(self.rest())?;
+            self.at += length + escape_length(&rest[length..])?;
         }
     }
 }
@@ -294,7 +310,19 @@ const WORDS: [(&str, Found); 7] = [
     ("-Infinity", Found::Number(f64::NEG_INFINITY)),
 ];
 
+/// What may follow a number or a word, of ASCII.
+const SEPARATES: [bool; 256] = {
+    let mut separates = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        separates[byte] = matches!(byte as u8, b',' | b'}' | b']' | b')' | b'/' | b' ' | b'\t'..=b'\r' | 0);
+        byte += 1;
+    }
+    separates
+};
+
 /// Where the first quote or backslash is. Eight bytes at a time, because a body is mostly text to be skipped.
+#[inline]
 fn special(bytes: &[u8], quote: u8) -> Option<usize> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = ONES << 7;
@@ -363,9 +391,13 @@ fn is_number_character(byte: u8) -> bool {
 }
 
 /// Length of a number such as `-12.5` that needs no second look, or 0.
+#[inline]
 fn plain_number_length(bytes: &[u8]) -> usize {
-    let digits_from = |start: usize| {
-        bytes[start..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |length| start + length)
+    let digits_from = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        at
     };
     let sign = usize::from(bytes.first() == Some(&b'-'));
     let whole = digits_from(sign);

@@ -27,7 +27,8 @@ impl Encoding {
     /// The text; what is no character becomes the replacement character.
     pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
         match self {
-            Self::Utf8 => String::from_utf8_lossy(bytes),
+            // Checking all at once is quicker than going through the text in pieces, and nearly all of it is good.
+            Self::Utf8 => std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed),
             Self::Utf16 => {
                 let (units, rest) = bytes.as_chunks();
                 let units = units.iter().map(|unit| u16::from_le_bytes(*unit));

@@ -1,5 +1,6 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,17 +55,17 @@ impl Gateway for EdgeHub {
     }
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
+        let time = self.clock.now_text();
         let mut stamped = Vec::with_capacity(messages.len());
         for mut message in messages {
             let size = message.size();
             if size > MAX_MESSAGE_BYTES {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
-            self.stamp(&mut message, &client.identity);
-            let source = source_of(&client.identity, &message);
-            stamped.push((source, message));
+            self.stamp(&mut message, &client.identity, &time);
+            stamped.push((source_of(&client.identity, &message), message));
         }
-        self.take(&client.identity, stamped)
+        self.take(&client.identity, stamped).await
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
@@ -77,9 +78,9 @@ impl Gateway for EdgeHub {
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
         message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
-        self.stamp(&mut message, &client.identity);
+        self.stamp(&mut message, &client.identity, &self.clock.now_text());
         // The notice first: a report that is refused because nothing more can be kept must not be in force.
-        self.take(&client.identity, vec![(source::TWIN_CHANGES.to_owned(), message)])?;
+        self.take(&client.identity, vec![(source::TWIN_CHANGES.into(), message)]).await?;
         self.twins.report(&client.identity, &patch)?;
         self.reported.notify_one();
         // The edge hub does not know which version the cloud will give it.
@@ -189,10 +190,10 @@ impl EdgeHub {
 
 /// The source that routes see: devices and modules differ, also those of other devices, and a module's output is part of
 /// it.
-fn source_of(identity: &Identity, message: &Message) -> String {
+fn source_of(identity: &Identity, message: &Message) -> Cow<'static, str> {
     match &identity.module {
-        Some(module) => source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME)),
-        None => source::DEVICE_MESSAGES.to_owned(),
+        Some(module) => source::module_messages(module.as_str(), message.system.get(system::OUTPUT_NAME)).into(),
+        None => source::DEVICE_MESSAGES.into(),
     }
 }
 

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
-use crate::edge::store::record::{QueueKey, StoredMessage};
+use crate::edge::store::queue::Entry;
+use crate::edge::store::record::QueueKey;
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
@@ -74,7 +75,7 @@ impl Target {
 
 impl Outbound {
     /// Delivers an endpoint's messages until shutdown.
-    pub async fn run(self: Arc<Self>, endpoint: String, target: Target) {
+    pub async fn run(self: Arc<Self>, endpoint: Arc<str>, target: Target) {
         let work = async {
             match &target {
                 Target::Upstream => self.run_upstream(&endpoint).await,
@@ -87,7 +88,7 @@ impl Outbound {
         }
     }
 
-    async fn run_upstream(&self, endpoint: &str) {
+    async fn run_upstream(&self, endpoint: &Arc<str>) {
         let mut delay = RETRY_DELAYS[0];
         loop {
             let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
@@ -121,7 +122,7 @@ impl Outbound {
     }
 
     /// The next messages of an endpoint; waits until there are some.
-    async fn next(&self, endpoint: &str, count: usize) -> (QueueKey, Vec<Arc<StoredMessage>>) {
+    async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
@@ -133,7 +134,7 @@ impl Outbound {
         }
     }
 
-    async fn run_module(&self, endpoint: &str, identity: &Identity, input: &str) {
+    async fn run_module(&self, endpoint: &Arc<str>, identity: &Identity, input: &str) {
         let destination = Destination::Input(input.into());
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
@@ -145,7 +146,7 @@ impl Outbound {
     }
 
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
-    async fn feed(&self, endpoint: &str, identity: &Identity, line: &mut Line) {
+    async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line) {
         let arrivals = self.store.arrivals(endpoint);
         let mut overdue = pin!(tokio::time::sleep(ACKNOWLEDGEMENT_TIMEOUT));
         loop {
@@ -169,37 +170,38 @@ impl Outbound {
     }
 
     /// Hands over what waits, as far as there is room for it. False if the store cannot be read.
-    fn fill(&self, endpoint: &str, line: &mut Line) -> bool {
+    fn fill(&self, endpoint: &Arc<str>, line: &mut Line) -> bool {
         while line.room() > 0 {
             let Some(batch) = self.take(endpoint, line.room()) else { return false };
             let Some(queue) = batch.queue else { break };
-            line.hand_over(&queue, &batch.messages, batch.redelivered);
+            line.hand_over(&queue, batch.messages, batch.redelivered);
         }
         true
     }
 
     /// Completes what the module has settled, in order. False if it gave a message back, or left.
     fn collect(&self, line: &mut Line) -> bool {
-        for outcome in line.collect() {
-            match outcome {
-                (given, Ok(Settlement::Complete)) => self.done(&given.queue, given.offset, 1, None),
-                (given, Ok(Settlement::Reject)) => self.done(&given.queue, given.offset, 1, Some(DropReason::Rejected)),
-                (_, Ok(Settlement::Abandon) | Err(LinkClosed)) => return false,
-            }
+        let settled = line.collect();
+        for run in settled.chunk_by(|a, b| a.0.queue == b.0.queue && a.1 == b.1) {
+            let (last, outcome) = &run[run.len() - 1];
+            let dropped = match outcome {
+                Ok(Settlement::Complete) => None,
+                Ok(Settlement::Reject) => Some(DropReason::Rejected),
+                Ok(Settlement::Abandon) | Err(LinkClosed) => return false,
+            };
+            self.done(&last.queue, last.offset, run.len(), dropped);
         }
         true
     }
 
     /// Takes messages from the store. None if it cannot be read.
-    fn take(&self, endpoint: &str, count: usize) -> Option<Batch> {
+    fn take(&self, endpoint: &Arc<str>, count: usize) -> Option<Batch> {
         let batch = self
             .store
             .take(endpoint, count, self.clock.now_ms())
-            .inspect_err(|error| tracing::error!(%error, endpoint, "the store cannot be read"))
+            .inspect_err(|error| tracing::error!(%error, %endpoint, "the store cannot be read"))
             .ok()?;
-        for _ in 0..batch.expired {
-            self.ledger.record(Event::MessageDropped { reason: DropReason::TtlExpiry });
-        }
+        self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired);
         Some(batch)
     }
 
@@ -208,12 +210,11 @@ impl Outbound {
             // The messages will be delivered once more after a restart, which at-least-once allows.
             tracing::error!(%error, "the store cannot be written");
         }
-        for _ in 0..count {
-            self.ledger.record(match dropped {
-                None => Event::MessageDelivered { endpoint: queue.endpoint.clone() },
-                Some(reason) => Event::MessageDropped { reason },
-            });
-        }
+        let event = match dropped {
+            None => Event::MessageDelivered { endpoint: Arc::clone(&queue.endpoint) },
+            Some(reason) => Event::MessageDropped { reason },
+        };
+        self.ledger.record_times(&event, count);
     }
 }
 

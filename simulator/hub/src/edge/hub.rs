@@ -1,7 +1,9 @@
 //! The edge hub itself: takes what clients ask, and hands each thing to the room that does it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
 use super::scope::{Scope, ScopeSource};
+use super::store::durability::Durability;
 use super::store::log::LogError;
 use super::store::store::Store;
 use super::twins::Twins;
@@ -35,6 +38,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The identities in the device's scope are read from the cloud hub this often, as the runtime does by default.
 const SCOPE_INTERVAL: Duration = Duration::from_hours(1);
 
+/// Messages that expired while nobody came for them are looked for this often.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
 /// What an edge hub needs to know.
 #[derive(Debug, Clone)]
 pub struct EdgeHubOptions {
@@ -46,6 +52,8 @@ pub struct EdgeHubOptions {
     pub gateway_host: String,
     /// Where it keeps what it keeps.
     pub directory: PathBuf,
+    /// How safely it keeps messages.
+    pub durability: Durability,
 }
 
 /// An edge hub could not start.
@@ -65,6 +73,8 @@ pub enum EdgeHubError {
 pub struct EdgeHubStatus {
     /// What was counted since it started.
     pub counters: Counters,
+    /// How safely messages are kept.
+    pub durability: Durability,
     /// Messages that wait, by endpoint.
     pub queues: BTreeMap<String, usize>,
     /// Who is connected.
@@ -93,9 +103,10 @@ pub struct EdgeHub {
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
     /// Endpoints that have a delivery task.
-    delivering: Mutex<HashSet<String>>,
+    delivering: Mutex<HashSet<Arc<str>>>,
     /// Reported properties wait to be handed on.
     pub(super) reported: Notify,
+    numbers: Numbers,
     tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
 }
@@ -109,7 +120,7 @@ impl EdgeHub {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, EdgeHubError> {
         let documents = Arc::new(Documents::open(&options.directory.join("documents"))?);
-        let store = Arc::new(Store::open(&options.directory.join("messages"))?);
+        let store = Arc::new(Store::open(&options.directory.join("messages"), options.durability)?);
         let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
         let scope = Scope::open(options.device.clone(), scope, Arc::clone(&documents), Arc::clone(&clock))?;
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
@@ -133,6 +144,7 @@ impl EdgeHub {
                 configuration: Mutex::default(),
                 delivering: Mutex::default(),
                 reported: Notify::new(),
+                numbers: Numbers::new(),
                 tasks: TaskTracker::new(),
                 options,
                 own,
@@ -156,6 +168,10 @@ impl EdgeHub {
             let hub = Arc::clone(&hub);
             async move { hub.keep_scope().await }
         });
+        hub.spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.sweep().await }
+        });
         for feature in [Feature::DesiredProperties, Feature::Methods] {
             if let Err(refusal) = hub.upstream.subscribe(&hub.own, feature).await {
                 tracing::warn!(%refusal, ?feature, "the cloud hub was not told what the edge hub listens to");
@@ -178,11 +194,12 @@ impl EdgeHub {
     pub fn status(&self) -> EdgeHubStatus {
         let mut queues = BTreeMap::new();
         for (key, length) in self.store.lengths() {
-            *queues.entry(key.endpoint).or_default() += length;
+            *queues.entry(key.endpoint.to_string()).or_default() += length;
         }
         let report = self.configuration.lock().unwrap_or_else(PoisonError::into_inner);
         EdgeHubStatus {
             counters: self.ledger.counters(),
+            durability: self.options.durability,
             queues,
             clients: self.sessions.connected(),
             routes: self.router().texts().clone(),
@@ -197,11 +214,11 @@ impl EdgeHub {
     }
 
     /// Puts a message into an input of a module of this device, as if a route had taken it there.
-    pub fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
+    pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
         let router = self.router();
         let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
-        self.deliver_to(&incoming.targets);
-        self.store.append(vec![incoming]).map_err(|error| Refusal::Unavailable(error.to_string()))
+        self.deliver_to(incoming.targets.iter());
+        self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))
     }
 
     /// The identities that may connect here.
@@ -231,8 +248,12 @@ impl EdgeHub {
             // Nothing was ever deployed here.
             return Ok(());
         }
-        let refused = match Router::compile(&desired) {
+        let refused = match Router::compile(&self.options.device, &desired) {
             Ok(router) => {
+                if self.options.durability == Durability::Memory {
+                    // On disk the real hub does not heed the limit either.
+                    self.store.limit(router.limit_bytes(), Durability::Memory);
+                }
                 *self.router.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
                 None
             }
@@ -308,6 +329,15 @@ impl EdgeHub {
         [&self.options.hub_host, &self.options.gateway_host]
     }
 
+    /// Gives up messages whose time is over, where nobody comes for them.
+    async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            let expired = self.store.sweep(self.clock.now_ms());
+            self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, expired);
+        }
+    }
+
     /// Starts the delivery of what was kept from an earlier run.
     fn resume_deliveries(&self) {
         for (key, _) in self.store.lengths() {
@@ -315,67 +345,73 @@ impl EdgeHub {
         }
     }
 
-    fn deliver_to(&self, targets: &[super::store::record::Target]) {
+    /// Sees to it that all endpoints to which messages go have their delivery tasks.
+    fn deliver_to<'a>(&self, targets: impl Iterator<Item = &'a super::store::record::Target>) {
+        let mut seen: Vec<&Arc<str>> = Vec::new();
         for target in targets {
-            self.deliver(&target.queue.endpoint);
+            let endpoint = &target.queue.endpoint;
+            if !seen.iter().any(|seen| Arc::ptr_eq(seen, endpoint)) {
+                seen.push(endpoint);
+                self.deliver(endpoint);
+            }
         }
     }
 
     /// Sees to it that an endpoint has its delivery task.
-    fn deliver(&self, endpoint: &str) {
+    fn deliver(&self, endpoint: &Arc<str>) {
         let mut delivering = self.delivering.lock().unwrap_or_else(PoisonError::into_inner);
-        if delivering.contains(endpoint) {
+        if !delivering.insert(Arc::clone(endpoint)) {
             return;
         }
-        delivering.insert(endpoint.to_owned());
         match Target::parse(endpoint) {
             Some(target) => {
-                self.tasks.spawn(Arc::clone(&self.outbound).run(endpoint.to_owned(), target));
+                self.tasks.spawn(Arc::clone(&self.outbound).run(Arc::clone(endpoint), target));
             }
-            None => tracing::warn!(endpoint, "messages wait for an endpoint that cannot be"),
+            None => tracing::warn!(%endpoint, "messages wait for an endpoint that cannot be"),
         }
     }
 
-    /// Stamps a message with where it came from, as only the hub may.
-    pub(super) fn stamp(&self, message: &mut Message, identity: &Identity) {
+    /// Stamps a message that came at `time` with where it came from, as only the hub may.
+    pub(super) fn stamp(&self, message: &mut Message, identity: &Identity, time: &str) {
         let system = &mut message.system;
-        system.set(system::CONNECTION_DEVICE_ID, identity.device.to_string());
+        system.put(system::CONNECTION_DEVICE_ID, Some(identity.device.as_str()));
         match &identity.module {
-            Some(module) => system.set(system::CONNECTION_MODULE_ID, module.to_string()),
+            Some(module) => system.put(system::CONNECTION_MODULE_ID, Some(module.as_str())),
             None => system.remove(system::CONNECTION_MODULE_ID),
         }
-        system.set(system::EDGE_MESSAGE_ID, uuid::Uuid::new_v4().to_string());
+        let mut number = uuid::Uuid::encode_buffer();
+        let number = self.numbers.next().hyphenated().encode_lower(&mut number);
+        system.put(system::EDGE_MESSAGE_ID, Some(number));
         let own = identity.device == self.options.device && identity.module.is_some();
-        system.set(system::EDGE_HUB_ORIGIN, if own { "internal" } else { "downstream" }.to_owned());
-        system.set(system::ENQUEUED_TIME, self.clock.now_text());
+        system.put(system::EDGE_HUB_ORIGIN, Some(if own { "internal" } else { "downstream" }));
+        system.put(system::ENQUEUED_TIME, Some(time));
     }
 
-    /// Routes messages that are stamped already and keeps what a route wants.
-    pub(super) fn take(&self, identity: &Identity, messages: Vec<(String, Message)>) -> Result<(), Refusal> {
+    /// Routes messages of a client that are stamped already, each with its source, and keeps what a route wants.
+    pub(super) async fn take(
+        &self,
+        identity: &Identity,
+        messages: Vec<(Cow<'_, str>, Message)>,
+    ) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
-        let mut events = Vec::with_capacity(messages.len() * 2);
+        let mut happened = Happened::default();
         for (source, message) in messages {
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
             let is_notice = source == TWIN_CHANGES;
-            if !is_notice {
-                events.push(Event::MessageAccepted { from: identity.clone() });
-            }
-            let routed = router.route(&self.options.device, &source, message, now);
-            events.extend(routed.routes.into_iter().map(|route| Event::MessageRouted { route }));
+            happened.accepted += usize::from(!is_notice);
+            let routed = router.route(&source, message, now);
+            happened.routed(routed.routes);
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
-                None if is_notice => {}
-                None => events.push(Event::MessageDropped { reason: DropReason::NoRoute }),
+                None => happened.unwanted += usize::from(!is_notice),
             }
         }
-        for incoming in &wanted {
-            self.deliver_to(&incoming.targets);
+        self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
+        if !wanted.is_empty() {
+            self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
         }
-        self.store.append(wanted).map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        for event in events {
-            self.ledger.record(event);
-        }
+        happened.record(&self.ledger, identity);
         Ok(())
     }
 
@@ -400,5 +436,53 @@ impl EdgeHub {
             // A client that is just going away reads its whole twin when it is back.
             let _ = link.desired_changed(patch).await;
         }
+    }
+}
+
+/// What became of messages that came together.
+#[derive(Default)]
+struct Happened {
+    accepted: usize,
+    unwanted: usize,
+    routed: Vec<(Arc<str>, usize)>,
+}
+
+impl Happened {
+    fn routed(&mut self, routes: Vec<Arc<str>>) {
+        for route in routes {
+            match self.routed.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &route)) {
+                Some((_, count)) => *count += 1,
+                None => self.routed.push((route, 1)),
+            }
+        }
+    }
+
+    fn record(self, ledger: &Ledger, from: &Identity) {
+        ledger.record_times(&Event::MessageAccepted { from: from.clone() }, self.accepted);
+        for (route, count) in self.routed {
+            ledger.record_times(&Event::MessageRouted { route }, count);
+        }
+        ledger.record_times(&Event::MessageDropped { reason: DropReason::NoRoute }, self.unwanted);
+    }
+}
+
+/// Numbers for messages: unlike all others by where they begin, which is random, and by counting on from there.
+struct Numbers {
+    random: [u8; 16],
+    count: AtomicU64,
+}
+
+impl Numbers {
+    fn new() -> Self {
+        Self { random: uuid::Uuid::new_v4().into_bytes(), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> uuid::Uuid {
+        let mut bytes = self.random;
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        for (byte, count) in bytes[8..].iter_mut().zip(count) {
+            *byte ^= count;
+        }
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::delivery::ACKNOWLEDGEMENT_TIMEOUT;
-use super::store::record::{QueueKey, StoredMessage};
+use super::store::queue::Entry;
+use super::store::record::QueueKey;
 use crate::gateway::{ClientLink, Delivery, Destination};
 use crate::receipt::{Outcome, Receipts};
 
@@ -71,19 +72,19 @@ impl Line {
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
-    pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: &[Arc<StoredMessage>], redelivered: usize) {
+    pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: Vec<Entry>, redelivered: usize) {
         let now = Instant::now();
         if self.under_way.is_empty() {
             self.since = now;
         }
         let mut deliveries = Vec::with_capacity(messages.len());
-        for (index, stored) in messages.iter().enumerate() {
+        for (index, stored) in messages.into_iter().enumerate() {
             let bytes = stored.message.body.len();
             self.bytes += bytes;
             self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, bytes, at: now });
             let delivery = Delivery {
                 destination: self.destination.clone(),
-                message: Arc::clone(&stored.message),
+                message: stored.message,
                 redelivered: index < redelivered,
             };
             deliveries.push((delivery, self.receipts.issue()));

@@ -1,6 +1,7 @@
 //! The edge hub's configuration, compiled: which message goes to which queues, and how long it is wanted there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use edgectl_schemas::ids::{DeviceId, ModuleId};
 use edgectl_schemas::route::definition::{DefinitionForm, Priority, RouteDefinition};
@@ -17,8 +18,19 @@ use crate::message::{Message, Properties};
 #[derive(Debug, Default)]
 pub struct Router {
     table: RouteTable,
+    /// What messages that a route takes are kept with, in the order of the table.
+    lines: Vec<RouteLine>,
     texts: BTreeMap<String, String>,
     /// For messages of routes without a time of their own; none for as long as it takes.
+    time_to_live_secs: Option<u64>,
+    limit_bytes: Option<u64>,
+}
+
+/// What messages that a route takes are kept with.
+#[derive(Debug)]
+struct RouteLine {
+    name: Arc<str>,
+    queue: QueueKey,
     time_to_live_secs: Option<u64>,
 }
 
@@ -26,7 +38,7 @@ pub struct Router {
 #[derive(Debug)]
 pub struct Routed {
     /// The routes that took it.
-    pub routes: Vec<String>,
+    pub routes: Vec<Arc<str>>,
     /// The message with its queues; none if no route took it.
     pub incoming: Option<Incoming>,
 }
@@ -37,8 +49,9 @@ impl Router {
         Self::default()
     }
 
-    /// Compiles desired properties of `$edgeHub`. The error is for the reported properties; nothing is taken over then.
-    pub fn compile(desired: &Value) -> Result<Self, String> {
+    /// Compiles desired properties of `$edgeHub` of a device. The error is for the reported properties; nothing is taken
+    /// over then.
+    pub fn compile(device: &DeviceId, desired: &Value) -> Result<Self, String> {
         let minor = schema_minor(member(desired, "schemaVersion"))?;
         let form = if minor == 0 { DefinitionForm::TextOnly } else { DefinitionForm::TextOrObject };
         let routes = match member(desired, "routes") {
@@ -55,7 +68,19 @@ impl Router {
         let table = RouteTable::new(&definitions)
             .map_err(|invalid| invalid.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
         let texts = definitions.iter().map(|route| (route.name.to_string(), route.text.to_string())).collect();
-        Ok(Self { table, texts, time_to_live_secs: global_time_to_live(desired, minor)? })
+        let lines = table.routes().iter().map(|route| RouteLine {
+            name: route.name.as_ref().into(),
+            queue: QueueKey { endpoint: route.endpoint.id(device).into(), priority: route.priority.number() },
+            time_to_live_secs: (route.time_to_live_secs != 0).then(|| u64::from(route.time_to_live_secs)),
+        });
+        let lines = lines.collect();
+        let time_to_live_secs = global_time_to_live(desired, minor)?;
+        Ok(Self { table, lines, texts, time_to_live_secs, limit_bytes: store_limit(desired) })
+    }
+
+    /// Bytes of messages that a store in memory keeps; none if the configuration does not say.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.limit_bytes
     }
 
     /// The text of each route.
@@ -64,16 +89,15 @@ impl Router {
     }
 
     /// Finds the queues of a message from `source`.
-    pub fn route(&self, device: &DeviceId, source: &str, message: Message, now_ms: u64) -> Routed {
+    pub fn route(&self, source: &str, message: Message, now_ms: u64) -> Routed {
         let taken = self.table.evaluate(&View { source, message: &message });
-        let routes = taken.iter().map(|route| route.name.to_string()).collect();
-        let targets: Vec<Target> = taken
-            .iter()
-            .map(|route| {
-                let own = (route.time_to_live_secs != 0).then(|| u64::from(route.time_to_live_secs));
-                self.target(route.endpoint.id(device), route.priority, own, now_ms)
+        let lines = taken.iter().filter_map(|route| self.lines.get(route.position));
+        let (routes, targets) = lines
+            .map(|line| {
+                let expires_ms = self.expiry(line.time_to_live_secs, now_ms);
+                (Arc::clone(&line.name), Target { queue: line.queue.clone(), expires_ms })
             })
-            .collect();
+            .unzip::<_, _, Vec<_>, Vec<_>>();
         let incoming = (!targets.is_empty()).then_some(Incoming { message, enqueued_ms: now_ms, targets });
         Routed { routes, incoming }
     }
@@ -88,14 +112,15 @@ impl Router {
         now_ms: u64,
     ) -> Incoming {
         let endpoint = Endpoint::Module { module: module.as_str().into(), input: input.into() };
-        let targets = vec![self.target(endpoint.id(device), Priority::DEFAULT, None, now_ms)];
+        let queue = QueueKey { endpoint: endpoint.id(device).into(), priority: Priority::DEFAULT.number() };
+        let targets = vec![Target { queue, expires_ms: self.expiry(None, now_ms) }];
         Incoming { message, enqueued_ms: now_ms, targets }
     }
 
-    fn target(&self, endpoint: String, priority: Priority, own_secs: Option<u64>, now_ms: u64) -> Target {
+    /// When a message is no longer wanted that is taken now by a route with, or without, a time of its own.
+    fn expiry(&self, own_secs: Option<u64>, now_ms: u64) -> u64 {
         let seconds = own_secs.or(self.time_to_live_secs);
-        let expires_ms = seconds.map_or(u64::MAX, |seconds| now_ms.saturating_add(seconds.saturating_mul(1000)));
-        Target { queue: QueueKey { endpoint, priority: priority.number() }, expires_ms }
+        seconds.map_or(u64::MAX, |seconds| now_ms.saturating_add(seconds.saturating_mul(1000)))
     }
 }
 
@@ -124,6 +149,12 @@ fn global_time_to_live(desired: &Value, minor: u32) -> Result<Option<u64>, Strin
             None => Err("timeToLiveSecs is not a whole number".to_owned()),
         },
     }
+}
+
+/// What the configuration says of the bytes that are kept in memory.
+fn store_limit(desired: &Value) -> Option<u64> {
+    let limits = member(member(desired, "storeAndForwardConfiguration")?, "storeLimits")?;
+    member(limits, "maxSizeBytes")?.as_u64()
 }
 
 /// The runtime finds names in any case.
@@ -182,35 +213,41 @@ mod tests {
 
     #[test]
     fn a_message_gets_queues_with_priority_and_time() {
-        let router = Router::compile(&desired(&json!({
-            "urgent": { "route": "FROM /messages/modules/a/* INTO $upstream", "priority": 2, "timeToLiveSecs": 3 },
-            "all": "FROM /messages/* INTO BrokeredEndpoint(\"/modules/b/inputs/in\")",
-        })))
+        let router = Router::compile(
+            &device(),
+            &desired(&json!({
+                "urgent": { "route": "FROM /messages/modules/a/* INTO $upstream", "priority": 2, "timeToLiveSecs": 3 },
+                "all": "FROM /messages/* INTO BrokeredEndpoint(\"/modules/b/inputs/in\")",
+            })),
+        )
         .unwrap();
-        let routed = router.route(&device(), "/messages/modules/a/outputs/o/", Message::new("x"), 1000);
+        let routed = router.route("/messages/modules/a/outputs/o/", Message::new("x"), 1000);
         let incoming = routed.incoming.unwrap();
         let target = |endpoint: &str, priority, expires_ms| Target {
             queue: QueueKey { endpoint: endpoint.into(), priority },
             expires_ms,
         };
         assert_eq!(incoming.targets, [target("iothub", 2, 4000), target("edge/b/in", 2_000_000_000, 11_000)]);
-        assert_eq!(routed.routes, ["urgent", "all"]);
-        assert!(router.route(&device(), "/twinChangeNotifications/", Message::new("x"), 1).incoming.is_none());
+        assert_eq!(routed.routes, ["urgent".into(), "all".into()] as [Arc<str>; 2]);
+        assert!(router.route("/twinChangeNotifications/", Message::new("x"), 1).incoming.is_none());
     }
 
     #[test]
     fn conditions_see_properties_in_any_case() {
-        let router = Router::compile(&desired(&json!({ "r": "FROM /* WHERE Kind = 'alert' INTO $upstream" }))).unwrap();
+        let router =
+            Router::compile(&device(), &desired(&json!({ "r": "FROM /* WHERE Kind = 'alert' INTO $upstream" })))
+                .unwrap();
         let mut message = Message::new("x");
         message.properties.set("kind", "alert".to_owned());
-        assert!(router.route(&device(), "/messages/", message, 0).incoming.is_some());
+        assert!(router.route("/messages/", message, 0).incoming.is_some());
     }
 
     #[test]
     fn a_mistake_is_told_with_the_routes_name() {
-        let error = Router::compile(&desired(&json!({ "broken": "FROM /messages/* INTO nowhere" }))).unwrap_err();
+        let error =
+            Router::compile(&device(), &desired(&json!({ "broken": "FROM /messages/* INTO nowhere" }))).unwrap_err();
         assert!(error.contains("broken"), "{error}");
-        let error = Router::compile(&json!({ "schemaVersion": "2.0" })).unwrap_err();
+        let error = Router::compile(&device(), &json!({ "schemaVersion": "2.0" })).unwrap_err();
         assert!(error.contains("2.0"), "{error}");
     }
 
@@ -225,7 +262,7 @@ mod tests {
         let vectors = file["vectors"].as_array().unwrap();
         assert!(!vectors.is_empty());
         for vector in vectors {
-            let got = Router::compile(&vector["desired"]).map(|_| ());
+            let got = Router::compile(&device(), &vector["desired"]).map(|_| ());
             assert_eq!(got.is_ok(), vector["expected"]["ok"] == true, "{} {got:?}", vector["id"]);
         }
     }

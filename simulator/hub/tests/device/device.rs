@@ -10,6 +10,7 @@ use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions, EdgeHubStatus};
+use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::{Client, Credential, Feature, Gateway, Refusal, SessionKind};
 use edgectl_hub::message::Message;
 use edgectl_schemas::ids::{DeviceId, Identity};
@@ -124,6 +125,7 @@ impl Device {
             hub_host: HOST.to_owned(),
             gateway_host: GATEWAY_HOST.to_owned(),
             directory: folder,
+            durability: Durability::default(),
         };
         let hub = EdgeHub::start(options, Arc::clone(&way) as _, Arc::clone(&way) as _, Arc::clone(&clock) as _)
             .await

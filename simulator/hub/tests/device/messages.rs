@@ -270,7 +270,7 @@ async fn a_message_can_be_put_into_an_input_past_all_routes() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
     let mut sink = device.connect_as("edge/sink", SessionKind::Persistent, &[Feature::Inputs]).await;
-    device.hub.put_into_input(&ModuleId::new("sink").unwrap(), "in9", Message::new("x")).unwrap();
+    device.hub.put_into_input(&ModuleId::new("sink").unwrap(), "in9", Message::new("x")).await.unwrap();
     let given = sink.given().await;
     assert_eq!(given.delivery.destination, Destination::Input("in9".into()));
     given.settle(Settlement::Complete);

@@ -100,11 +100,11 @@ impl MqttLink {
 
     /// The packet of a delivery, if there is one: topics longer than MQTT allows cannot be written.
     fn packet(&self, delivery: &Delivery, id: PacketId) -> Option<Packet> {
-        let bag = property_bag::write_from_hub(&delivery.message);
-        let topic = match &delivery.destination {
-            Destination::Input(input) => topic::input(&self.identity, input, &bag),
-            Destination::CloudToDevice => topic::device_bound(&self.identity, &bag),
+        let mut topic = match &delivery.destination {
+            Destination::Input(input) => topic::input(&self.identity, input),
+            Destination::CloudToDevice => topic::device_bound(&self.identity),
         };
+        property_bag::write_from_hub(&delivery.message, &mut topic);
         let quality = Quality::AtLeastOnce { id, duplicate: delivery.redelivered };
         let payload = delivery.message.body.clone();
         u16::try_from(topic.len()).is_ok().then_some(Packet::Publish(Publish {

@@ -21,9 +21,10 @@ pub struct Outbox {
 
 impl Outbox {
     /// Adds packets. One that has no bytes in MQTT is dropped.
-    pub fn put<'a>(&self, packets: impl IntoIterator<Item = &'a Packet>) {
+    pub fn put<'a>(&self, packets: impl IntoIterator<Item = &'a Packet> + Clone) {
         {
             let mut bytes = self.lock();
+            bytes.reserve(packets.clone().into_iter().map(size).sum());
             for packet in packets {
                 if let Err(error) = encode(packet, &mut bytes) {
                     tracing::warn!(%error, "a packet is dropped");
@@ -61,5 +62,13 @@ impl Outbox {
 
     fn lock(&self) -> MutexGuard<'_, BytesMut> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bytes that a packet takes, or a little more.
+fn size(packet: &Packet) -> usize {
+    match packet {
+        Packet::Publish(publish) => publish.topic.len() + publish.payload.len() + 9,
+        _ => 4,
     }
 }

@@ -28,6 +28,8 @@ pub struct Session {
     attachment: Attachment,
     link: Arc<MqttLink>,
     clock: Arc<dyn Clock>,
+    /// Where the client's messages come from, up to their properties.
+    own_topic: String,
     messages: MessageLane<PacketId>,
     subscriptions: RequestLane<Result<Packet, Refusal>>,
     twin_requests: RequestLane<Option<Packet>>,
@@ -38,7 +40,8 @@ impl Session {
     pub fn new(gateway: Arc<dyn Gateway>, attachment: Attachment, link: Arc<MqttLink>, clock: Arc<dyn Clock>) -> Self {
         let messages = MessageLane::new(Arc::clone(&gateway), attachment.client.clone());
         let (subscriptions, twin_requests) = (RequestLane::default(), RequestLane::default());
-        Self { gateway, attachment, link, clock, messages, subscriptions, twin_requests }
+        let own_topic = topic::messages(&attachment.client.identity, "");
+        Self { gateway, attachment, link, clock, own_topic, messages, subscriptions, twin_requests }
     }
 
     /// Who the client is.
@@ -105,10 +108,15 @@ impl Session {
             Delivery::AtLeastOnce { id, .. } => Some(id),
             Delivery::ExactlyOnce { .. } => return Err("quality of service 2 is not served"),
         };
+        if let Some(bag) = publish.topic.strip_prefix(&self.own_topic) {
+            let message = read_message(bag, &publish)?;
+            self.messages.push(Some(message), acknowledgement);
+            return Ok(());
+        }
         let mut message = None;
         match Published::parse(&publish.topic) {
             Published::Message { from, bag } if from == self.attachment.client.identity => {
-                message = Some(read_message(publish, &bag)?);
+                message = Some(read_message(&bag, &publish)?);
             }
             Published::Message { .. } => return Err("the topic is another client's"),
             Published::Forbidden => return Err("the topic means nothing"),
@@ -182,8 +190,8 @@ impl Session {
 }
 
 /// A message for the hub. One that is too large is found here, so that it alone is refused, and not those with it.
-fn read_message(publish: Publish, bag: &str) -> Result<Message, Reason> {
-    let mut message = Message::new(publish.payload);
+fn read_message(bag: &str, publish: &Publish) -> Result<Message, Reason> {
+    let mut message = Message::new(publish.payload.clone());
     property_bag::read(bag, &mut message);
     if publish.retain {
         message.properties.set("mqtt-retain", "true".to_owned());

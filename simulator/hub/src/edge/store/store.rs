@@ -1,4 +1,7 @@
 //! The store: appended once, read by every queue that wants the message, forgotten when all have it.
+//!
+//! What waits is in the log; in memory are the oldest messages of each queue, as many as there is room for. A queue that
+//! has fallen behind reads the log again, a block at a time and without keeping anybody from appending.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -6,13 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::log::{Log, LogError};
-use super::queue::{Entry, Queue};
-use super::record::{QueueKey, Record, StoredMessage, Target};
+use super::commit::Commits;
+use super::durability::Durability;
+use super::files::{Appendable, Disk, Files, Memory};
+use super::log::{Log, LogError, failed};
+use super::queue::{Cursor, Entry, Queue};
+use super::record::{QueueKey, Read, Record, Target, Wanted, decode_for, encode_message, record_length};
+use super::segment::{self, BLOCK_BYTES, Index, log_name};
 use crate::message::Message;
 
-/// Bytes of messages kept in memory beside the log, so that what is delivered at once is not read back.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// How many messages of a queue may be done before the log is told, if no append comes along that tells it anyway.
+const UNTOLD: u64 = 256;
+/// The buffer for what is written is given back when it has grown beyond this.
+const BUFFER_BYTES: usize = 1024 * 1024;
 
 /// A message that is to be kept, and the queues it goes to.
 #[derive(Debug, Clone)]
@@ -31,161 +40,182 @@ pub struct Batch {
     /// The queue they stand in; none if the endpoint has no message.
     pub queue: Option<QueueKey>,
     /// The messages, oldest first.
-    pub messages: Vec<Arc<StoredMessage>>,
+    pub messages: Vec<Entry>,
     /// How many of them, from the first, were on their way before.
     pub redelivered: usize,
     /// How many messages of the endpoint had expired.
     pub expired: usize,
 }
 
-/// Messages in a log on disk, in queues by name. All methods are short and never wait for another task.
+/// Messages were not kept, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// There is no room for more, until some are delivered.
+    #[error("the store is full: {size} bytes, the most is {limit}")]
+    Full {
+        /// Bytes that are kept.
+        size: u64,
+        /// Bytes that may be kept.
+        limit: u64,
+    },
+    /// It cannot be told whether they would outlive a loss of power.
+    #[error("the log of messages could not be synced")]
+    NotSynced,
+}
+
+/// What bounds a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// A segment that has grown to this size is closed and a new one begun.
+    pub segment_bytes: u64,
+    /// Bytes of messages kept in memory beside the log, so that what is delivered at once is not read back.
+    pub memory_bytes: usize,
+    /// Bytes of them for one queue.
+    pub queue_memory_bytes: usize,
+    /// Bytes of messages kept altogether; none for as many as the disk takes.
+    pub limit_bytes: Option<u64>,
+}
+
+impl Bounds {
+    /// The bounds of a store of this durability.
+    pub fn of(durability: Durability) -> Self {
+        let on_disk = Self {
+            segment_bytes: 16 * 1024 * 1024,
+            memory_bytes: 16 * 1024 * 1024,
+            queue_memory_bytes: 1024 * 1024,
+            limit_bytes: None,
+        };
+        match durability {
+            Durability::Process | Durability::Power => on_disk,
+            Durability::Memory => Self { segment_bytes: 1024 * 1024, limit_bytes: Some(32 * 1024 * 1024), ..on_disk },
+        }
+    }
+}
+
+/// Messages in a log, in queues by name. Nothing but [`Store::append`] ever waits for another task.
 pub struct Store {
     inner: Mutex<Inner>,
-    arrivals: Mutex<HashMap<String, Arc<Notify>>>,
+    commits: Option<Commits>,
 }
 
 struct Inner {
     log: Log,
+    bounds: Bounds,
     next_offset: u64,
     queues: BTreeMap<QueueKey, Queue>,
-    cached_bytes: usize,
+    arrivals: HashMap<Arc<str>, Arc<Notify>>,
+    loaded_bytes: usize,
     buffer: Vec<u8>,
 }
 
 impl Store {
     /// Opens the store in a directory and finds again what was kept and is not done.
-    pub fn open(directory: &Path) -> Result<Self, LogError> {
-        let mut queues: BTreeMap<QueueKey, Queue> = BTreeMap::new();
-        let mut next_offset = 0;
-        let log = Log::open(directory, |record, place| match record {
-            Record::Message(stored) => {
-                next_offset = stored.offset + 1;
-                for target in stored.targets {
-                    let entry = Entry { offset: stored.offset, expires_ms: target.expires_ms, place, cached: None };
-                    queues.entry(target.queue).or_default().push(entry);
-                }
+    pub fn open(directory: &Path, durability: Durability) -> Result<Self, LogError> {
+        let files: Arc<dyn Files> = match durability {
+            Durability::Memory => Arc::new(Memory::default()),
+            Durability::Process | Durability::Power => {
+                Arc::new(Disk::open(directory).map_err(failed("opening", directory.display().to_string()))?)
             }
-            Record::Checkpoint { queue, offset } => {
-                if let Some(queue) = queues.get_mut(&queue) {
-                    queue.complete(offset, |_| {});
-                }
-            }
-        })?;
-        next_offset = next_offset.max(log.floor());
-        let inner = Inner { log, next_offset, queues, cached_bytes: 0, buffer: Vec::new() };
-        Ok(Self { inner: Mutex::new(inner), arrivals: Mutex::default() })
+        };
+        Self::on(files, durability, Bounds::of(durability))
     }
 
-    /// Keeps messages. When this returns they survive the death of the process.
-    pub fn append(&self, messages: Vec<Incoming>) -> Result<(), LogError> {
-        let mut touched = Vec::new();
-        {
+    /// Opens the store on files.
+    pub fn on(files: Arc<dyn Files>, durability: Durability, bounds: Bounds) -> Result<Self, LogError> {
+        let commits = (durability == Durability::Power).then(Commits::default);
+        Ok(Self { inner: Mutex::new(Inner::open(files, bounds)?), commits })
+    }
+
+    /// Keeps messages. When this returns they are as safe as the store is set to keep them.
+    pub async fn append(&self, messages: Vec<Incoming>) -> Result<(), StoreError> {
+        let mut arrivals = Vec::new();
+        let commit = {
             let mut inner = self.lock();
-            let inner = &mut *inner;
-            let stored: Vec<_> = messages
-                .into_iter()
-                .zip(inner.next_offset..)
-                .map(|(Incoming { message, enqueued_ms, targets }, offset)| StoredMessage {
-                    offset,
-                    enqueued_ms,
-                    targets,
-                    message: Arc::new(message),
-                })
-                .collect();
-            inner.buffer.clear();
-            let mut records = Vec::with_capacity(stored.len());
-            let mut lengths = Vec::with_capacity(stored.len());
-            for message in stored {
-                let start = inner.buffer.len();
-                let record = Record::Message(message);
-                record.encode(&mut inner.buffer);
-                lengths.push((inner.buffer.len() - start) as u32);
-                records.push(record);
-            }
-            let places = inner.log.append(inner.next_offset, &inner.buffer, &lengths)?;
-            inner.next_offset += records.len() as u64;
-            for (record, place) in records.into_iter().zip(places) {
-                let Record::Message(stored) = record else { continue };
-                let stored = Arc::new(stored);
-                for target in &stored.targets {
-                    let cached = inner.cached_bytes < CACHE_BYTES;
-                    if cached {
-                        inner.cached_bytes += stored.message.body.len();
-                    }
-                    let entry = Entry {
-                        offset: stored.offset,
-                        expires_ms: target.expires_ms,
-                        place,
-                        cached: cached.then(|| Arc::clone(&stored)),
-                    };
-                    inner.queues.entry(target.queue.clone()).or_default().push(entry);
-                    touched.push(target.queue.endpoint.clone());
-                }
-            }
+            inner.append(messages, self.commits.as_ref(), &mut arrivals)?;
+            self.commits.as_ref().map(Commits::current)
+        };
+        for arrival in arrivals {
+            arrival.notify_one();
         }
-        self.announce(&touched);
-        Ok(())
+        match (&self.commits, commit) {
+            (Some(commits), Some(commit)) => self.synced(commits, commit).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until what was written is on the disk. One of those who wait does it for all.
+    async fn synced(&self, commits: &Commits, commit: Arc<super::commit::Commit>) -> Result<(), StoreError> {
+        let file = || {
+            let inner = self.lock();
+            // Those who write from now on wait for the next sync.
+            (commits.close(), inner.log.file())
+        };
+        if commits.wait(&commit, file).await {
+            return Ok(());
+        }
+        // What stands in the segment is in doubt; what follows must not stand behind it.
+        self.lock().log.distrust();
+        Err(StoreError::NotSynced)
     }
 
     /// The oldest messages of an endpoint's most urgent queue, at most `count`, that are still wanted at `now_ms` and not on
     /// their way. They are from now on, until [`Store::complete`] or [`Store::give_back`]. Messages that expired before them
     /// are done.
-    pub fn take(&self, endpoint: &str, count: usize, now_ms: u64) -> Result<Batch, LogError> {
-        let mut inner = self.lock();
+    pub fn take(&self, endpoint: &Arc<str>, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut batch = Batch::default();
-        for priority in inner.priorities(endpoint) {
-            let key = QueueKey { endpoint: endpoint.to_owned(), priority };
-            batch.expired += inner.drop_expired(&key, now_ms)?;
-            let Some(queue) = inner.queues.get(&key) else { continue };
-            batch.messages = queue
-                .waiting()
-                .take(count)
-                .take_while(|entry| entry.expires_ms > now_ms)
-                .map(|entry| inner.load(entry))
-                .collect::<Result<_, _>>()?;
-            if !batch.messages.is_empty() {
-                batch.redelivered = inner.queues.get_mut(&key).map_or(0, |queue| queue.take(batch.messages.len()));
-                batch.queue = Some(key);
-                break;
+        loop {
+            let reading = match self.lock().take(endpoint, count, now_ms, &mut batch)? {
+                Some(reading) => reading,
+                None => return Ok(batch),
+            };
+            match reading.read() {
+                Ok(found) => self.lock().fill(&reading, found),
+                Err(error) => self.lock().give_up(&reading, &error),
             }
         }
-        Ok(batch)
     }
 
     /// Nothing of an endpoint is on its way any more; what was not completed is taken again.
-    pub fn give_back(&self, endpoint: &str) {
+    pub fn give_back(&self, endpoint: &Arc<str>) {
         let mut inner = self.lock();
-        for priority in inner.priorities(endpoint) {
-            let key = QueueKey { endpoint: endpoint.to_owned(), priority };
+        for key in inner.keys(endpoint) {
             if let Some(queue) = inner.queues.get_mut(&key) {
                 queue.give_back();
             }
         }
     }
 
-    /// Marks all messages of a queue up to an offset as done.
+    /// Marks all messages of a queue up to an offset as done. The log is told with the next append, or when the queue is
+    /// empty, or after so many: until then they would be delivered once more after a crash, which at-least-once allows.
     pub fn complete(&self, queue: &QueueKey, offset: u64) -> Result<(), LogError> {
-        self.lock().complete(queue, offset)
+        let mut inner = self.lock();
+        inner.complete(queue, offset);
+        inner.tell_when_due(queue)
+    }
+
+    /// Gives up messages whose time is over and that nobody asked for, and returns how many those were.
+    pub fn sweep(&self, now_ms: u64) -> usize {
+        self.lock().sweep(now_ms)
+    }
+
+    /// Sets how many bytes of messages are kept; none for as many as the store keeps by itself.
+    pub fn limit(&self, bytes: Option<u64>, durability: Durability) {
+        self.lock().bounds.limit_bytes = bytes.or(Bounds::of(durability).limit_bytes);
     }
 
     /// All queues that hold messages, with how many.
     pub fn lengths(&self) -> Vec<(QueueKey, usize)> {
-        self.lock().queues.iter().map(|(key, queue)| (key.clone(), queue.len())).filter(|(_, n)| *n > 0).collect()
+        let inner = self.lock();
+        let lengths = inner.queues.iter().map(|(key, queue)| (key.clone(), queue.len() as usize));
+        lengths.filter(|(_, length)| *length > 0).collect()
     }
 
     /// Told whenever a message comes in for the endpoint.
-    pub fn arrivals(&self, endpoint: &str) -> Arc<Notify> {
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(arrivals.entry(endpoint.to_owned()).or_default())
-    }
-
-    fn announce(&self, endpoints: &[String]) {
-        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        for endpoint in endpoints {
-            if let Some(notify) = arrivals.get(endpoint) {
-                notify.notify_one();
-            }
-        }
+    pub fn arrivals(&self, endpoint: &Arc<str>) -> Arc<Notify> {
+        self.lock().arrivals(endpoint)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -193,170 +223,330 @@ impl Store {
     }
 }
 
-impl Inner {
-    /// The priorities at which an endpoint has queues, most urgent first.
-    fn priorities(&self, endpoint: &str) -> Vec<u32> {
-        let from = QueueKey { endpoint: endpoint.to_owned(), priority: 0 };
-        self.queues
-            .range(from..)
-            .map(|(key, _)| key)
-            .take_while(|key| key.endpoint == endpoint)
-            .map(|key| key.priority)
-            .collect()
-    }
-
-    fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<usize, LogError> {
-        let Some(queue) = self.queues.get(key) else { return Ok(0) };
-        // What expires behind messages that are on their way waits for them: a queue is done from its front.
-        if !queue.is_at_rest() {
-            return Ok(0);
+impl Drop for Store {
+    /// At an orderly end the log knows all that is done.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock().tell_now() {
+            tracing::warn!(%error, "messages that were delivered may be delivered again");
         }
-        let expired = queue.waiting().take_while(|entry| entry.expires_ms <= now_ms);
-        let (count, last) = expired.fold((0, None), |(count, _), entry| (count + 1, Some(entry.offset)));
-        if let Some(last) = last {
-            self.complete(key, last)?;
-        }
-        Ok(count)
-    }
-
-    fn load(&self, entry: &Entry) -> Result<Arc<StoredMessage>, LogError> {
-        if let Some(stored) = &entry.cached {
-            return Ok(Arc::clone(stored));
-        }
-        match self.log.read(entry.place)? {
-            Record::Message(stored) => Ok(Arc::new(stored)),
-            Record::Checkpoint { .. } => Err(self.log.damaged_at(entry.place)),
-        }
-    }
-
-    fn complete(&mut self, key: &QueueKey, offset: u64) -> Result<(), LogError> {
-        let Some(queue) = self.queues.get_mut(key) else { return Ok(()) };
-        if queue.oldest().is_none_or(|oldest| oldest > offset) {
-            return Ok(());
-        }
-        self.buffer.clear();
-        Record::Checkpoint { queue: key.clone(), offset }.encode(&mut self.buffer);
-        let length = self.buffer.len() as u32;
-        self.log.append(self.next_offset, &self.buffer, &[length])?;
-        let cached_bytes = &mut self.cached_bytes;
-        queue.complete(offset, |entry| {
-            if let Some(stored) = entry.cached {
-                *cached_bytes = cached_bytes.saturating_sub(stored.message.body.len());
-            }
-        });
-        let oldest_wanted = self.queues.values().filter_map(Queue::oldest).min().unwrap_or(self.next_offset);
-        self.log.remove_below(oldest_wanted)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write as _;
+/// A block of the log that a queue has to read.
+struct Reading {
+    queue: QueueKey,
+    from: Cursor,
+    done: u64,
+    files: Arc<dyn Files>,
+    length: u64,
+}
 
-    use super::*;
+/// What stood in a block.
+struct Found {
+    entries: Vec<Entry>,
+    to: u64,
+}
 
-    const NEVER: u64 = u64::MAX;
-
-    fn key(endpoint: &str) -> QueueKey {
-        QueueKey { endpoint: endpoint.to_owned(), priority: 0 }
-    }
-
-    fn incoming(body: &str, queues: &[&str], expires_ms: u64) -> Incoming {
-        let targets = queues.iter().map(|queue| Target { queue: key(queue), expires_ms }).collect();
-        Incoming { message: Message::new(body.to_owned()), enqueued_ms: 1, targets }
-    }
-
-    fn bodies(store: &Store, queue: &str) -> Vec<String> {
-        let batch = store.take(queue, 1000, 100).unwrap();
-        store.give_back(queue);
-        batch.messages.iter().map(|stored| String::from_utf8(stored.message.body.to_vec()).unwrap()).collect()
-    }
-
-    #[test]
-    fn what_was_kept_and_not_done_is_there_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("a", &["x", "y"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
-        let first = store.take("x", 1, 100).unwrap();
-        store.complete(&key("x"), first.messages[0].offset).unwrap();
-        drop(store);
-
-        let store = Store::open(directory.path()).unwrap();
-        assert_eq!(bodies(&store, "x"), ["b"]);
-        assert_eq!(bodies(&store, "y"), ["a"]);
-        store.append(vec![incoming("c", &["x"], NEVER)]).unwrap();
-        assert_eq!(bodies(&store, "x"), ["b", "c"]);
-    }
-
-    #[test]
-    fn a_torn_last_write_is_cut_off_and_the_log_goes_on() {
-        let directory = tempfile::tempdir().unwrap();
-        Store::open(directory.path()).unwrap().append(vec![incoming("a", &["x"], NEVER)]).unwrap();
-        let segment = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-        OpenOptions::new().append(true).open(&segment).unwrap().write_all(&[40, 0, 0, 0, 1, 2]).unwrap();
-
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("b", &["x"], NEVER)]).unwrap();
-        drop(store);
-        assert_eq!(bodies(&Store::open(directory.path()).unwrap(), "x"), ["a", "b"]);
-    }
-
-    #[test]
-    fn damage_in_the_middle_is_told_with_its_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("a", &["x"], NEVER), incoming("b", &["x"], NEVER)]).unwrap();
-        drop(store);
-        let segment = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
-        let mut bytes = std::fs::read(&segment).unwrap();
-        bytes[20] ^= 0xff;
-        std::fs::write(&segment, bytes).unwrap();
-        let Err(LogError::Damaged { path, position }) = Store::open(directory.path()).map(|_| ()) else {
-            panic!("damage was not seen")
-        };
-        assert_eq!((path, position), (segment, 0));
-    }
-
-    #[test]
-    fn expired_messages_are_passed_over_and_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("old", &["x"], 50), incoming("new", &["x"], NEVER)]).unwrap();
-        let batch = store.take("x", 10, 50).unwrap();
-        assert_eq!((batch.messages.len(), batch.expired), (1, 1));
-        assert_eq!(store.lengths(), [(key("x"), 1)]);
-    }
-
-    #[test]
-    fn the_more_urgent_queue_goes_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("later", &["x"], NEVER)]).unwrap();
-        let mut urgent = incoming("urgent", &["x"], NEVER);
-        urgent.targets[0].queue.priority = 0;
-        let mut slow = incoming("slow", &["x"], NEVER);
-        slow.targets[0].queue.priority = 9;
-        store.append(vec![slow, urgent]).unwrap();
-        assert_eq!(bodies(&store, "x"), ["later", "urgent"]);
-        store.complete(&key("x"), 2).unwrap();
-        assert_eq!(bodies(&store, "x"), ["slow"]);
-    }
-
-    #[test]
-    fn segments_that_nobody_wants_are_removed() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let body = "x".repeat(200_000);
-        for _ in 0..250 {
-            store.append(vec![incoming(&body, &["x"], NEVER)]).unwrap();
+impl Reading {
+    fn read(&self) -> Result<Found, LogError> {
+        let name = || log_name(self.from.base);
+        let file = segment::open(self.files.as_ref(), self.from.base).map_err(failed("opening", name()))?;
+        let mut found = self.block(file.as_ref(), BLOCK_BYTES)?;
+        if found.to == self.from.position && found.to < self.length {
+            let header = segment::read_block(file.as_ref(), found.to, 8).map_err(failed("reading", name()))?;
+            found = self.block(file.as_ref(), record_length(&header).unwrap_or(BLOCK_BYTES))?;
         }
-        assert!(store.lock().log.size() > 40_000_000);
-        store.complete(&key("x"), 249).unwrap();
-        assert!(store.lock().log.size() < 20_000_000);
-        drop(store);
-        let store = Store::open(directory.path()).unwrap();
-        store.append(vec![incoming("next", &["x"], NEVER)]).unwrap();
-        assert_eq!(store.take("x", 10, 100).unwrap().messages[0].offset, 250);
+        if found.to == self.from.position && found.to < self.length {
+            let source = std::io::Error::other(format!("damaged at byte {}", found.to));
+            return Err(failed("reading", name())(source));
+        }
+        Ok(found)
+    }
+
+    /// The whole records of a block, up to the first that is damaged.
+    fn block(&self, file: &dyn Appendable, length: usize) -> Result<Found, LogError> {
+        let length = length.min((self.length - self.from.position.min(self.length)) as usize);
+        let block = segment::read_block(file, self.from.position, length)
+            .map_err(failed("reading", log_name(self.from.base)))?;
+        let (mut at, mut entries) = (0, Vec::new());
+        loop {
+            match decode_for(&self.queue, self.done, &block[at..]) {
+                Ok((wanted, length)) => {
+                    if let Wanted::Message(offset, expires_ms, message) = wanted {
+                        entries.push(Entry { offset, expires_ms, message });
+                    }
+                    at += length;
+                }
+                Err(Read::Torn | Read::Damaged | Read::Record(..)) => break,
+            }
+        }
+        Ok(Found { entries, to: self.from.position + at as u64 })
+    }
+}
+
+impl Inner {
+    fn open(files: Arc<dyn Files>, bounds: Bounds) -> Result<Self, LogError> {
+        let mut queues: BTreeMap<QueueKey, Queue> = BTreeMap::new();
+        let mut next_offset = 0;
+        let mut shares = Vec::new();
+        let mut records = Vec::new();
+        let log = Log::open(
+            files,
+            bounds.segment_bytes,
+            |base, index| shares.extend(index.shares.iter().map(|share| (base, share.clone()))),
+            |base, record| records.push((base, record)),
+        )?;
+        for (base, share) in shares {
+            queues.entry(share.queue.clone()).or_default().restore_share(base, &share);
+        }
+        for (base, record) in records {
+            match record {
+                Record::Message(stored) => {
+                    next_offset = next_offset.max(stored.offset + 1);
+                    for target in stored.targets {
+                        queues.entry(target.queue).or_default().restore_message(base, target.expires_ms);
+                    }
+                }
+                Record::Checkpoint(checkpoint) => {
+                    queues.entry(checkpoint.queue.clone()).or_default().restore_checkpoint(&checkpoint);
+                }
+                Record::Beginning(checkpoints) => {
+                    for checkpoint in checkpoints {
+                        queues.entry(checkpoint.queue.clone()).or_default().restore_checkpoint(&checkpoint);
+                    }
+                }
+            }
+        }
+        let next_offset = next_offset.max(log.floor());
+        let (arrivals, loaded_bytes, buffer) = (HashMap::new(), 0, Vec::new());
+        let mut inner = Self { log, bounds, next_offset, queues, arrivals, loaded_bytes, buffer };
+        inner.restored();
+        Ok(inner)
+    }
+
+    fn restored(&mut self) {
+        let keys: Vec<QueueKey> = self.queues.keys().cloned().collect();
+        for key in keys {
+            let arrivals = self.arrivals(&key.endpoint);
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            queue.arrivals = arrivals;
+            queue.restored();
+            for (base, left) in queue.left() {
+                self.log.add_left(base, left);
+            }
+        }
+        self.log.remove_done();
+    }
+
+    fn append(
+        &mut self,
+        messages: Vec<Incoming>,
+        commits: Option<&Commits>,
+        arrivals: &mut Vec<Arc<Notify>>,
+    ) -> Result<(), StoreError> {
+        if let Some(limit) = self.bounds.limit_bytes {
+            let size = self.log.size();
+            if size >= limit {
+                return Err(StoreError::Full { size, limit });
+            }
+        }
+        let base = self.writable_segment(commits)?;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let told = self.tell(&mut buffer);
+        let mut places = Vec::with_capacity(messages.len());
+        for (incoming, offset) in messages.iter().zip(self.next_offset..) {
+            places.push(buffer.len() as u64);
+            encode_message(&mut buffer, offset, incoming.enqueued_ms, &incoming.targets, &incoming.message);
+        }
+        let written = self.log.append(&buffer);
+        buffer.shrink_to(BUFFER_BYTES);
+        self.buffer = buffer;
+        let start = written.inspect_err(|_| self.untell(told))?;
+        for (incoming, place) in messages.into_iter().zip(places) {
+            let offset = self.next_offset;
+            self.next_offset += 1;
+            let message = Arc::new(incoming.message);
+            for target in incoming.targets {
+                let entry = Entry { offset, expires_ms: target.expires_ms, message: Arc::clone(&message) };
+                let place = Cursor { base, position: start + place };
+                self.enqueue(&target.queue, entry, place, arrivals);
+            }
+        }
+        Ok(())
+    }
+
+    fn enqueue(&mut self, key: &QueueKey, entry: Entry, place: Cursor, arrivals: &mut Vec<Arc<Notify>>) {
+        if !self.queues.contains_key(key) {
+            let arrivals = self.arrivals(&key.endpoint);
+            self.queues.insert(key.clone(), Queue::new(arrivals));
+        }
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        let bytes = queue.loaded_bytes();
+        let may_load = self.loaded_bytes < self.bounds.memory_bytes && bytes < self.bounds.queue_memory_bytes;
+        queue.push(entry, place, may_load);
+        self.loaded_bytes += queue.loaded_bytes() - bytes;
+        self.log.add_left(place.base, 1);
+        if !arrivals.iter().any(|known| Arc::ptr_eq(known, &queue.arrivals)) {
+            arrivals.push(Arc::clone(&queue.arrivals));
+        }
+    }
+
+    /// The segment for what is written next; a new one where the last is full or in doubt.
+    fn writable_segment(&mut self, commits: Option<&Commits>) -> Result<u64, LogError> {
+        if let Some(base) = self.log.writable(self.next_offset) {
+            return Ok(base);
+        }
+        let base = self.next_offset.max(self.log.floor());
+        let mut index = Index::default();
+        if let Some(before) = self.log.newest_base() {
+            index.shares = self.queues.iter().filter_map(|(key, queue)| queue.share(key, before)).collect();
+        }
+        let checkpoints = self.queues.iter().map(|(key, queue)| queue.checkpoint(key, base)).collect();
+        let mut first = Vec::new();
+        Record::Beginning(checkpoints).encode(&mut first);
+        let before = self.log.begin(base, index, &first)?;
+        self.next_offset = base;
+        self.queues.values_mut().for_each(Queue::told);
+        if let Some(commits) = commits {
+            commits.begun(self.log.files(), before);
+        }
+        self.log.remove_done();
+        Ok(base)
+    }
+
+    /// Appends to a buffer how far the queues are done that the log was not told of, and returns which those are.
+    fn tell(&mut self, buffer: &mut Vec<u8>) -> Vec<(QueueKey, u64)> {
+        let Some(newest) = self.log.newest_base() else { return Vec::new() };
+        let mut told = Vec::new();
+        for (key, queue) in self.queues.iter_mut().filter(|(_, queue)| queue.untold() > 0) {
+            Record::Checkpoint(queue.checkpoint(key, newest)).encode(buffer);
+            told.push((key.clone(), queue.untold()));
+            queue.told();
+        }
+        told
+    }
+
+    /// The log was not told after all.
+    fn untell(&mut self, told: Vec<(QueueKey, u64)>) {
+        for (key, count) in told {
+            if let Some(queue) = self.queues.get_mut(&key) {
+                queue.not_told(count);
+            }
+        }
+    }
+
+    /// Tells the log how far the queues are done, if one has not told for long, or is empty, or a segment can go then.
+    fn tell_when_due(&mut self, key: &QueueKey) -> Result<(), LogError> {
+        let Some(queue) = self.queues.get(key) else { return Ok(()) };
+        let can_go = self.log.has_done();
+        if !can_go && queue.untold() < UNTOLD && !(queue.is_empty() && queue.untold() > 0) {
+            return Ok(());
+        }
+        let told = self.tell_now();
+        // Even if that could not be written: it is on a full disk that segments have to go.
+        self.log.remove_done();
+        told
+    }
+
+    fn tell_now(&mut self) -> Result<(), LogError> {
+        let mut bytes = Vec::new();
+        let told = self.tell(&mut bytes);
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.log.append(&bytes).map(|_| ()).inspect_err(|_| self.untell(told))
+    }
+
+    /// Adds to the batch what can be taken now, or says what has to be read first.
+    fn take(
+        &mut self,
+        endpoint: &Arc<str>,
+        count: usize,
+        now_ms: u64,
+        batch: &mut Batch,
+    ) -> Result<Option<Reading>, LogError> {
+        for key in self.keys(endpoint) {
+            batch.expired += self.drop_expired(&key, now_ms)?;
+            let Some(queue) = self.queues.get_mut(&key) else { continue };
+            if let Some(from) = queue.missing() {
+                let done = queue.done();
+                match self.log.source(from.base) {
+                    Some((files, length)) => return Ok(Some(Reading { queue: key, from, done, files, length })),
+                    None => continue,
+                }
+            }
+            let (messages, redelivered) = queue.take(count, now_ms);
+            if !messages.is_empty() {
+                (batch.queue, batch.messages, batch.redelivered) = (Some(key), messages, redelivered);
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn fill(&mut self, reading: &Reading, found: Found) {
+        let length = self.log.source(reading.from.base).map_or(0, |(_, length)| length);
+        let Some(queue) = self.queues.get_mut(&reading.queue) else { return };
+        let bytes = queue.loaded_bytes();
+        queue.fill(reading.from, found.to, found.to >= length, found.entries);
+        self.loaded_bytes += queue.loaded_bytes() - bytes;
+    }
+
+    fn give_up(&mut self, reading: &Reading, error: &LogError) {
+        let Some(queue) = self.queues.get_mut(&reading.queue) else { return };
+        let lost = queue.give_up(reading.from);
+        tracing::error!(%error, endpoint = %reading.queue.endpoint, lost, "messages are lost: the log cannot be read");
+        self.log.subtract_left(reading.from.base, lost);
+    }
+
+    fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<usize, LogError> {
+        let Some((last, count)) = self.queues.get(key).and_then(|queue| queue.expired(now_ms)) else { return Ok(0) };
+        self.complete(key, last);
+        self.tell_when_due(key)?;
+        Ok(count)
+    }
+
+    fn complete(&mut self, key: &QueueKey, offset: u64) {
+        let Some(queue) = self.queues.get_mut(key) else { return };
+        let bytes = queue.loaded_bytes();
+        let log = &mut self.log;
+        queue.complete(offset, |base, count| log.subtract_left(base, count));
+        self.loaded_bytes -= bytes - queue.loaded_bytes();
+    }
+
+    fn sweep(&mut self, now_ms: u64) -> usize {
+        let mut expired = 0;
+        let (log, next) = (&mut self.log, self.next_offset);
+        for queue in self.queues.values_mut() {
+            let bytes = queue.loaded_bytes();
+            queue.expire_parts(now_ms, next, |base, count| {
+                expired += count as usize;
+                log.subtract_left(base, count);
+            });
+            self.loaded_bytes -= bytes - queue.loaded_bytes();
+        }
+        if self.log.has_done() {
+            if let Err(error) = self.tell_now() {
+                tracing::warn!(%error, "the log is not told of messages that expired");
+            }
+            self.log.remove_done();
+        }
+        expired
+    }
+
+    /// The queues of an endpoint, most urgent first.
+    fn keys(&self, endpoint: &Arc<str>) -> Vec<QueueKey> {
+        let from = QueueKey { endpoint: Arc::clone(endpoint), priority: 0 };
+        self.queues.range(from..).map(|(key, _)| key).take_while(|key| key.endpoint == *endpoint).cloned().collect()
+    }
+
+    fn arrivals(&mut self, endpoint: &Arc<str>) -> Arc<Notify> {
+        if let Some(known) = self.arrivals.get(endpoint) {
+            return Arc::clone(known);
+        }
+        let arrivals = Arc::new(Notify::new());
+        self.arrivals.insert(Arc::clone(endpoint), Arc::clone(&arrivals));
+        arrivals
     }
 }
