@@ -50,9 +50,8 @@ impl Images {
 
     /// Says why an image cannot run, if it cannot.
     pub async fn check(&self, image: &str) -> Result<(), RuntimeError> {
-        let found = match self.inspect(image).await? {
-            Some(found) => found,
-            None => return Err(self.absent(image)),
+        let Some(found) = self.inspect(image).await? else {
+            return Err(self.absent(image));
         };
         let (Some(of_image), Some(of_engine)) = (found.architecture.as_deref(), self.engine.architecture()) else {
             return Ok(());
