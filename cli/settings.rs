@@ -45,6 +45,10 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// This program's own file, for starting it again.
     pub program: PathBuf,
+    /// Where the container engine listens, as `DOCKER_HOST` says; none for the usual place.
+    pub engine_host: Option<String>,
+    /// The folder with the user's settings of container engines.
+    pub engine_config: Option<PathBuf>,
 }
 
 /// What a command gets: where to print, and the settings.
@@ -81,6 +85,10 @@ impl Context {
             .collect();
         let color_wanted = environment.get("NO_COLOR").is_none_or(std::string::String::is_empty)
             && environment.get("TERM").is_none_or(|terminal| terminal != "dumb");
+        let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let engine_host = named("DOCKER_HOST").cloned();
+        let engine_config =
+            named("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(named("HOME")?).join(".docker")));
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {
             printer: Printer {
@@ -96,6 +104,8 @@ impl Context {
                 interactive: std::io::stdin().is_terminal() && !flags.json,
                 environment,
                 program: std::env::current_exe()?,
+                engine_host,
+                engine_config,
             },
         })
     }

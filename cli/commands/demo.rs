@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgectl_schemas::ids::{Identity, ModuleId};
-use edgectl_simulator::device::Device;
+use edgectl_simulator::device::{Device, DeviceOptions};
 use edgectl_simulator::requests::DeviceStatus;
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -112,6 +113,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let manifest = manifest::render(&solution, DEFAULT_PLATFORM, context)?;
     step(4, "Starting a simulated device, and deploying to it through its cloud hub");
     let options = device::options(&solution, context, None, true, None)?;
+    let options = DeviceOptions { runtime: RuntimeChoice::Process, ..options };
     let (status, reported) = block_on(async {
         let mut signals = Signals::listen()?;
         let device = tokio::select! {

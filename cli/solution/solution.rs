@@ -12,6 +12,7 @@ use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
 use edgectl_simulator::durability::Durability;
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "durability", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
+    /// How the simulated device runs modules: `auto` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeChoice>,
     /// How safely the simulated device's hub keeps messages; `process` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
@@ -64,6 +68,8 @@ pub struct Solution {
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
     pub template_is_named: bool,
+    /// How the simulated device runs modules.
+    pub runtime: RuntimeChoice,
     /// How safely the simulated device's hub keeps messages.
     pub durability: Durability,
     /// Codes of rules whose breaches are accepted.
@@ -94,7 +100,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template`, `durability` and `allow`.")
+                        .hint("Known members are `name`, `device`, `template`, `runtime`, `durability` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -118,6 +124,7 @@ impl Solution {
             device_is_own,
             template,
             template_is_named,
+            runtime: file.runtime.unwrap_or_default(),
             durability,
             allow: file.allow,
         })
@@ -230,6 +237,7 @@ mod tests {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
             template: Some("a".into()),
+            runtime: Some(RuntimeChoice::Auto),
             durability: Some(Durability::Process),
             allow: vec!["EDGE0303".to_owned()],
         };

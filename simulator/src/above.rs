@@ -25,6 +25,7 @@ pub struct Parent {
 }
 
 /// The hub that a device connects to: its own cloud hub, or the edge hub of the device above it.
+#[derive(Clone)]
 pub struct Above {
     /// The cloud hub's name, which tokens are for.
     pub hub_host: String,

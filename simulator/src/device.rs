@@ -32,6 +32,7 @@ use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use crate::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
+use crate::containers::{ContainerOptions, Containers};
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::family::Family;
@@ -43,6 +44,9 @@ use crate::listen;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
 use crate::requests::Requests;
+use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
+use crate::runtime::docker::body::GATEWAY_NAME;
+use crate::runtime::docker::engine::EngineError;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
 use crate::runtime::process::{ImageLookup, ProcessRuntime, ProcessRuntimeOptions};
@@ -80,6 +84,10 @@ pub struct DeviceOptions {
     pub base_environment: BTreeMap<OsString, OsString>,
     /// How images become processes.
     pub images: ImageLookup,
+    /// Whether modules are processes, containers, or both.
+    pub runtime: RuntimeChoice,
+    /// Where containers run, if any do.
+    pub containers: ContainerOptions,
     /// The device above this one; a device without one has a cloud hub of its own.
     pub parent: Option<Parent>,
     /// How safely its hub keeps messages.
@@ -110,6 +118,9 @@ pub enum DeviceError {
     /// The device cannot be registered.
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
+    /// The container engine that modules are to run with cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// Something else that is needed cannot be had.
     #[error("{what}: {reason}")]
     Other {
@@ -187,7 +198,8 @@ impl Device {
         let registry = ground.registry(device_key)?;
         let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
         let edge = ground.start_edge(&registry, listeners.gateway).await?;
-        let agent = ground.start_agent(registry, options).await?;
+        let runtime = ground.module_runtime(&options, &edge, &registry).await?;
+        let agent = ground.start_agent(registry, runtime, &options).await?;
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
@@ -196,7 +208,7 @@ impl Device {
             cloud: cloud.clone(),
             parent: parent_socket,
             agent: agent.client.clone(),
-            runtime: Arc::<ProcessRuntime>::clone(&agent.runtime),
+            runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
             stop: stop_asked.clone(),
@@ -241,7 +253,9 @@ impl Device {
         self.agent.shutdown.cancel();
         self.agent.tasks.close();
         self.agent.tasks.wait().await;
-        self.agent.runtime.close().await;
+        if self.agent.runtime.close().await {
+            Containers::forget(&self.state);
+        }
         self.agent.client.close().await;
         self.edge.stop().await;
         if let Some(cloud) = &self.cloud {
@@ -256,6 +270,7 @@ impl Device {
 }
 
 /// What all parts of a device stand on.
+#[derive(Clone)]
 struct Ground {
     link: Link,
     device: DeviceId,
@@ -272,7 +287,7 @@ struct Ground {
 
 /// The agent with what it runs.
 struct RunningAgent {
-    runtime: Arc<ProcessRuntime>,
+    runtime: Arc<ChosenRuntime>,
     modules: Arc<Modules>,
     client: DeviceClient,
     /// Ends the agent, which stops its modules.
@@ -309,7 +324,7 @@ impl Ground {
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        HubListeners { mqtt, amqp, https }: HubListeners,
+        listeners: HubListeners,
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
@@ -331,35 +346,84 @@ impl Ground {
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
-        let tls = ServerTls::new(&self.authority, &[&gateway_host], &self.clock)?;
-        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        self.serve_amqp(amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
-        let family = Family { hub: Arc::clone(&edge), registry: Arc::clone(registry) };
-        let paths = calls.merge(http::family::router(family));
-        self.serve_https(https, tls, paths, Arc::<EdgeHub>::clone(&edge));
+        self.serve_edge(&edge, registry, &gateway_host, listeners)?;
         Ok(edge)
+    }
+
+    /// Serves the edge hub under a host name.
+    fn serve_edge(
+        &self,
+        edge: &Arc<EdgeHub>,
+        registry: &Arc<RegistryClient>,
+        host: &str,
+        listeners: HubListeners,
+    ) -> Result<(), DeviceError> {
+        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
+        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        let calls = http::gateway::router(Arc::<EdgeHub>::clone(edge), self.device.clone());
+        let family = Family { hub: Arc::clone(edge), registry: Arc::clone(registry) };
+        let paths = calls.merge(http::family::router(family));
+        self.serve_https(listeners.https, tls, paths, Arc::<EdgeHub>::clone(edge));
+        Ok(())
+    }
+
+    /// What runs modules: processes, and containers as soon as one is wanted, or when an earlier run left some.
+    async fn module_runtime(
+        &self,
+        options: &DeviceOptions,
+        edge: &Arc<EdgeHub>,
+        registry: &Arc<RegistryClient>,
+    ) -> Result<Arc<ChosenRuntime>, DeviceError> {
+        let processes = ProcessRuntime::open(ProcessRuntimeOptions {
+            images: Arc::clone(&options.images),
+            launcher: options.launcher.clone(),
+            base_environment: options.base_environment.clone(),
+            log_folder: self.state.modules(),
+            max_log_bytes: MAX_LOG_BYTES,
+            group_record: group_record(&self.state),
+        })
+        .map_err(|error| other("the module runtime")(&error))?;
+        let containers = Containers::new(options.containers.clone(), &self.device, &self.state);
+        let are_left = containers.sweep(options.runtime != RuntimeChoice::Process).await;
+        let open = self.open_containers(containers, Arc::clone(edge), Arc::clone(registry));
+        let runtime = ChosenRuntime::new(options.runtime, processes, open);
+        if are_left || options.runtime == RuntimeChoice::Docker {
+            match runtime.containers().await {
+                Err(error) if options.runtime == RuntimeChoice::Docker => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "containers of an earlier run cannot be looked after"),
+                Ok(_) => {}
+            }
+        }
+        Ok(Arc::new(runtime))
+    }
+
+    /// Opens the containers' runtime, and the edge hub's doors to their network.
+    fn open_containers(
+        &self,
+        containers: Containers,
+        edge: Arc<EdgeHub>,
+        registry: Arc<RegistryClient>,
+    ) -> OpenContainers {
+        let ground = self.clone();
+        Arc::new(move || {
+            let (ground, containers) = (ground.clone(), containers.clone());
+            let (edge, registry) = (Arc::clone(&edge), Arc::clone(&registry));
+            Box::pin(async move {
+                containers.open(|listeners| ground.serve_edge(&edge, &registry, GATEWAY_NAME, listeners)).await
+            })
+        })
     }
 
     /// The agent, what it runs modules with, and its connection to the cloud hub.
     async fn start_agent(
         &self,
         registry: Arc<RegistryClient>,
-        options: DeviceOptions,
+        runtime: Arc<ChosenRuntime>,
+        options: &DeviceOptions,
     ) -> Result<RunningAgent, DeviceError> {
-        let runtime = Arc::new(
-            ProcessRuntime::open(ProcessRuntimeOptions {
-                images: options.images,
-                launcher: options.launcher,
-                base_environment: options.base_environment,
-                log_folder: self.state.modules(),
-                max_log_bytes: MAX_LOG_BYTES,
-                group_record: group_record(&self.state),
-            })
-            .map_err(|error| other("the module runtime")(&error))?,
-        );
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
-        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ProcessRuntime>::clone(&runtime);
+        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ChosenRuntime>::clone(&runtime);
         let facts = Arc::new(WorkloadFacts {
             authority: Arc::clone(&self.authority),
             keys: KeyRing::default(),
@@ -383,7 +447,7 @@ impl Ground {
             refusal: OnRefusal::Retry,
         });
         client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
-        let parent_host = options.parent.map(|parent| parent.endpoints.gateway_host_name);
+        let parent_host = options.parent.as_ref().map(|parent| parent.endpoints.gateway_host_name.clone());
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod builtin;
 pub mod client;
 pub mod client_certificate;
+pub mod containers;
 pub mod control;
 pub mod device;
 pub mod durability;

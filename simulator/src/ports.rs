@@ -82,7 +82,8 @@ async fn listen_at_pair(address: DeviceAddress, with_hub: bool) -> Result<Listen
     Ok(Listeners { address, gateway, hub })
 }
 
-async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
+/// Listens at all ports of a hub at an address.
+pub async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
     let mqtt = listen::bind(SocketAddr::new(address, MQTT_PORT)).await?;
     let amqp = listen::bind(SocketAddr::new(address, AMQP_PORT)).await?;
     let https = match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {

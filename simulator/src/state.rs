@@ -82,6 +82,11 @@ impl StateDirectory {
         Ok(())
     }
 
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The development certificate authority.
     pub fn authority(&self) -> PathBuf {
         self.root.join("authority")
@@ -100,6 +105,11 @@ impl StateDirectory {
     /// What modules printed, and which processes run.
     pub fn modules(&self) -> PathBuf {
         self.root.join("modules")
+    }
+
+    /// The container engine on which there may be containers of the device.
+    pub fn engine(&self) -> PathBuf {
+        self.root.join("engine")
     }
 
     /// What a device in the background prints.

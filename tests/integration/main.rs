@@ -9,6 +9,8 @@ mod binary;
 mod build;
 mod clients;
 mod device;
+mod docker;
+mod docker_engine;
 mod family;
 mod golden_path;
 mod install;

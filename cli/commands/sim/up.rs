@@ -7,6 +7,7 @@ use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::above::Parent;
 use edgectl_simulator::device::{Device, Stopped};
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
 use serde::Serialize;
 use serde_json::json;
@@ -25,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
+  edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
   edgectl --device child sim up --parent plant     a second device, below the first
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
@@ -51,6 +53,10 @@ pub struct Args {
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
+    /// Run modules as processes, as containers, or as a process where one is known for the image and as a container
+    /// otherwise [default: `runtime` of edgectl.yaml, else auto]
+    #[arg(long, value_name = "process|docker|auto")]
+    runtime: Option<RuntimeChoice>,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -105,6 +111,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     if let Some(word) = &args.durability {
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
+    options.runtime = args.runtime.unwrap_or(options.runtime);
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -179,6 +186,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
     command.args((0..context.settings.verbose).map(|_| "-v"));
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
+    command.args(args.runtime.iter().flat_map(|runtime| ["--runtime", runtime.as_str()]));
     command.arg("--device").arg(solution.device.as_str());
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
