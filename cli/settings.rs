@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use crate::error::CommandError;
 use crate::output::printer::Printer;
 use crate::output::style::Style;
+use crate::solution::solution::Solution;
 
 /// Flags that every command has.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,6 +25,9 @@ pub struct GlobalFlags {
     /// Run as if started in this directory
     #[arg(short = 'C', global = true, value_name = "DIR")]
     pub directory: Option<PathBuf>,
+    /// Work with this simulated device and not with the solution's own
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 /// The resolved settings.
@@ -30,6 +35,8 @@ pub struct GlobalFlags {
 pub struct Settings {
     /// Where the command works; absolute.
     pub directory: PathBuf,
+    /// The simulated device to work with, where it is not the solution's own.
+    pub device: Option<String>,
     /// How much to log: 0 nothing, 1 what happens, 2 everything.
     pub verbose: u8,
     /// Whether questions may be asked.
@@ -38,6 +45,10 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// This program's own file, for starting it again.
     pub program: PathBuf,
+    /// Where the container engine listens, as `DOCKER_HOST` says; none for the usual place.
+    pub engine_host: Option<String>,
+    /// The folder with the user's settings of container engines.
+    pub engine_config: Option<PathBuf>,
 }
 
 /// What a command gets: where to print, and the settings.
@@ -50,6 +61,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// The solution that the command works in, with the device it works with.
+    pub fn solution(&self) -> Result<Solution, CommandError> {
+        let solution = Solution::find(&self.settings.directory)?;
+        match &self.settings.device {
+            None => Ok(solution),
+            Some(device) => solution.with_device(device),
+        }
+    }
+
     /// Resolves flags and environment.
     pub fn resolve(flags: &GlobalFlags) -> std::io::Result<Self> {
         let current = std::env::current_dir()?;
@@ -65,6 +85,10 @@ impl Context {
             .collect();
         let color_wanted = environment.get("NO_COLOR").is_none_or(std::string::String::is_empty)
             && environment.get("TERM").is_none_or(|terminal| terminal != "dumb");
+        let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let engine_host = named("DOCKER_HOST").cloned();
+        let engine_config =
+            named("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(named("HOME")?).join(".docker")));
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {
             printer: Printer {
@@ -75,10 +99,13 @@ impl Context {
             },
             settings: Settings {
                 directory,
+                device: flags.device.clone(),
                 verbose: flags.verbose,
                 interactive: std::io::stdin().is_terminal() && !flags.json,
                 environment,
                 program: std::env::current_exe()?,
+                engine_host,
+                engine_config,
             },
         })
     }

@@ -11,7 +11,6 @@ use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,7 +69,7 @@ impl Report for BuildReport {
 
 /// Builds modules.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     let planned = plan::plan(&solution, context, &args.platform)?;
     let chosen = choose(planned, &args.modules)?;
     let outcomes = interruptible(|| build::build(context, &solution, chosen))?;

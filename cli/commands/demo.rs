@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use edgectl_schemas::ids::{Identity, ModuleId};
-use edgectl_simulator::device::Device;
+use edgectl_simulator::device::{Device, DeviceOptions};
 use edgectl_simulator::requests::DeviceStatus;
+use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -111,7 +112,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     step(3, "Rendering and validating the deployment manifest");
     let manifest = manifest::render(&solution, DEFAULT_PLATFORM, context)?;
     step(4, "Starting a simulated device, and deploying to it through its cloud hub");
-    let options = device::options(&solution, context, None, true)?;
+    let options = device::options(&solution, context, None, true, None)?;
+    let options = DeviceOptions { runtime: RuntimeChoice::Process, ..options };
     let (status, reported) = block_on(async {
         let mut signals = Signals::listen()?;
         let device = tokio::select! {
@@ -119,7 +121,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
             signal = signals.next() => return Err(signal),
         };
         let watched = async {
-            let state = StateDirectory::new(&solution.state());
+            let state = solution.device_state();
             let service = ServiceClient::new(access::simulated(&solution)?)?;
             deploy::apply(&service, &state, &solution, &manifest, Some(TIMEOUT)).await?;
             step(5, "Setting a desired property, and waiting for alerts to reach the cloud hub");

@@ -73,14 +73,14 @@ impl Report for Deployed {
 
 /// Renders, checks, applies and waits.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
-    let hub = access::simulated(&solution)?;
+    let solution = context.solution()?;
     let manifest = match &args.file {
         Some(path) => manifest::read(&context.settings.directory.join(path), context)?,
         None => manifest::render(&solution, &args.platform, context)?,
     };
+    let hub = access::simulated(&solution)?;
     let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
-    let state = StateDirectory::new(&solution.state());
+    let state = solution.device_state();
     let service = ServiceClient::new(hub)?;
     let status = block_on(async {
         let mut signals = Signals::listen()?;

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use edgectl_simulator::above::Parent;
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
+use edgectl_simulator::containers::ContainerOptions;
 use edgectl_simulator::control::{self, ControlError, Request};
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
 use edgectl_simulator::ports::PortsError;
+use edgectl_simulator::runtime::docker::engine::{EngineError, EngineHost};
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
 use serde_json::Value;
@@ -59,6 +62,7 @@ pub fn options(
     context: &Context,
     address: Option<&str>,
     builtins: bool,
+    parent: Option<Parent>,
 ) -> Result<DeviceOptions, CommandError> {
     let address = address
         .map(|text| {
@@ -68,20 +72,43 @@ pub fn options(
             })
         })
         .transpose()?;
+    let of_its_own =
+        if solution.device_is_own { solution.root.clone() } else { solution.root.join(solution.device.as_str()) };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
         BASE_ENVIRONMENT.iter().filter_map(|name| Some(((*name).into(), environment.get(*name)?.into()))).collect();
     Ok(DeviceOptions {
         device: solution.device.clone(),
-        state: StateDirectory::new(&solution.state()),
-        preferred: DeviceAddress::preferred(&solution.root),
+        state: solution.device_state(),
+        preferred: DeviceAddress::preferred(&of_its_own),
         address,
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,
         images: image_lookup(&solution.state(), &program, builtins),
+        runtime: solution.runtime,
+        containers: container_options(context)?,
+        parent,
         durability: solution.durability,
     })
+}
+
+fn container_options(context: &Context) -> Result<ContainerOptions, CommandError> {
+    let settings = &context.settings;
+    let host = match &settings.engine_host {
+        Some(text) => text.parse().map_err(|error| with_hint(CommandError::usage, &error))?,
+        None => EngineHost::default(),
+    };
+    Ok(ContainerOptions { host, settings: settings.engine_config.clone() })
+}
+
+/// What is the matter with the container engine.
+fn with_hint(kind: fn(String) -> CommandError, error: &EngineError) -> CommandError {
+    let told = kind(error.to_string());
+    match error.hint() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
 }
 
 /// How an image becomes a process: what `edgectl build` made, or a built-in stand-in.
@@ -123,6 +150,8 @@ pub fn start_error(error: DeviceError) -> CommandError {
         DeviceError::Ports(PortsError::NoAddress { .. }) => {
             CommandError::failed(text).hint("Stop what listens at port 8883 of all addresses, or give --address.")
         }
+        DeviceError::Engine(error) => with_hint(CommandError::missing, &error)
+            .hint("Modules that are built here, or built in, run without an engine: `--runtime process`."),
         _ => CommandError::failed(text).hint(access::START_AFRESH),
     }
 }

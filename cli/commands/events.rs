@@ -10,7 +10,6 @@ use crate::error::CommandError;
 use crate::output::printer::{Printer, Report};
 use crate::output::style::Style;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,8 +61,8 @@ impl Report for Event {
 
 /// Prints messages until there are no more, enough, or Ctrl-C.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
-    let state = StateDirectory::new(&solution.state());
+    let solution = context.solution()?;
+    let state = solution.device_state();
     block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {

@@ -13,13 +13,13 @@ use crate::output::style::Style;
 use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 const EXAMPLES: &str = "\
 Examples:
   edgectl method invoke SimulatedTemperatureSensor reset
   edgectl method invoke '$edgeAgent' ping
-  edgectl method invoke filter set '{\"level\": 3}' --response-timeout 60";
+  edgectl method invoke filter set '{\"level\": 3}' --response-timeout 60
+  edgectl method invoke --leaf thermometer reset";
 
 /// Call direct methods
 #[derive(Debug, clap::Args)]
@@ -34,18 +34,19 @@ enum Command {
     Invoke(Invoke),
 }
 
-/// Call a direct method of a module and show what it answers
+/// Call a direct method of a module or a leaf device and show what it answers
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status 1 when the module answers with a status that is not 2xx, 7 when it does not answer."
 )]
 struct Invoke {
-    /// The module, `$edgeAgent` or `$edgeHub`
-    module: String,
-    /// The method
-    method: String,
-    /// The payload as JSON, `@FILE`, or `-` for standard input
-    payload: Option<String>,
+    /// MODULE METHOD [PAYLOAD]; with --leaf only METHOD [PAYLOAD]. The module may be `$edgeAgent` or `$edgeHub`; the
+    /// payload is JSON, `@FILE`, or `-` for standard input
+    #[arg(required = true, num_args = 1..=3, value_name = "MODULE METHOD PAYLOAD")]
+    arguments: Vec<String>,
+    /// Call this leaf device
+    #[arg(long, value_name = "DEVICE")]
+    leaf: Option<String>,
     /// Seconds to wait for a module that is not connected
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=300))]
     connect_timeout: u64,
@@ -72,15 +73,20 @@ impl Report for Answer {
 /// Calls the method.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let Command::Invoke(args) = args.command;
-    let solution = Solution::find(&context.settings.directory)?;
-    let identity = target::identity(&solution, Some(&args.module))?;
-    let payload = args
-        .payload
-        .map(|text| target::json_argument(&text, &context.settings.directory, "the payload"))
-        .transpose()?;
+    let solution = context.solution()?;
+    let (identity, method, payload) = match (&args.leaf, &args.arguments[..]) {
+        (Some(leaf), [method, payload @ ..]) if payload.len() < 2 => (target::leaf(leaf)?, method, payload.first()),
+        (None, [module, method, payload @ ..]) => (target::identity(&solution, Some(module))?, method, payload.first()),
+        _ => {
+            return Err(CommandError::usage("a module and a method, or --leaf and a method, are needed")
+                .hint("`edgectl method invoke --help` has examples."));
+        }
+    };
+    let payload =
+        payload.map(|text| target::json_argument(text, &context.settings.directory, "the payload")).transpose()?;
     let client = ServiceClient::new(access::simulated(&solution)?)?;
     let (connect, response) = (Duration::from_secs(args.connect_timeout), Duration::from_secs(args.response_timeout));
-    let answer = block_on(client.invoke(&identity, &args.method, payload.as_ref(), connect, response))??;
+    let answer = block_on(client.invoke(&identity, method, payload.as_ref(), connect, response))??;
     let answer = Answer {
         status: answer.get("status").and_then(Value::as_i64).unwrap_or_default(),
         payload: answer.get("payload").cloned().unwrap_or_default(),

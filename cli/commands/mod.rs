@@ -10,6 +10,7 @@ pub mod explain;
 pub mod internal;
 pub mod interrupt;
 pub mod layers;
+pub mod leaf;
 pub mod logs;
 pub mod message;
 pub mod method;

@@ -1,18 +1,19 @@
 //! `edgectl status`.
 
 use edgectl_simulator::control::{ControlError, Request};
+use edgectl_simulator::link::Conditions;
 use edgectl_simulator::requests::DeviceStatus;
 use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::sim::network::described;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 /// Show the simulated device: modules, routes, what waits and what arrived
 #[derive(Debug, clap::Args)]
@@ -44,9 +45,21 @@ impl Report for Shown {
             text.push('\n');
             text.push_str(&columns(&routes));
         }
+        text.push_str(&network(&status.network));
         text.push_str(&format!("\nMessages received by the cloud hub: {}\n", status.received_by_cloud));
         text
     }
+}
+
+/// What is wrong with the network to the hub above, if anything is.
+fn network(conditions: &Conditions) -> String {
+    let mut text = if conditions.online { String::new() } else { "\nThe device is offline.\n".to_owned() };
+    for (direction, faults) in [("up", &conditions.up), ("down", &conditions.down)] {
+        if let Some(faults) = described(faults) {
+            text.push_str(&format!("\nNetwork {direction}: {faults}\n"));
+        }
+    }
+    text
 }
 
 /// What acknowledged messages outlive.
@@ -101,8 +114,8 @@ fn route_rows(hub: &Value) -> Vec<Vec<String>> {
 
 /// Asks the running device.
 pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
-    let status = block_on(fetch(&StateDirectory::new(&solution.state())))?.map_err(control_error)?;
+    let solution = context.solution()?;
+    let status = block_on(fetch(&solution.device_state()))?.map_err(control_error)?;
     context.printer.result(&Shown(status));
     Ok(())
 }

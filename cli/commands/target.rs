@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use serde_json::Value;
 
 use crate::error::CommandError;
@@ -21,6 +21,12 @@ pub fn identity(solution: &Solution, module: Option<&str>) -> Result<Identity, C
     };
     let module = ModuleId::new(name).map_err(|error| CommandError::usage(format!("module {name:?}: {error}")))?;
     Ok(Identity::module(device, module))
+}
+
+/// The identity of a leaf device.
+pub fn leaf(name: &str) -> Result<Identity, CommandError> {
+    let device = DeviceId::new(name).map_err(|error| CommandError::usage(format!("leaf device {name:?}: {error}")))?;
+    Ok(Identity::device(device))
 }
 
 /// Bytes given in place, as `@FILE`, or as `-` for standard input.

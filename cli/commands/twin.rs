@@ -20,7 +20,8 @@ Examples:
   edgectl twin get filter --reported
   edgectl twin patch filter '{\"TemperatureThreshold\": 30}'
   edgectl twin patch filter @desired.json
-  edgectl twin get                       the device's own twin";
+  edgectl twin get                       the device's own twin
+  edgectl twin patch --leaf thermometer '{\"interval\": 5}'";
 
 /// Read and change the twins of modules and of the device
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,9 @@ enum Command {
     Get {
         /// The module, `$edgeAgent` or `$edgeHub`; the device without one
         module: Option<String>,
+        /// That of this leaf device
+        #[arg(long, value_name = "DEVICE", conflicts_with = "module")]
+        leaf: Option<String>,
         /// Only the desired properties
         #[arg(long, conflicts_with = "reported")]
         desired: bool,
@@ -45,10 +49,13 @@ enum Command {
     },
     /// Merge a patch into the desired properties; null removes a property
     Patch {
-        /// The module, `$edgeAgent` or `$edgeHub`
-        module: String,
-        /// The patch as JSON, `@FILE`, or `-` for standard input
-        patch: String,
+        /// MODULE PATCH; with --leaf only PATCH. The module may be `$edgeAgent` or `$edgeHub`; the patch is JSON, `@FILE`,
+        /// or `-` for standard input
+        #[arg(required = true, num_args = 1..=2, value_name = "MODULE PATCH")]
+        arguments: Vec<String>,
+        /// That of this leaf device
+        #[arg(long, value_name = "DEVICE")]
+        leaf: Option<String>,
     },
 }
 
@@ -64,10 +71,13 @@ impl Report for Shown {
 
 /// Dispatches.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     let shown = match args.command {
-        Command::Get { module, desired, reported } => {
-            let identity = target::identity(&solution, module.as_deref())?;
+        Command::Get { module, leaf, desired, reported } => {
+            let identity = match leaf {
+                Some(leaf) => target::leaf(&leaf)?,
+                None => target::identity(&solution, module.as_deref())?,
+            };
             let twin = with_client(&solution, async |client| client.twin(&identity).await)?;
             match (desired, reported) {
                 (true, _) => section(&twin, "desired"),
@@ -75,9 +85,16 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
                 _ => twin,
             }
         }
-        Command::Patch { module, patch } => {
-            let identity = target::identity(&solution, Some(&module))?;
-            let patch = target::json_argument(&patch, &context.settings.directory, "the patch")?;
+        Command::Patch { arguments, leaf } => {
+            let (identity, patch) = match (&leaf, &arguments[..]) {
+                (Some(leaf), [patch]) => (target::leaf(leaf)?, patch),
+                (None, [module, patch]) => (target::identity(&solution, Some(module))?, patch),
+                _ => {
+                    return Err(CommandError::usage("a module and a patch, or --leaf and a patch, are needed")
+                        .hint("`edgectl twin patch --help` has examples."));
+                }
+            };
+            let patch = target::json_argument(patch, &context.settings.directory, "the patch")?;
             if !patch.is_object() {
                 return Err(CommandError::usage("the patch is not a JSON object")
                     .hint("Give an object of desired properties, as in '{\"interval\": 5}'."));

@@ -25,7 +25,7 @@ pub struct HubAccess {
 
 /// Access to the cloud hub behind the running device of a solution.
 pub fn simulated(solution: &Solution) -> Result<HubAccess, CommandError> {
-    let state = StateDirectory::new(&solution.state());
+    let state = solution.device_state();
     let endpoints: Endpoints = read_json(&state.endpoints()).map_err(damaged)?.ok_or_else(no_device)?;
     let access: ServiceAccess = read_json(&state.service()).map_err(damaged)?.ok_or_else(no_device)?;
     if !is_running(&state) {

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas;
+use edgectl_simulator::frontend::http::device_messages::BodyMessage;
+use edgectl_simulator::message::Message;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,6 +17,8 @@ const API_VERSION: &str = "2021-04-12";
 const TOKEN_SECONDS: u64 = 300;
 /// For a hub to answer what needs no device.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Changes what exists, whatever it is.
+const ANY_ETAG: Option<&str> = Some("\"*\"");
 
 /// A client of one hub.
 pub struct ServiceClient {
@@ -78,9 +82,46 @@ impl ServiceClient {
         self.request(Method::GET, &format!("/devices/{}", sas::encode(device)), None, TIMEOUT).await
     }
 
-    /// Registers a device, or changes its registration.
+    /// A device's registration; none if it is not registered.
+    pub async fn find_device(&self, device: &str) -> Result<Option<Value>, CommandError> {
+        let path = format!("/devices/{}", sas::encode(device));
+        match self.answer(Method::GET, &path, None, None, TIMEOUT).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, bytes) => self.read(status, &bytes).map(Some),
+        }
+    }
+
+    /// All devices' registrations.
+    pub async fn devices(&self) -> Result<Vec<Value>, CommandError> {
+        let found = self.request(Method::GET, "/devices", None, TIMEOUT).await?;
+        Ok(found.as_array().cloned().unwrap_or_default())
+    }
+
+    /// Registers a device that is not registered.
     pub async fn put_device(&self, device: &str, registration: &Value) -> Result<Value, CommandError> {
         self.request(Method::PUT, &format!("/devices/{}", sas::encode(device)), Some(registration), TIMEOUT).await
+    }
+
+    /// Changes the registration of a device.
+    pub async fn change_device(&self, device: &str, registration: &Value) -> Result<Value, CommandError> {
+        let path = format!("/devices/{}", sas::encode(device));
+        let (status, bytes) = self.answer(Method::PUT, &path, Some(registration), ANY_ETAG, TIMEOUT).await?;
+        self.read(status, &bytes)
+    }
+
+    /// Removes a device with all that is kept of it.
+    pub async fn remove_device(&self, device: &str) -> Result<(), CommandError> {
+        let path = format!("/devices/{}", sas::encode(device));
+        let (status, bytes) = self.answer(Method::DELETE, &path, None, ANY_ETAG, TIMEOUT).await?;
+        self.read(status, &bytes).map(|_| ())
+    }
+
+    /// Puts a message into the queue of a device.
+    pub async fn send_to_device(&self, device: &str, message: &Message) -> Result<(), CommandError> {
+        let path = format!("/devices/{}/messages/devicebound", sas::encode(device));
+        let body = serde_json::to_value([BodyMessage::write(message)])
+            .map_err(|error| CommandError::failed(format!("the message: {error}")))?;
+        self.request(Method::POST, &path, Some(&body), TIMEOUT).await.map(|_| ())
     }
 
     async fn request(
@@ -90,23 +131,42 @@ impl ServiceClient {
         body: Option<&Value>,
         timeout: Duration,
     ) -> Result<Value, CommandError> {
+        let (status, bytes) = self.answer(method, path, body, None, timeout).await?;
+        self.read(status, &bytes)
+    }
+
+    async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        if_match: Option<&str>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), CommandError> {
         let HubAccess { host, port, .. } = &self.access;
         let url = format!("https://{host}:{port}{path}?api-version={API_VERSION}");
         let mut request = self.http.request(method, &url).timeout(timeout).header("Authorization", self.token());
         if let Some(body) = body {
             request = request.json(body);
         }
+        if let Some(etag) = if_match {
+            request = request.header("If-Match", etag);
+        }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Ok((status, bytes.to_vec()))
+    }
+
+    fn read(&self, status: StatusCode, bytes: &[u8]) -> Result<Value, CommandError> {
         if !status.is_success() {
-            return Err(refused(status, &bytes));
+            return Err(refused(status, bytes));
         }
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes)
-            .map_err(|error| CommandError::failed(format!("{host}: an answer that is not JSON: {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| CommandError::failed(format!("{}: an answer that is not JSON: {error}", self.access.host)))
     }
 
     fn token(&self) -> String {

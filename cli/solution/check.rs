@@ -7,6 +7,7 @@ use edgectl_schemas::diagnostic::{Findings, Severity};
 use edgectl_schemas::document::document::{Document, Format};
 use edgectl_schemas::manifest::checks::run::{Purpose, check, diagnostics};
 
+use super::endpoints;
 use super::render::Template;
 use crate::error::{CommandError, ErrorKind};
 use crate::output;
@@ -15,7 +16,9 @@ use crate::settings::Context;
 /// What is wrong with a template that was read: what expanding it found, and what its content breaks.
 pub fn findings(template: &Template) -> Vec<Findings> {
     let mut findings = template.findings.clone();
-    let content = Findings::of(&template.document, diagnostics(&template.document, Purpose::Template));
+    let mut content = diagnostics(&template.document, Purpose::Template);
+    content.extend(endpoints::unknown(&template.document, &template.images));
+    let content = Findings::of(&template.document, content);
     match findings.iter_mut().find(|file| file.name == content.name) {
         Some(own) => {
             own.diagnostics.extend(content.diagnostics);

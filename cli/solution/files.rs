@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use edgectl_schemas::diagnostic::{Diagnostic, Findings};
 use edgectl_schemas::document::document::{Document, Format, MAX_BYTES, ParseError};
+use edgectl_schemas::document::expand::expand;
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::manifest::checks::run::{Purpose, check as check_manifest};
 use edgectl_schemas::manifest::content::{ModuleEntry, modules, modules_content};
 use edgectl_schemas::manifest::variable::is_open;
 use edgectl_schemas::rules;
 
-use super::expand::expand;
 use super::module_json::{self, ModuleJson};
 use super::render::{RenderError, RenderOptions, Template, left_over_variables};
 use super::solution::{self, SOLUTION_FILE, Solution};
-use super::{check, dotenv, placeholder};
+use super::{check, dotenv, endpoints, placeholder};
 
 /// Directories that hold no files of a solution.
-const SKIPPED: &[&str] = &["node_modules", "target", "bin", "obj", "venv", "__pycache__"];
+pub const SKIPPED: &[&str] = &["node_modules", "target", "bin", "obj", "venv", "__pycache__"];
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +191,9 @@ fn manifest(input: &Input, text: String, format: Format, options: RenderOptions<
     }
     let mut findings = check_manifest(&document, Purpose::Manifest);
     if is_manifest {
-        findings.diagnostics.extend(Findings::of(&document, left_over_variables(&document)).diagnostics);
+        let mut own = left_over_variables(&document);
+        own.extend(endpoints::unknown(&document, &[]));
+        findings.diagnostics.extend(Findings::of(&document, own).diagnostics);
     }
     vec![findings]
 }

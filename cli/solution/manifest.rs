@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use edgectl_schemas::document::document::{Document, Format};
+use edgectl_schemas::manifest::content::{is_layered, modules_content};
 use serde_json::Value;
 
 use crate::error::{CommandError, ErrorKind};
@@ -39,6 +40,12 @@ pub fn read(path: &Path, context: &Context) -> Result<Manifest, CommandError> {
     let format = Format::of_name(&name).unwrap_or_else(|| Format::of_text(&text));
     let document = Document::parse(&name, text, format)
         .map_err(|error| CommandError::new(ErrorKind::Findings, format!("{name}: {}", error.message)))?;
+    if modules_content(&document.root).is_some_and(|content| is_layered(&content.value)) {
+        let message = format!("{name} is a layered deployment, which a device cannot run alone");
+        return Err(CommandError::new(ErrorKind::Findings, message).hint(format!(
+            "Merge it with its base, `edgectl layers BASE {name} -o merged.json`, and deploy merged.json."
+        )));
+    }
     from_document(name, &document.root.to_value())
 }
 

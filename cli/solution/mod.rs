@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod dotenv;
-pub mod expand;
+pub mod endpoints;
 pub mod files;
 pub mod manifest;
 pub mod module_json;

@@ -94,7 +94,7 @@ impl Reader {
     fn text(&mut self, holder: Option<&Node>, name: &str) -> Option<String> {
         let node = holder?.get(name)?;
         match &node.kind {
-            Kind::String(text) => Some(text.clone()),
+            Kind::String(text) => Some(text.to_string()),
             // A version is often written as a number.
             Kind::Number(_) => Some(write::compact(node)),
             _ => {
@@ -110,7 +110,7 @@ impl Reader {
             match member.value.text() {
                 Some(file) => {
                     platforms.retain(|(name, _)| *name != member.key);
-                    platforms.push((member.key.clone(), file.to_owned()));
+                    platforms.push((member.key.to_string(), file.to_owned()));
                 }
                 None => self.wrong(&member.value, &member.key, "the path of a Dockerfile"),
             }

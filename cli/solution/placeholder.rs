@@ -5,10 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use edgectl_schemas::diagnostic::{Diagnostic, Findings, did_you_mean};
 use edgectl_schemas::document::document::{Document, Format};
+use edgectl_schemas::document::expand::expand;
 use edgectl_schemas::document::node::Node;
 use edgectl_schemas::rules;
 
-use super::expand::expand;
 use super::module_json::{FILE, ModuleJson};
 
 /// An image that a directory of the solution is built into, and that the manifest uses.

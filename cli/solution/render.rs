@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use edgectl_schemas::diagnostic::{Diagnostic, Findings};
 use edgectl_schemas::document::document::{Document, Format};
+use edgectl_schemas::document::expand::expand;
 use edgectl_schemas::document::node::{Kind, Member, Node, Span};
 use edgectl_schemas::document::write;
 use edgectl_schemas::manifest::content::{Section, for_each_module, modules};
@@ -17,7 +18,6 @@ use edgectl_schemas::rules;
 use serde_json::Value;
 
 use super::dotenv;
-use super::expand::expand;
 use super::placeholder::{ModuleImage, Placeholders};
 use super::solution::Solution;
 use crate::error::{CommandError, ErrorKind};
@@ -225,7 +225,7 @@ fn replace_images(
             found.extend(placeholders.explain(node, section == Section::User));
             return;
         };
-        node.kind = Kind::String(image.image.clone());
+        node.kind = Kind::String(image.image.as_str().into());
         let index = images.iter().position(|known| known.image == image.image).unwrap_or_else(|| {
             images.push(image);
             images.len() - 1
@@ -273,7 +273,7 @@ fn chunk_create_options(module: &mut Node) {
     let Some(options) = settings.get("createOptions") else { return };
     let span = options.span;
     let text = match &options.kind {
-        Kind::String(text) => text.clone(),
+        Kind::String(text) => text.to_string(),
         _ => write::compact(options),
     };
     let characters: Vec<char> = text.chars().collect();
@@ -283,7 +283,7 @@ fn chunk_create_options(module: &mut Node) {
         if let Some(existing) = settings.get_mut(&key) {
             *existing = value;
         } else if let Kind::Object(members) = &mut settings.kind {
-            members.push(Member { key, key_span: span, value });
+            members.push(Member { key: key.into(), key_span: span, value });
         }
     }
 }

@@ -12,6 +12,8 @@ use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
 use edgectl_simulator::durability::Durability;
+use edgectl_simulator::runtime::choice::RuntimeChoice;
+use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
@@ -27,7 +29,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "durability", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct SolutionFile {
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
+    /// How the simulated device runs modules: `auto` where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeChoice>,
     /// How safely the simulated device's hub keeps messages; `process` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
@@ -55,12 +60,16 @@ pub struct SolutionFile {
 pub struct Solution {
     /// Its root directory, absolute.
     pub root: PathBuf,
-    /// The identifier of its simulated device.
+    /// The identifier of the simulated device.
     pub device: DeviceId,
+    /// Whether that is the solution's own device, and not one of those beside it.
+    pub device_is_own: bool,
     /// The deployment template, absolute; it may not exist.
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
     pub template_is_named: bool,
+    /// How the simulated device runs modules.
+    pub runtime: RuntimeChoice,
     /// How safely the simulated device's hub keeps messages.
     pub durability: Durability,
     /// Codes of rules whose breaches are accepted.
@@ -91,7 +100,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template`, `durability` and `allow`.")
+                        .hint("Known members are `name`, `device`, `template`, `runtime`, `durability` and `allow`.")
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -108,7 +117,17 @@ impl Solution {
         let template_is_named = file.template.is_some();
         let template = root.join(file.template.unwrap_or_else(|| default_template(root).into()));
         let durability = file.durability.unwrap_or_default();
-        Ok(Self { root: root.to_owned(), device, template, template_is_named, durability, allow: file.allow })
+        let device_is_own = true;
+        Ok(Self {
+            root: root.to_owned(),
+            device,
+            device_is_own,
+            template,
+            template_is_named,
+            runtime: file.runtime.unwrap_or_default(),
+            durability,
+            allow: file.allow,
+        })
     }
 
     /// The solution that a template belongs to: the one `directory` lies in if the template lies in it too, else the
@@ -134,6 +153,24 @@ impl Solution {
         match named {
             Some(name) if !self.template_is_named && name != DEFAULT_TEMPLATE => self.root.join(name),
             _ => self.template.clone(),
+        }
+    }
+
+    /// The same solution, to work with another of its simulated devices.
+    pub fn with_device(mut self, device: &str) -> Result<Self, CommandError> {
+        let device =
+            DeviceId::new(device).map_err(|error| CommandError::usage(format!("device {device:?}: {error}")))?;
+        self.device_is_own = device == self.device;
+        self.device = device;
+        Ok(self)
+    }
+
+    /// Where the state of the simulated device lies.
+    pub fn device_state(&self) -> StateDirectory {
+        if self.device_is_own {
+            StateDirectory::new(&self.state())
+        } else {
+            StateDirectory::other(&self.state(), &self.device)
         }
     }
 
@@ -200,6 +237,7 @@ mod tests {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
             template: Some("a".into()),
+            runtime: Some(RuntimeChoice::Auto),
             durability: Some(Durability::Process),
             allow: vec!["EDGE0303".to_owned()],
         };

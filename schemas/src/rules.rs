@@ -332,6 +332,19 @@ utf-32. In all others it is undefined, and the message is not routed."
     ROUTE_OTHER "EDGE0616" Warning "something odd in a route"
 "The hub takes it, and it hardly does what was meant."
 
+    ROUTE_UNKNOWN_OUTPUT "EDGE0617" Warning "the source of a route is an output that the module does not have"
+"No file of the module's source, and nothing in its part of the manifest, has a word with the name of the output; or the module is
+one that edgectl knows, such as the simulated temperature sensor, whose output is `temperatureOutput`. No message comes from such
+an output, so the route never fires. If the module puts the name together while it runs, accept the finding:
+
+    allow: [EDGE0617]     in edgectl.yaml"
+
+    ROUTE_UNKNOWN_INPUT "EDGE0618" Warning "the sink of a route is an input that the module does not have"
+"No file of the module's source, and nothing in its part of the manifest, has a word with the name of the input, so what arrives
+there is most likely ignored. If the module puts the name together while it runs, accept the finding:
+
+    allow: [EDGE0618]     in edgectl.yaml"
+
     TWIN_NAME "EDGE0701" Error "a name that no twin takes"
 "Names in desired properties have no `.`, `$`, `#`, no blanks and no control characters, and at most 1024 bytes. The service
 refuses them."

@@ -1,7 +1,8 @@
 //! The development certificate authority: one root kept in a folder, and the certificates of one device under it.
 //!
-//! The root stands in for the certificate that a device's owner would install. The device's edge authority is made
-//! afresh at each start, because everything that clients trust is the root. Keys are ECDSA P-256, which every client
+//! The root stands in for the certificate that a device's owner would install, and for the one that the owner has told the
+//! cloud hub of, so that it vouches for devices too. The device's edge authority is made afresh at each start and before it
+//! ends, because everything that clients trust is the root. Keys are ECDSA P-256, which every client
 //! library takes and which are made in well under a millisecond. Names and uses follow the runtime's own
 //! certificates (`aziot-edge CA D`, server and identity certificates of the workload API).
 
@@ -10,16 +11,19 @@ use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::ids::{DeviceId, Identity};
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::thumbprint::thumbprints;
 
 /// The file in the authority's folder that has the root's key and certificate.
 const ROOT_FILE: &str = "root-ca.pem";
@@ -31,6 +35,8 @@ const ROOT_DAYS: u32 = 20 * 365;
 const EDGE_DAYS: u32 = 365;
 /// How long the runtime's server certificates hold by default.
 const LEAF_DAYS: u32 = 30;
+/// How long a device's own certificate holds.
+const CLIENT_DAYS: u32 = 365;
 /// Longest common name that X.509 allows, in characters.
 const MAX_COMMON_NAME: usize = 64;
 
@@ -64,10 +70,18 @@ pub enum AuthorityError {
 /// The certificate authority of one device.
 #[derive(Debug)]
 pub struct Authority {
-    edge: Issuer<'static, KeyPair>,
-    edge_pem: String,
+    root: Issuer<'static, KeyPair>,
+    edge: Mutex<EdgeAuthority>,
+    device: DeviceId,
     root_pem: String,
     bundle_path: PathBuf,
+}
+
+#[derive(Debug)]
+struct EdgeAuthority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    expires_at: Timestamp,
 }
 
 /// A certificate with its key.
@@ -77,6 +91,8 @@ pub struct Issued {
     pub certificate_pem: String,
     /// The private key, PKCS#8 in PEM.
     pub private_key_pem: String,
+    /// The certificate's SHA-1 and SHA-256 digests, as a registry knows it by.
+    pub thumbprints: [String; 2],
     /// When the certificate ends.
     pub expires_at: Timestamp,
 }
@@ -92,11 +108,8 @@ impl Authority {
         } else {
             write_whole(&bundle_path, &root_pem, true).map_err(|source| file_error(&bundle_path, source))?;
         }
-        let key = KeyPair::generate()?;
-        let mut parameters = authority_parameters(&format!("aziot-edge CA {device}"), now, EDGE_DAYS);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        let edge_pem = parameters.signed_by(&key, &root)?.pem();
-        Ok(Self { edge: Issuer::new(parameters, key), edge_pem, root_pem, bundle_path })
+        let edge = Mutex::new(make_edge(&root, device, now)?);
+        Ok(Self { root, edge, device: device.clone(), root_pem, bundle_path })
     }
 
     /// The roots that clients of the device trust, PEM.
@@ -130,6 +143,14 @@ impl Authority {
         self.issue(module, vec![dns_name(&name)?], ExtendedKeyUsagePurpose::ClientAuth, now)
     }
 
+    /// Makes the certificate with which a device, or a module that connects by itself, proves to a hub who it is. The root
+    /// signs it, so it outlives the device's edge authority.
+    pub fn issue_client(&self, identity: &Identity, now: Timestamp) -> Result<Issued, AuthorityError> {
+        let (key, parameters) = client(identity, now)?;
+        let certificate = parameters.signed_by(&key, &self.root)?;
+        Ok(issued(&certificate, "", &key, &parameters))
+    }
+
     fn issue(
         &self,
         common_name: &str,
@@ -140,16 +161,66 @@ impl Authority {
         let key = KeyPair::generate()?;
         let mut parameters = parameters(common_name, now, LEAF_DAYS);
         parameters.subject_alt_names = names;
-        parameters.is_ca = IsCa::ExplicitNoCa;
-        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        parameters.extended_key_usages = vec![usage];
-        let certificate = parameters.signed_by(&key, &self.edge)?;
-        Ok(Issued {
-            certificate_pem: certificate.pem() + &self.edge_pem,
-            private_key_pem: key.serialize_pem(),
-            expires_at: Timestamp::from_second(parameters.not_after.unix_timestamp()).unwrap_or(Timestamp::MAX),
-        })
+        as_leaf(&mut parameters, usage);
+        let mut edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is signed must not outlive who signs.
+        if edge.expires_at < timestamp(&parameters) {
+            *edge = make_edge(&self.root, &self.device, now)?;
+        }
+        let certificate = parameters.signed_by(&key, &edge.issuer)?;
+        Ok(issued(&certificate, &edge.pem, &key, &parameters))
     }
+}
+
+/// Makes a certificate for a device that nobody but the device itself vouches for: a hub knows it by its thumbprint.
+pub fn self_signed_client(identity: &Identity, now: Timestamp) -> Result<Issued, AuthorityError> {
+    let (key, parameters) = client(identity, now)?;
+    let certificate = parameters.self_signed(&key)?;
+    Ok(issued(&certificate, "", &key, &parameters))
+}
+
+fn client(identity: &Identity, now: Timestamp) -> Result<(KeyPair, CertificateParams), AuthorityError> {
+    let name = identity.to_string();
+    // A shorter name would be another device's.
+    if name.chars().count() > MAX_COMMON_NAME {
+        return Err(AuthorityError::Name(name));
+    }
+    let mut parameters = parameters(&name, now, CLIENT_DAYS);
+    as_leaf(&mut parameters, ExtendedKeyUsagePurpose::ClientAuth);
+    Ok((KeyPair::generate()?, parameters))
+}
+
+fn as_leaf(parameters: &mut CertificateParams, usage: ExtendedKeyUsagePurpose) {
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![usage];
+}
+
+fn issued(certificate: &Certificate, chain_pem: &str, key: &KeyPair, parameters: &CertificateParams) -> Issued {
+    Issued {
+        certificate_pem: certificate.pem() + chain_pem,
+        private_key_pem: key.serialize_pem(),
+        thumbprints: thumbprints(certificate.der()),
+        expires_at: timestamp(parameters),
+    }
+}
+
+/// When a certificate ends.
+fn timestamp(parameters: &CertificateParams) -> Timestamp {
+    Timestamp::from_second(parameters.not_after.unix_timestamp()).unwrap_or(Timestamp::MAX)
+}
+
+fn make_edge(
+    root: &Issuer<'static, KeyPair>,
+    device: &DeviceId,
+    now: Timestamp,
+) -> Result<EdgeAuthority, AuthorityError> {
+    let key = KeyPair::generate()?;
+    let mut parameters = authority_parameters(&format!("aziot-edge CA {device}"), now, EDGE_DAYS);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let pem = parameters.signed_by(&key, root)?.pem();
+    let expires_at = timestamp(&parameters);
+    Ok(EdgeAuthority { issuer: Issuer::new(parameters, key), pem, expires_at })
 }
 
 fn open_root(folder: &Path, now: Timestamp) -> Result<(Issuer<'static, KeyPair>, String), AuthorityError> {
@@ -255,6 +326,8 @@ fn write_whole(path: &Path, text: &str, replace: bool) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use jiff::SignedDuration;
+
     use super::*;
 
     fn device() -> DeviceId {
@@ -312,5 +385,21 @@ mod tests {
         for names in [&[][..], &[""][..], &["gerät"][..]] {
             assert!(matches!(authority.issue_server(names, Timestamp::now()), Err(AuthorityError::Name(_))));
         }
+    }
+    #[test]
+    fn what_is_signed_does_not_outlive_who_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let authority = Authority::open(folder.path(), &device(), now).unwrap();
+        let signers_end = |days: i64| {
+            let issued = authority.issue_server(&["a"], now + SignedDuration::from_hours(24 * days)).unwrap();
+            let signer = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes()).nth(1).unwrap().unwrap();
+            let (_, signer) = x509_parser::parse_x509_certificate(&signer).unwrap();
+            let end = Timestamp::from_second(signer.validity().not_after.timestamp()).unwrap();
+            assert!(end >= issued.expires_at);
+            end
+        };
+        assert_eq!(signers_end(0), signers_end(300));
+        assert!(signers_end(0) < signers_end(350));
     }
 }

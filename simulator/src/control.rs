@@ -17,13 +17,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::link::Conditions;
+use crate::trail::Wanted;
+
 /// Longest request line, in bytes: a message of 256 KiB in base64 and room around it.
 const MAX_REQUEST_BYTES: u64 = 512 * 1024;
 /// Answers that may wait for a slow reader.
 const ANSWER_QUEUE: usize = 64;
 
 /// What can be asked of a running device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// Modules, routes, counters.
@@ -61,6 +64,16 @@ pub enum Request {
     Restart {
         /// The module.
         module: String,
+    },
+    /// What the network to the hub above is like, and makes it so first if there is something to make it.
+    Network {
+        /// What it is to be like.
+        conditions: Option<Conditions>,
+    },
+    /// What became of the last messages in the edge hub.
+    Trace {
+        /// Which.
+        wanted: Wanted,
     },
     /// Stops the device.
     Stop,

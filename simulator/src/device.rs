@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,13 @@ use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
 use jiff::Timestamp;
-use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::reconcile::{Agent, AgentOptions};
@@ -30,22 +29,29 @@ use crate::agent::restart::RestartRules;
 use crate::agent_link::{AgentLink, STOP_TIMEOUT, reported};
 use crate::authority::{Authority, AuthorityError};
 use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
-use crate::client::device_client::{ClientOptions, DeviceClient};
+use crate::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
+use crate::containers::{ContainerOptions, Containers};
 use crate::control;
 use crate::frontend::http::access::OWNER_POLICY;
+use crate::frontend::http::family::Family;
+use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
-use crate::frontend::{http, mqtt};
+use crate::frontend::{amqp, http, mqtt};
+use crate::link::Link;
 use crate::listen;
 use crate::modules::Modules;
-use crate::ports::{self, Listeners, MQTT_PORT, PortsError};
+use crate::ports::{self, HubListeners, PortsError};
 use crate::requests::Requests;
+use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
+use crate::runtime::docker::body::GATEWAY_NAME;
+use crate::runtime::docker::engine::EngineError;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
 use crate::runtime::process::{ImageLookup, ProcessRuntime, ProcessRuntimeOptions};
 use crate::state::{Endpoints, ServiceAccess, StateDirectory, StateError, read_json, write_json};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, ServerTls, TlsError};
 use crate::workload::keys::KeyRing;
 use crate::workload::socket::WorkloadFacts;
 
@@ -78,6 +84,12 @@ pub struct DeviceOptions {
     pub base_environment: BTreeMap<OsString, OsString>,
     /// How images become processes.
     pub images: ImageLookup,
+    /// Whether modules are processes, containers, or both.
+    pub runtime: RuntimeChoice,
+    /// Where containers run, if any do.
+    pub containers: ContainerOptions,
+    /// The device above this one; a device without one has a cloud hub of its own.
+    pub parent: Option<Parent>,
     /// How safely its hub keeps messages.
     pub durability: Durability,
 }
@@ -106,6 +118,9 @@ pub enum DeviceError {
     /// The device cannot be registered.
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
+    /// The container engine that modules are to run with cannot be used.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// Something else that is needed cannot be had.
     #[error("{what}: {reason}")]
     Other {
@@ -116,7 +131,7 @@ pub enum DeviceError {
     },
 }
 
-fn other(what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) -> DeviceError {
+pub(crate) fn other(what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) -> DeviceError {
     move |error| DeviceError::Other { what, reason: error.to_string() }
 }
 
@@ -134,7 +149,7 @@ pub struct Device {
     endpoints: Endpoints,
     state: StateDirectory,
     edge: Arc<EdgeHub>,
-    cloud: Arc<CloudHub>,
+    cloud: Option<Arc<CloudHub>>,
     agent: RunningAgent,
     /// Ends what the agent and its modules need.
     shutdown: CancellationToken,
@@ -152,33 +167,48 @@ impl Device {
         sweep_leftovers(&group_record(&state)).map_err(|error| other("modules of an earlier run")(&error))?;
         let last: Option<Endpoints> = read_json(&state.endpoints())?;
         let last = last.and_then(|endpoints| DeviceAddress::from_gateway(&endpoints.gateway_host_name));
-        let listeners = ports::listen(options.address, last, options.preferred).await?;
+        let listeners = ports::listen(options.parent.is_none(), options.address, last, options.preferred).await?;
         let now = Timestamp::now();
-        let authority = Arc::new(Authority::open(&state.authority(), &options.device, now)?);
+        let parent = options.parent.as_ref();
+        let folder = parent.map_or_else(|| state.authority(), |parent| parent.endpoints.authority().to_owned());
+        let authority = Arc::new(Authority::open(&folder, &options.device, now)?);
+        let above = Above::new(&listeners, parent)?;
         let ground = Ground {
-            endpoints: endpoints(&options.device, &listeners, &authority)?,
+            link: Link::new(fastrand::u64(..)),
+            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority)?,
             client_tls: tls::client_config(authority.trust_bundle())?,
-            hub_mqtt: SocketAddr::new(listeners.address.hub(), MQTT_PORT),
-            hub_name: ServerName::IpAddress(listeners.address.hub().into()),
+            above,
             device: options.device.clone(),
             clock: Arc::new(SystemClock),
             authority,
-            now,
             state,
             durability: options.durability,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         };
         // The cloud hub listens first: everything on the device connects to it.
-        let (cloud, registry) = ground.start_cloud(listeners.hub_mqtt, listeners.hub_https)?;
-        let edge = ground.start_edge(&registry, listeners.gateway_mqtt, listeners.gateway_https).await?;
-        let agent = ground.start_agent(registry, options).await?;
+        let (cloud, device_key) = match (listeners.hub, &options.parent) {
+            (Some(hub), _) => ground.start_cloud(hub).map(|(cloud, key)| (Some(cloud), key))?,
+            (None, Some(parent)) => {
+                write_json(&ground.state.service(), &parent.service)?;
+                (None, parent.device_key.clone())
+            }
+            (None, None) => return Err(other("the cloud hub")(&"a device at the top has one")),
+        };
+        let registry = ground.registry(device_key)?;
+        let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
+        let edge = ground.start_edge(&registry, listeners.gateway).await?;
+        let runtime = ground.module_runtime(&options, &edge, &registry).await?;
+        let agent = ground.start_agent(registry, runtime, &options).await?;
 
         let stop_asked = CancellationToken::new();
         let requests = Requests {
+            link: ground.link.clone(),
             edge: Arc::clone(&edge),
-            cloud: Arc::clone(&cloud),
-            runtime: Arc::<ProcessRuntime>::clone(&agent.runtime),
+            cloud: cloud.clone(),
+            parent: parent_socket,
+            agent: agent.client.clone(),
+            runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
             stop: stop_asked.clone(),
@@ -223,10 +253,14 @@ impl Device {
         self.agent.shutdown.cancel();
         self.agent.tasks.close();
         self.agent.tasks.wait().await;
-        self.agent.runtime.close().await;
+        if self.agent.runtime.close().await {
+            Containers::forget(&self.state);
+        }
         self.agent.client.close().await;
         self.edge.stop().await;
-        self.cloud.stop();
+        if let Some(cloud) = &self.cloud {
+            cloud.stop().await;
+        }
         self.shutdown.cancel();
         self.agent.modules.close().await;
         self.tasks.close();
@@ -236,24 +270,24 @@ impl Device {
 }
 
 /// What all parts of a device stand on.
+#[derive(Clone)]
 struct Ground {
+    link: Link,
     device: DeviceId,
     state: StateDirectory,
     durability: Durability,
     endpoints: Endpoints,
     authority: Arc<Authority>,
-    now: Timestamp,
     clock: Arc<dyn Clock>,
     client_tls: Arc<rustls::ClientConfig>,
-    hub_mqtt: SocketAddr,
-    hub_name: ServerName<'static>,
+    above: Above,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 /// The agent with what it runs.
 struct RunningAgent {
-    runtime: Arc<ProcessRuntime>,
+    runtime: Arc<ChosenRuntime>,
     modules: Arc<Modules>,
     client: DeviceClient,
     /// Ends the agent, which stops its modules.
@@ -262,39 +296,42 @@ struct RunningAgent {
 }
 
 impl Ground {
-    /// The cloud hub with its front ends, and the device's own access to its registry.
-    fn start_cloud(
-        &self,
-        mqtt: TcpListener,
-        https: TcpListener,
-    ) -> Result<(Arc<CloudHub>, Arc<RegistryClient>), DeviceError> {
+    /// The cloud hub with its front ends, and the device's own key.
+    fn start_cloud(&self, listeners: HubListeners) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
         let host = &self.endpoints.hub_host_name;
         let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud() };
         let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
         let device_key = provision(&cloud, &self.device)?;
         let key = service_key(&self.state)?;
-        let https_address = https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-        let tls = tls::server_config(&self.authority.issue_server(&[host], self.now)?)?;
-        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        self.serve_https(https, tls, service::router(Service { hub: Arc::clone(&cloud), key }));
-        let tokens = Arc::new(KeyTokens::new(host, &Identity::device(self.device.clone()), device_key));
-        let registry = RegistryClient::new(https_address, &self.client_tls, self.device.clone(), tokens)
-            .map_err(|error| other("the client of the registry")(&error))?;
-        Ok((cloud, Arc::new(registry)))
+        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
+        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        let paths = service::router(Service { hub: Arc::clone(&cloud), key });
+        self.serve_https(listeners.https, tls, paths, Arc::<CloudHub>::clone(&cloud));
+        Ok((cloud, device_key))
+    }
+
+    /// The device's own access to the registry.
+    fn registry(&self, device_key: SharedKey) -> Result<Arc<RegistryClient>, DeviceError> {
+        let identity = Identity::device(self.device.clone());
+        let tokens = Arc::new(KeyTokens::new(&self.above.hub_host, &identity, device_key));
+        RegistryClient::new(self.above.https, self.link.clone(), &self.client_tls, self.device.clone(), tokens)
+            .map(Arc::new)
+            .map_err(|error| other("the client of the registry")(&error))
     }
 
     /// The edge hub with its front ends.
     async fn start_edge(
         &self,
         registry: &Arc<RegistryClient>,
-        mqtt: TcpListener,
-        https: Option<TcpListener>,
+        listeners: HubListeners,
     ) -> Result<Arc<EdgeHub>, DeviceError> {
         let (actor, tokens) = self.own_identity(registry, ModuleId::edge_hub()).await?;
         let upstream = CloudGateway::new(CloudGatewayOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
-            address: self.hub_mqtt,
-            server_name: self.hub_name.clone(),
+            address: self.above.mqtt,
+            link: self.link.clone(),
+            server_name: self.above.name.clone(),
             tls: Arc::clone(&self.client_tls),
             actor,
             tokens,
@@ -309,34 +346,84 @@ impl Ground {
         };
         let scope = Arc::<RegistryClient>::clone(registry);
         let edge = EdgeHub::start(options, upstream, scope, Arc::clone(&self.clock)).await?;
-        let tls = tls::server_config(&self.authority.issue_server(&[&gateway_host], self.now)?)?;
-        self.serve_mqtt(mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(&edge));
-        if let Some(listener) = https {
-            let calls = http::gateway::router(Arc::<EdgeHub>::clone(&edge), self.device.clone());
-            self.serve_https(listener, tls, calls);
-        }
+        self.serve_edge(&edge, registry, &gateway_host, listeners)?;
         Ok(edge)
+    }
+
+    /// Serves the edge hub under a host name.
+    fn serve_edge(
+        &self,
+        edge: &Arc<EdgeHub>,
+        registry: &Arc<RegistryClient>,
+        host: &str,
+        listeners: HubListeners,
+    ) -> Result<(), DeviceError> {
+        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
+        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        let calls = http::gateway::router(Arc::<EdgeHub>::clone(edge), self.device.clone());
+        let family = Family { hub: Arc::clone(edge), registry: Arc::clone(registry) };
+        let paths = calls.merge(http::family::router(family));
+        self.serve_https(listeners.https, tls, paths, Arc::<EdgeHub>::clone(edge));
+        Ok(())
+    }
+
+    /// What runs modules: processes, and containers as soon as one is wanted, or when an earlier run left some.
+    async fn module_runtime(
+        &self,
+        options: &DeviceOptions,
+        edge: &Arc<EdgeHub>,
+        registry: &Arc<RegistryClient>,
+    ) -> Result<Arc<ChosenRuntime>, DeviceError> {
+        let processes = ProcessRuntime::open(ProcessRuntimeOptions {
+            images: Arc::clone(&options.images),
+            launcher: options.launcher.clone(),
+            base_environment: options.base_environment.clone(),
+            log_folder: self.state.modules(),
+            max_log_bytes: MAX_LOG_BYTES,
+            group_record: group_record(&self.state),
+        })
+        .map_err(|error| other("the module runtime")(&error))?;
+        let containers = Containers::new(options.containers.clone(), &self.device, &self.state);
+        let are_left = containers.sweep(options.runtime != RuntimeChoice::Process).await;
+        let open = self.open_containers(containers, Arc::clone(edge), Arc::clone(registry));
+        let runtime = ChosenRuntime::new(options.runtime, processes, open);
+        if are_left || options.runtime == RuntimeChoice::Docker {
+            match runtime.containers().await {
+                Err(error) if options.runtime == RuntimeChoice::Docker => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "containers of an earlier run cannot be looked after"),
+                Ok(_) => {}
+            }
+        }
+        Ok(Arc::new(runtime))
+    }
+
+    /// Opens the containers' runtime, and the edge hub's doors to their network.
+    fn open_containers(
+        &self,
+        containers: Containers,
+        edge: Arc<EdgeHub>,
+        registry: Arc<RegistryClient>,
+    ) -> OpenContainers {
+        let ground = self.clone();
+        Arc::new(move || {
+            let (ground, containers) = (ground.clone(), containers.clone());
+            let (edge, registry) = (Arc::clone(&edge), Arc::clone(&registry));
+            Box::pin(async move {
+                containers.open(|listeners| ground.serve_edge(&edge, &registry, GATEWAY_NAME, listeners)).await
+            })
+        })
     }
 
     /// The agent, what it runs modules with, and its connection to the cloud hub.
     async fn start_agent(
         &self,
         registry: Arc<RegistryClient>,
-        options: DeviceOptions,
+        runtime: Arc<ChosenRuntime>,
+        options: &DeviceOptions,
     ) -> Result<RunningAgent, DeviceError> {
-        let runtime = Arc::new(
-            ProcessRuntime::open(ProcessRuntimeOptions {
-                images: options.images,
-                launcher: options.launcher,
-                base_environment: options.base_environment,
-                log_folder: self.state.modules(),
-                max_log_bytes: MAX_LOG_BYTES,
-                group_record: group_record(&self.state),
-            })
-            .map_err(|error| other("the module runtime")(&error))?,
-        );
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
-        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ProcessRuntime>::clone(&runtime);
+        let module_runtime: Arc<dyn ModuleRuntime> = Arc::<ChosenRuntime>::clone(&runtime);
         let facts = Arc::new(WorkloadFacts {
             authority: Arc::clone(&self.authority),
             keys: KeyRing::default(),
@@ -347,16 +434,20 @@ impl Ground {
         let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
         let (client, events) = DeviceClient::start(ClientOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
-            address: self.hub_mqtt,
-            server_name: self.hub_name.clone(),
+            address: self.above.mqtt,
+            link: self.link.clone(),
+            server_name: self.above.name.clone(),
             identity,
             tls: Arc::clone(&self.client_tls),
             tokens,
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,
             keep_alive: KEEP_ALIVE,
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::Retry,
         });
         client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
+        let parent_host = options.parent.as_ref().map(|parent| parent.endpoints.gateway_host_name.clone());
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
@@ -364,7 +455,7 @@ impl Ground {
             AgentOptions {
                 runtime: Arc::clone(&module_runtime),
                 identities: Arc::<Modules>::clone(&modules),
-                environment: environment(&self.endpoints),
+                environment: environment(&self.endpoints, parent_host),
                 facts: facts_of_agent(),
                 rules: RestartRules::default(),
                 period: AGENT_PERIOD,
@@ -396,39 +487,32 @@ impl Ground {
         Ok((identity, tokens))
     }
 
-    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, gateway: Arc<dyn Gateway>) {
+    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
         let clock = Arc::clone(&self.clock);
-        self.tasks.spawn(listen::accept(
-            listener,
-            tls,
-            self.shutdown.clone(),
-            move |stream, certificates, shutdown| {
-                mqtt::connection::serve(stream, certificates, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
-            },
-        ));
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+        }));
     }
 
-    fn serve_https(&self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: axum::Router) {
-        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, _, shutdown| {
-            http::serve::serve(stream, router.clone(), shutdown)
+    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
+        let clock = Arc::clone(&self.clock);
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+        }));
+    }
+
+    /// Serves the paths of a hub, what devices ask of it themselves, and `WebSockets` to it.
+    fn serve_https(&self, listener: TcpListener, tls: Arc<ServerTls>, paths: axum::Router, gateway: Arc<dyn Gateway>) {
+        let router = paths.merge(http::device::router(Arc::clone(&gateway)));
+        let door = Door { router, gateway, clock: Arc::clone(&self.clock) };
+        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
+            http::serve::serve(stream, certificate, door.clone(), shutdown)
         }));
     }
 }
 
 fn group_record(state: &StateDirectory) -> std::path::PathBuf {
     state.modules().join("processes.json")
-}
-
-fn endpoints(device: &DeviceId, listeners: &Listeners, authority: &Authority) -> Result<Endpoints, DeviceError> {
-    let https = listeners.hub_https.local_addr().map_err(|error| other("the cloud hub")(&error))?;
-    Ok(Endpoints {
-        device_id: device.to_string(),
-        gateway_host_name: listeners.address.gateway().to_string(),
-        hub_host_name: listeners.address.hub().to_string(),
-        hub_https_port: https.port(),
-        gateway_has_https: listeners.gateway_https.is_some(),
-        trust_bundle: authority.trust_bundle_path().to_owned(),
-    })
 }
 
 /// Registers the device as an edge device, if it is not, and returns its key: what an operator does for a real one.
@@ -458,12 +542,12 @@ fn service_key(state: &StateDirectory) -> Result<SharedKey, DeviceError> {
         .map_err(|error| StateError::Damaged { path: state.service(), reason: error.to_string() }.into())
 }
 
-fn environment(endpoints: &Endpoints) -> DeviceEnvironment {
+fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvironment {
     DeviceEnvironment {
         hub_host: endpoints.hub_host_name.clone(),
         device_id: endpoints.device_id.clone(),
         device_host: endpoints.gateway_host_name.clone(),
-        parent_host: None,
+        parent_host,
         api_version: WORKLOAD_API_VERSION.to_owned(),
         auth_scheme: "sasToken".to_owned(),
         log_level: "info".to_owned(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use edgectl_hub::certificate::ClientCertificate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::listener_at;
+use crate::tls::ServerTls;
 
 /// Connections of one listener at once; more wait.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -56,16 +57,16 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
-/// A client's certificates, DER, leaf first; none if it presented none.
-pub type Certificates = Vec<Vec<u8>>;
+/// What a client presented in the handshake, if it did.
+pub type Certificate = Option<ClientCertificate>;
 
 /// Accepts TLS connections until shutdown and gives each to `serve`; returns when all have ended.
-pub async fn accept<F, W>(listener: TcpListener, tls: Arc<ServerConfig>, shutdown: CancellationToken, serve: F)
+pub async fn accept<F, W>(listener: TcpListener, tls: Arc<ServerTls>, shutdown: CancellationToken, serve: F)
 where
-    F: Fn(TlsStream<TcpStream>, Certificates, CancellationToken) -> W + Clone + Send + 'static,
+    F: Fn(TlsStream<TcpStream>, Certificate, CancellationToken) -> W + Clone + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(tls);
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -83,7 +84,8 @@ where
                 (_, Err(_)) => break,
             },
         };
-        let (acceptor, serve, shutdown) = (acceptor.clone(), serve.clone(), shutdown.clone());
+        let (acceptor, tls) = (acceptor.clone(), Arc::clone(&tls));
+        let (serve, shutdown) = (serve.clone(), shutdown.clone());
         connections.spawn(async move {
             // Small packets must not wait for each other.
             let _ = stream.set_nodelay(true);
@@ -93,9 +95,8 @@ where
             };
             match shaken {
                 Ok(Ok(stream)) => {
-                    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                    let certificates = certificates.iter().map(|certificate| certificate.to_vec()).collect();
-                    serve(stream, certificates, shutdown).await;
+                    let certificate = tls.clients.read(stream.get_ref().1.peer_certificates().unwrap_or_default());
+                    serve(stream, certificate, shutdown).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),

@@ -1,6 +1,6 @@
 //! The ports of a device: which addresses it gets, and listening at all of them before anything else is done.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpListener;
 
@@ -9,7 +9,10 @@ use crate::listen::{self, BindError};
 
 /// The port of MQTT over TLS; fixed in the SDKs.
 pub const MQTT_PORT: u16 = 8883;
-const HTTPS_PORT: u16 = 443;
+/// The port of AMQP over TLS; fixed in the SDKs.
+pub const AMQP_PORT: u16 = 5671;
+/// The port of HTTPS; fixed in the SDKs.
+pub const HTTPS_PORT: u16 = 443;
 
 /// A device cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -29,29 +32,36 @@ pub enum PortsError {
 pub struct Listeners {
     /// The pair of addresses.
     pub address: DeviceAddress,
-    /// The edge hub's MQTT.
-    pub gateway_mqtt: TcpListener,
-    /// The edge hub's HTTPS; none where the port needs a privilege that is missing.
-    pub gateway_https: Option<TcpListener>,
-    /// The cloud hub's MQTT.
-    pub hub_mqtt: TcpListener,
-    /// The cloud hub's HTTPS, at 443 or another port.
-    pub hub_https: TcpListener,
+    /// The edge hub's.
+    pub gateway: HubListeners,
+    /// The cloud hub's; none for a device below another one.
+    pub hub: Option<HubListeners>,
+}
+
+/// The listeners of a hub.
+pub struct HubListeners {
+    /// MQTT.
+    pub mqtt: TcpListener,
+    /// AMQP.
+    pub amqp: TcpListener,
+    /// HTTPS, at 443 or another port.
+    pub https: TcpListener,
 }
 
 /// Finds the device's addresses and listens at all of them: those asked for, else those of the last run if they are
-/// free, else the first free ones.
+/// free, else the first free ones. A device below another one has no cloud hub.
 pub async fn listen(
+    with_hub: bool,
     wanted: Option<DeviceAddress>,
     last: Option<DeviceAddress>,
     preferred: DeviceAddress,
 ) -> Result<Listeners, PortsError> {
     if let Some(address) = wanted {
-        return Ok(listen_at_pair(address).await?);
+        return Ok(listen_at_pair(address, with_hub).await?);
     }
     let first = last.unwrap_or(preferred);
     for address in first.and_following() {
-        match listen_at_pair(address).await {
+        match listen_at_pair(address, with_hub).await {
             Ok(listeners) => {
                 if let Some(last) = last.filter(|last| *last != address) {
                     tracing::warn!("{} is in use, {} is taken instead", last.gateway(), address.gateway());
@@ -66,20 +76,20 @@ pub async fn listen(
     Err(PortsError::NoAddress { by })
 }
 
-async fn listen_at_pair(address: DeviceAddress) -> Result<Listeners, BindError> {
-    let (gateway, hub) = (address.gateway(), address.hub());
-    let gateway_mqtt = listen::bind(SocketAddr::new(gateway, MQTT_PORT)).await?;
-    let hub_mqtt = listen::bind(SocketAddr::new(hub, MQTT_PORT)).await?;
-    let gateway_https = match listen::bind(SocketAddr::new(gateway, HTTPS_PORT)).await {
-        Ok(listener) => Some(listener),
-        Err(BindError::Denied(_)) => None,
-        Err(error) => return Err(error),
+async fn listen_at_pair(address: DeviceAddress, with_hub: bool) -> Result<Listeners, BindError> {
+    let gateway = listen_at_all(address.gateway()).await?;
+    let hub = if with_hub { Some(listen_at_all(address.hub()).await?) } else { None };
+    Ok(Listeners { address, gateway, hub })
+}
+
+/// Listens at all ports of a hub at an address.
+pub async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
+    let mqtt = listen::bind(SocketAddr::new(address, MQTT_PORT)).await?;
+    let amqp = listen::bind(SocketAddr::new(address, AMQP_PORT)).await?;
+    let https = match listen::bind(SocketAddr::new(address, HTTPS_PORT)).await {
+        // Where the port needs a privilege that is missing another one is taken, and our own tools ask which.
+        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(address, 0)).await?,
+        bound => bound?,
     };
-    let hub_https = match listen::bind(SocketAddr::new(hub, HTTPS_PORT)).await {
-        Ok(listener) => listener,
-        // Our own tools ask which port it is.
-        Err(BindError::Denied(_)) => listen::bind(SocketAddr::new(hub, 0)).await?,
-        Err(error) => return Err(error),
-    };
-    Ok(Listeners { address, gateway_mqtt, gateway_https, hub_mqtt, hub_https })
+    Ok(HubListeners { mqtt, amqp, https })
 }

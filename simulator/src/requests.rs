@@ -1,6 +1,8 @@
 //! What a running device answers on its control socket.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -15,19 +17,29 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent_link::STOP_TIMEOUT;
-use crate::control::{Handler, Request};
+use crate::client::device_client::DeviceClient;
+use crate::control::{self, Handler, Next, Request};
+use crate::link::{Conditions, Link};
 use crate::runtime::module_runtime::{LogQuery, ModuleRuntime};
 use crate::state::Endpoints;
 
 /// Events that are read at once.
 const EVENT_BATCH: usize = 256;
+/// For the hub above to answer what the agent reported.
+const TWIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What answers are made of.
 pub struct Requests {
     /// The edge hub.
     pub edge: Arc<EdgeHub>,
-    /// The cloud hub.
-    pub cloud: Arc<CloudHub>,
+    /// The cloud hub; none for a device below another one.
+    pub cloud: Option<Arc<CloudHub>>,
+    /// The control socket of the device above, which answers what only the cloud hub knows.
+    pub parent: Option<PathBuf>,
+    /// The agent's connection.
+    pub agent: DeviceClient,
+    /// The network to the hub above.
+    pub link: Link,
     /// The modules.
     pub runtime: Arc<dyn ModuleRuntime>,
     /// The device.
@@ -54,6 +66,8 @@ pub struct DeviceStatus {
     pub hub: Value,
     /// Messages that the cloud hub received since it exists.
     pub received_by_cloud: u64,
+    /// The network to the hub above.
+    pub network: Conditions,
 }
 
 /// A module at a glance.
@@ -80,9 +94,7 @@ pub struct ModuleStatus {
 
 impl Requests {
     async fn status(&self) -> Result<DeviceStatus, String> {
-        let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
-        let twin = self.cloud.twin_of(&agent).map_err(|error| error.to_string())?;
-        let reported = Value::Object(twin.reported.properties.clone());
+        let reported = self.reported().await?;
         let hub = self.edge.status();
         let states = self.runtime.list().await.map_err(|error| error.to_string())?;
         let modules = match reported.get("modules") {
@@ -101,8 +113,30 @@ impl Requests {
             deployment: reported.get("lastDesiredStatus").cloned().unwrap_or_default(),
             deployment_version: reported.get("lastDesiredVersion").and_then(Value::as_u64),
             hub: serde_json::to_value(&hub).map_err(|error| error.to_string())?,
-            received_by_cloud: *self.cloud.events().next_number().borrow(),
+            received_by_cloud: self.received_by_cloud().await,
+            network: self.link.conditions(),
         })
+    }
+
+    /// What the agent reported, as the cloud hub has it.
+    async fn reported(&self) -> Result<Value, String> {
+        let Some(cloud) = &self.cloud else {
+            let twin = tokio::time::timeout(TWIN_TIMEOUT, self.agent.twin()).await;
+            let twin = twin.ok().and_then(Result::ok).unwrap_or_default();
+            return Ok(twin.get("reported").cloned().unwrap_or_default());
+        };
+        let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
+        let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
+        Ok(Value::Object(twin.reported.properties))
+    }
+
+    /// Messages that the cloud hub received; none where the device above, which knows, does not run.
+    async fn received_by_cloud(&self) -> u64 {
+        if let Some(cloud) = &self.cloud {
+            return *cloud.events().next_number().borrow();
+        }
+        let status = async { control::ask(self.parent.as_ref()?, &Request::Status).await.ok()?.result().await.ok() };
+        status.await.and_then(|status| status.get("receivedByCloud")?.as_u64()).unwrap_or_default()
     }
 
     async fn logs(&self, module: &str, query: LogQuery, items: mpsc::Sender<Value>) -> Result<Value, String> {
@@ -116,13 +150,33 @@ impl Requests {
         Ok(Value::Null)
     }
 
+    /// Hands a request up to the device above, and its answers down.
+    async fn ask_parent(&self, request: &Request, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        let parent = self.parent.as_ref().ok_or("there is no device above")?;
+        let failed = |error: control::ControlError| format!("the device above: {error}");
+        let mut conversation = control::ask(parent, request).await.map_err(failed)?;
+        loop {
+            match conversation.next().await.map_err(failed)? {
+                Next::Done(value) => return Ok(value),
+                Next::Item(item) => {
+                    if items.send(item).await.is_err() {
+                        return Ok(Value::Null);
+                    }
+                }
+            }
+        }
+    }
+
     async fn events(&self, mut from: u64, follow: bool, items: mpsc::Sender<Value>) -> Result<Value, String> {
-        let mut next = self.cloud.events().next_number();
+        let Some(cloud) = &self.cloud else {
+            return self.ask_parent(&Request::Events { follow, from }, items).await;
+        };
+        let mut next = cloud.events().next_number();
         loop {
             // Read before the number is looked at again, so that nothing slips through between.
             let end = *next.borrow_and_update();
             while from < end {
-                let events = self.cloud.events().read(from, EVENT_BATCH).map_err(|error| error.to_string())?;
+                let events = cloud.events().read(from, EVENT_BATCH).map_err(|error| error.to_string())?;
                 let Some(last) = events.last() else { break };
                 from = last.sequence_number + 1;
                 for event in &events {
@@ -141,8 +195,7 @@ impl Requests {
     async fn send(&self, request: SendRequest) -> Result<Value, String> {
         let module = ModuleId::new(&request.module).map_err(|error| format!("module {:?}: {error}", request.module))?;
         let identity = Identity::module(self.device.clone(), module.clone());
-        let known = self.cloud.registry().get(&identity).map_err(|error| error.to_string())?;
-        if known.is_none() {
+        if !self.is_registered(&identity)? {
             return Err(format!("there is no module {module} on this device"));
         }
         let body = BASE64.decode(&request.body).map_err(|error| format!("the body: {error}"))?;
@@ -156,8 +209,15 @@ impl Requests {
         if message.size() > MAX_MESSAGE_BYTES {
             return Err(format!("the message has {} bytes, the most is {MAX_MESSAGE_BYTES}", message.size()));
         }
-        self.edge.put_into_input(&module, &request.input, message).await.map_err(|refusal| refusal.to_string())?;
-        Ok(Value::Null)
+        let number = self.edge.put_into_input(&module, &request.input, message).await;
+        number.map(Value::from).map_err(|refusal| refusal.to_string())
+    }
+
+    fn is_registered(&self, identity: &Identity) -> Result<bool, String> {
+        match &self.cloud {
+            Some(cloud) => Ok(cloud.registry().get(identity).map_err(|error| error.to_string())?.is_some()),
+            None => Ok(self.edge.scope().find(identity).is_some()),
+        }
     }
 
     async fn restart(&self, module: &str) -> Result<Value, String> {
@@ -190,6 +250,15 @@ impl Handler for Requests {
                 self.send(SendRequest { module, input, body, properties, system }).await
             }
             Request::Restart { module } => self.restart(&module).await,
+            Request::Network { conditions } => {
+                if let Some(conditions) = conditions {
+                    self.link.set(conditions);
+                }
+                serde_json::to_value(self.link.conditions()).map_err(|error| error.to_string())
+            }
+            Request::Trace { wanted } => {
+                serde_json::to_value(self.edge.traces(&wanted)).map_err(|error| error.to_string())
+            }
             Request::Stop => {
                 self.stop.cancel();
                 Ok(Value::Null)

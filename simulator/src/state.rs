@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use edgectl_schemas::ids::DeviceId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Longest path of a socket's directory: `sun_path` holds 108 bytes, and a name of 32 must fit behind it.
@@ -59,6 +60,11 @@ impl StateDirectory {
         Self { root: solution_state.join("device") }
     }
 
+    /// The state of another device of the same solution.
+    pub fn other(solution_state: &Path, device: &DeviceId) -> Self {
+        Self { root: solution_state.join(format!("device-{device}")) }
+    }
+
     /// Makes what is missing, readable by the user alone.
     pub fn create(&self) -> Result<(), StateError> {
         if let Some(solution_state) = self.root.parent() {
@@ -74,6 +80,11 @@ impl StateDirectory {
             return Err(StateError::Foreign(sockets));
         }
         Ok(())
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The development certificate authority.
@@ -94,6 +105,11 @@ impl StateDirectory {
     /// What modules printed, and which processes run.
     pub fn modules(&self) -> PathBuf {
         self.root.join("modules")
+    }
+
+    /// The container engine on which there may be containers of the device.
+    pub fn engine(&self) -> PathBuf {
+        self.root.join("engine")
     }
 
     /// What a device in the background prints.
@@ -179,10 +195,23 @@ pub struct Endpoints {
     pub hub_host_name: String,
     /// The port of the cloud hub's HTTPS listener: 443, or another where that needs a privilege that is missing.
     pub hub_https_port: u16,
+    /// The port of the edge hub's HTTPS listener: 443, or another where that needs a privilege that is missing.
+    #[serde(default)]
+    pub gateway_https_port: u16,
     /// Whether the edge hub's HTTPS listener has its port 443, which calls from module to module need.
     pub gateway_has_https: bool,
+    /// The device above this one, whose edge hub is this one's way to the cloud hub; none for a device at the top.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// The certificates that clients must trust, PEM.
     pub trust_bundle: PathBuf,
+}
+
+impl Endpoints {
+    /// The folder of the certificate authority, which devices below each other share.
+    pub fn authority(&self) -> &Path {
+        self.trust_bundle.parent().unwrap_or(&self.trust_bundle)
+    }
 }
 
 /// How the service API is reached. The file is readable by the user alone.

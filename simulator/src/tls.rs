@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use edgectl_hub::clock::Clock;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 
-use crate::authority::Issued;
+use crate::authority::{Authority, AuthorityError};
+use crate::client_certificate::CertificateReader;
+use crate::server_certificate::ServerCertificate;
 
 /// Why a TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -20,34 +23,57 @@ pub enum TlsError {
     /// Key and certificate do not go together, or are of an unknown kind.
     #[error("the certificates cannot be used")]
     Rustls(#[from] rustls::Error),
+    /// There is no authority to trust.
+    #[error("the trust bundle cannot be used")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
-/// Configures a server with a certificate. Clients are asked for a certificate, but need none; a certificate's owner
-/// is proved in the handshake, while whether the hub knows it is for the hub to say, once it knows which client it is.
-pub fn server_config(issued: &Issued) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(issued.private_key_pem.as_bytes())?;
-    let provider = Arc::new(ring::default_provider());
-    let verifier = AnyClientCertificate(provider.signature_verification_algorithms);
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(chain, key)?;
-    Ok(Arc::new(config))
+/// What a listener needs for TLS.
+pub struct ServerTls {
+    /// Versions, certificate, and what is asked of clients.
+    pub config: Arc<ServerConfig>,
+    /// Reads what clients present.
+    pub clients: CertificateReader,
+}
+
+impl ServerTls {
+    /// Serves under some names with certificates of an authority, whose root may vouch for clients too. Clients are asked
+    /// for a certificate, but need none; a certificate's owner is proved in the handshake, while whether the hub knows it
+    /// is for the hub to say, once it knows which client it is.
+    pub fn new(authority: &Arc<Authority>, names: &[&str], clock: &Arc<dyn Clock>) -> Result<Arc<Self>, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let certificate =
+            ServerCertificate::new(Arc::clone(authority), names, Arc::clone(&provider), Arc::clone(clock))?;
+        let clients = CertificateReader::new(authority.trust_bundle(), Arc::clone(&provider), Arc::clone(clock))?;
+        let verifier = AnyClientCertificate(provider.signature_verification_algorithms);
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::ALL_VERSIONS)?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(certificate));
+        Ok(Arc::new(Self { config: Arc::new(config), clients }))
+    }
 }
 
 /// Configures a client that trusts the roots of a bundle, PEM, and no others.
 pub fn client_config(trust_bundle: &str) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)?
+        .with_root_certificates(roots(trust_bundle)?)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The roots of a bundle, PEM.
+pub fn roots(trust_bundle: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(trust_bundle.as_bytes()) {
         roots.add(certificate?)?;
     }
-    let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
 /// Takes every client certificate whose key the client proves to have.
@@ -97,56 +123,88 @@ impl ClientCertVerifier for AnyClientCertificate {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use edgectl_hub::clock::SystemClock;
     use edgectl_schemas::ids::DeviceId;
     use jiff::Timestamp;
     use rustls::pki_types::ServerName;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio_rustls::{TlsAcceptor, TlsConnector};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
     use super::*;
-    use crate::authority::Authority;
 
-    fn authority() -> (tempfile::TempDir, Authority) {
-        let folder = tempfile::tempdir().unwrap();
-        let device = DeviceId::new("edge1").unwrap();
-        let authority = Authority::open(folder.path(), &device, Timestamp::now()).unwrap();
-        (folder, authority)
+    fn authority(folder: &Path) -> Arc<Authority> {
+        Arc::new(Authority::open(folder, &DeviceId::new("edge1").unwrap(), Timestamp::now()).unwrap())
     }
 
-    async fn shake(server: &Authority, client: &Authority, names: &[&str], host: &str) -> Result<(), std::io::Error> {
-        let acceptor =
-            TlsAcceptor::from(server_config(&server.issue_server(names, Timestamp::now()).unwrap()).unwrap());
+    fn served(authority: &Arc<Authority>, clock: Arc<dyn Clock>) -> Arc<ServerTls> {
+        ServerTls::new(authority, &["edge1.local", "127.0.1.1"], &clock).unwrap()
+    }
+
+    type Ends = (client::TlsStream<DuplexStream>, server::TlsStream<DuplexStream>);
+
+    async fn shake(server: &ServerTls, client: &Authority, host: &str) -> Result<Ends, std::io::Error> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&server.config));
         let connector = TlsConnector::from(client_config(client.trust_bundle()).unwrap());
         let (near, far) = tokio::io::duplex(65_536);
         let host = ServerName::try_from(host.to_owned()).unwrap();
-        let serve = async {
-            let mut stream = acceptor.accept(far).await?;
-            stream.write_all(b"hello").await?;
-            stream.shutdown().await
-        };
-        let connect = async {
-            let mut text = String::new();
-            connector.connect(host, near).await?.read_to_string(&mut text).await?;
-            assert_eq!(text, "hello");
-            Ok(())
-        };
-        let (_served, connected) = tokio::join!(serve, connect);
-        connected
+        let (served, connected) = tokio::join!(acceptor.accept(far), connector.connect(host, near));
+        Ok((connected?, served?))
+    }
+
+    async fn says_hello((mut client, mut server): Ends) {
+        server.write_all(b"hello").await.unwrap();
+        server.flush().await.unwrap();
+        let mut text = [0; 5];
+        client.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"hello");
     }
 
     #[tokio::test]
     async fn clients_reach_the_names_in_the_certificate_and_no_others() {
-        let (_folder, authority) = authority();
-        let names = ["edge1.local", "127.0.1.1"];
-        shake(&authority, &authority, &names, "edge1.local").await.unwrap();
-        shake(&authority, &authority, &names, "127.0.1.1").await.unwrap();
-        shake(&authority, &authority, &names, "127.0.1.2").await.unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let server = served(&authority, Arc::new(SystemClock));
+        says_hello(shake(&server, &authority, "edge1.local").await.unwrap()).await;
+        says_hello(shake(&server, &authority, "127.0.1.1").await.unwrap()).await;
+        shake(&server, &authority, "127.0.1.2").await.unwrap_err();
     }
 
     #[tokio::test]
     async fn another_root_is_not_trusted() {
-        let (_one, one) = authority();
-        let (_other, other) = authority();
-        shake(&one, &other, &["edge1.local"], "edge1.local").await.unwrap_err();
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let server = served(&authority(one.path()), Arc::new(SystemClock));
+        shake(&server, &authority(other.path()), "edge1.local").await.unwrap_err();
+    }
+
+    /// A clock that is behind.
+    struct LateClock(AtomicU64);
+
+    impl Clock for LateClock {
+        fn now_ms(&self) -> u64 {
+            SystemClock.now_ms() - self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn shown((client, _): &Ends) -> CertificateDer<'static> {
+        client.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_made_anew_before_it_ends_and_connections_stay() {
+        const DAY_MS: u64 = 24 * 3600 * 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let clock = Arc::new(LateClock(AtomicU64::new(25 * DAY_MS)));
+        let server = served(&authority, Arc::clone(&clock) as _);
+        let early = shake(&server, &authority, "edge1.local").await.unwrap();
+        let again = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_eq!(shown(&early), shown(&again));
+        clock.0.store(0, Ordering::SeqCst);
+        let late = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_ne!(shown(&early), shown(&late));
+        says_hello(early).await;
     }
 }

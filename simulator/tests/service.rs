@@ -329,3 +329,83 @@ mod silent {
         hub.subscribe(&attachment, Feature::Methods).await.expect("a feature");
     }
 }
+
+#[tokio::test]
+async fn messages_are_sent_to_devices_counted_and_removed() {
+    let cloud = Cloud::open();
+    let device = json!({ "deviceId": "d1" });
+    cloud.ask("PUT", "/devices/d1", None, Some(device)).await;
+    let message = |body: &str| json!({ "body": body, "properties": { "iothub-app-k": "v", "iothub-messageid": "m1" } });
+    let send =
+        async |messages: Value| cloud.ask("POST", "/devices/d1/messages/devicebound", None, Some(messages)).await;
+    assert_eq!(send(json!([message("aGk="), message("aGk=")])).await.status, StatusCode::NO_CONTENT);
+    let waiting = async || cloud.ask("GET", "/devices/d1", None, None).await.body["cloudToDeviceMessageCount"].clone();
+    assert_eq!(waiting().await, 2);
+    let received = cloud.hub.messages().receive(&Identity::parse("d1").unwrap().device).unwrap().unwrap();
+    assert_eq!((&received.message.body[..], received.message.properties.get("k")), (&b"hi"[..], Some("v")));
+    assert_eq!(received.message.system.get("messageId"), Some("m1"));
+
+    assert_eq!(send(json!([message("*")])).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send(json!([{ "body": "", "properties": { "x": "y" } }])).await.status, StatusCode::BAD_REQUEST);
+    let large = message(&"AAAA".repeat(22_000));
+    assert_eq!(send(json!([large])).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    for _ in 0..48 {
+        assert_eq!(send(json!([message("aGk=")])).await.status, StatusCode::NO_CONTENT);
+    }
+    let full = send(json!([message("aGk=")])).await;
+    assert_eq!((full.status, full.code.as_deref()), (StatusCode::FORBIDDEN, Some("DeviceMaximumQueueDepthExceeded")));
+    let purged = cloud.ask("DELETE", "/devices/d1/commands", None, None).await;
+    assert_eq!(purged.body, json!({ "totalMessagesPurged": 50, "deviceId": "d1", "moduleId": null }));
+    assert_eq!(waiting().await, 0);
+    let unknown = cloud.ask("POST", "/devices/nobody/messages/devicebound", None, Some(json!([message("")]))).await;
+    assert_eq!((unknown.status, unknown.code.as_deref()), (StatusCode::NOT_FOUND, Some("DeviceNotFound")));
+}
+
+#[tokio::test]
+async fn edge_hubs_ask_about_those_below_them_and_about_no_others() {
+    let cloud = Cloud::open();
+    let edge = |name: &str, parents: Value| json!({ "deviceId": name, "capabilities": { "iotEdge": true }, "parentScopes": parents });
+    let put = async |body: Value| {
+        let path = format!("/devices/{}", body["deviceId"].as_str().unwrap());
+        cloud.ask("PUT", &path, None, Some(body)).await
+    };
+    let root = put(edge("root", json!([]))).await.body["deviceScope"].clone();
+    let child = put(edge("child", json!([root]))).await.body["deviceScope"].clone();
+    put(edge("sister", json!([root]))).await;
+    let leaf = put(json!({ "deviceId": "leaf", "deviceScope": child })).await;
+    assert_eq!((leaf.status, &leaf.body["parentScopes"]), (StatusCode::OK, &json!([child])));
+    assert_eq!(put(json!({ "deviceId": "lost", "deviceScope": "nowhere" })).await.status, StatusCode::BAD_REQUEST);
+
+    let ask = async |actor: &str, operation: &str, body: Value| {
+        let token = cloud.token_of(&format!("{actor}/$edgeHub"));
+        let path = format!("/devices/{actor}/modules/$edgeHub/{operation}");
+        cloud.ask_as(&token, "POST", &path, None, Some(&body)).await
+    };
+    let scope = async |actor: &str, chain: &str| {
+        ask(actor, "devicesAndModulesInTargetDeviceScope", json!({ "authChain": chain })).await
+    };
+    let names = |answer: &Answer| {
+        let devices = answer.body["devices"].as_array().cloned().unwrap_or_default();
+        devices.iter().map(|device| device["deviceId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&scope("root", "root").await), ["child", "root", "sister"]);
+    assert_eq!(names(&scope("root", "child;root").await), ["child", "leaf"]);
+    for (actor, chain) in
+        [("child", "sister;child"), ("sister", "child;sister"), ("child", "root"), ("root", "leaf;root")]
+    {
+        assert_eq!(scope(actor, chain).await.status, StatusCode::UNAUTHORIZED, "{chain}");
+    }
+    let chain = json!({ "authChain": "child;root", "targetDeviceId": "child", "targetModuleId": "$edgeHub" });
+    let one = ask("root", "getDeviceAndModuleOnBehalfOf", chain).await;
+    assert_eq!((names(&one), &one.body["modules"][0]["moduleId"]), (vec!["child".to_owned()], &json!("$edgeHub")));
+
+    let module = json!({ "authChain": "child;root", "module": { "moduleId": "m", "managedBy": "IotEdge" } });
+    assert_eq!(ask("root", "putModuleOnBehalfOf", module.clone()).await.body["managedBy"], "IotEdge");
+    assert_eq!(ask("root", "putModuleOnBehalfOf", module).await.status, StatusCode::OK, "again");
+    let named = json!({ "authChain": "child;root", "moduleId": "m" });
+    assert_eq!(ask("root", "getModuleOnBehalfOf", named.clone()).await.body["deviceId"], "child");
+    let listed = ask("root", "getModulesOnTargetDevice", json!({ "authChain": "child;root" })).await;
+    assert_eq!(listed.body.as_array().unwrap().len(), 3);
+    assert_eq!(ask("root", "deleteModuleOnBehalfOf", named.clone()).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(ask("root", "getModuleOnBehalfOf", named).await.status, StatusCode::NOT_FOUND);
+}

@@ -5,10 +5,14 @@ use std::path::Path;
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 
-/// `edgectl`, working in a directory, without terminal.
+/// Where no container engine is, so that no test finds one by chance.
+pub const NO_ENGINE: &str = "unix:///nowhere/docker.sock";
+
+/// `edgectl`, working in a directory, without terminal and without container engine.
 pub fn edgectl(directory: &Path) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("edgectl"));
     command.current_dir(directory).env_remove("CARGO_TARGET_DIR").env_remove("DEFAULT_PLATFORM").env("NO_COLOR", "1");
+    command.env("DOCKER_HOST", NO_ENGINE);
     command
 }
 

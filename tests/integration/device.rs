@@ -351,3 +351,91 @@ fn build_files(module: &Path, name: &str) {
     });
     fs::write(module.join("module.json"), file.to_string()).unwrap();
 }
+
+/// The messages that the cloud hub has received.
+fn received(solution: &Solution) -> u64 {
+    solution.json(&["status"])["receivedByCloud"].as_u64().unwrap()
+}
+
+#[test]
+fn a_device_without_its_network_goes_on_and_catches_up() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    wait_until("a message is in the cloud", || received(&solution) > 0);
+
+    assert_eq!(solution.json(&["sim", "network", "offline"])["online"], false);
+    let waiting = || solution.json(&["status"])["hub"]["queues"]["iothub"].as_u64().unwrap_or_default();
+    // The route between the modules is what fills the queue for the cloud.
+    wait_until("messages wait for the cloud", || waiting() > 5);
+    let cut = received(&solution);
+    wait_until("more of them wait", || waiting() > 10);
+    assert_eq!(received(&solution), cut, "nothing gets through");
+    let shown = solution.edgectl(&["status"]).assert().success();
+    assert!(String::from_utf8_lossy(&shown.get_output().stdout).contains("The device is offline."));
+
+    solution.edgectl(&["sim", "network", "online"]).assert().success();
+    wait_until("the backlog is gone", || waiting() < 3 && received(&solution) > cut + 10);
+    let slow = solution.json(&["sim", "network", "set", "--latency", "20ms", "--direction", "up"]);
+    assert_eq!((&slow["up"]["latencyMs"], &slow["down"]["latencyMs"]), (&json!(20), &json!(0)));
+    let before = received(&solution);
+    wait_until("messages come through a slow network", || received(&solution) > before);
+    assert_eq!(solution.json(&["sim", "network", "reset"])["up"]["latencyMs"], 0);
+    refused(solution.edgectl(&["sim", "network", "set"]).assert(), 2, "there is no fault to set");
+
+    // In order, each once or more, none lost.
+    let events = solution.edgectl(&["events", "--json"]).assert().success();
+    let events = String::from_utf8_lossy(&events.get_output().stdout).into_owned();
+    let times: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"]["timeCreated"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(times.len() > 10 && times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn a_message_can_be_followed_to_where_it_is() {
+    let solution = Solution::new();
+    let path = solution.root().join("deployment.template.json");
+    let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let routes = &mut template["modulesContent"]["$edgeHub"]["properties.desired"]["routes"];
+    routes["hot"] = json!("FROM /messages/* WHERE as_number(level) > 5 INTO $upstream");
+    routes["toNobody"] = json!({
+        "route": "FROM /messages/* WHERE kind = 'lost' INTO BrokeredEndpoint(\"/modules/nobody/inputs/in\")",
+        "timeToLiveSecs": 1000, "priority": 3
+    });
+    fs::write(&path, template.to_string()).unwrap();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+
+    let last_of_leaf = || {
+        let traces = solution.json(&["message", "trace", "--last", "256"]);
+        let traces = traces.as_array().unwrap().clone();
+        traces.into_iter().rev().find(|trace| trace["from"] == "leaf").unwrap()
+    };
+    let send = |property: &str| {
+        solution.edgectl(&["message", "send", "--leaf", "leaf", "{\"t\": 1}", "-p", property]).assert().success();
+    };
+    send("level=3");
+    let trace = last_of_leaf();
+    assert_eq!((&trace["outcome"], &trace["source"]), (&json!("noRoute"), &json!("/messages/")));
+    let route = |trace: &Value, name: &str| {
+        trace["routes"].as_array().unwrap().iter().find(|route| route["name"] == name).unwrap().clone()
+    };
+    assert_eq!(route(&trace, "sensorToFilter")["result"], "otherSource");
+    assert_ne!(route(&trace, "toNobody")["result"], "taken");
+    let number = trace["number"].to_string();
+    let shown = solution.edgectl(&["message", "trace", &number]).assert().success();
+    assert!(String::from_utf8_lossy(&shown.get_output().stdout).contains("dropped: no route takes it"));
+
+    send("kind=lost");
+    let trace = last_of_leaf();
+    assert_eq!(trace["outcome"], "waiting");
+    assert_eq!(trace["queues"][0]["endpoint"], "plant/nobody/in");
+    assert_eq!((&trace["queues"][0]["priority"], &trace["queues"][0]["messagesInQueue"]), (&json!(3), &json!(1)));
+
+    let sent = solution.json(&["message", "send", "filter", "input1", "{\"machine\": {\"temperature\": 90}}"]);
+    let number = sent["number"].to_string();
+    wait_until("the filter has it", || solution.json(&["message", "trace", &number])[0]["outcome"] == "delivered");
+    refused(solution.edgectl(&["message", "trace", "no-such-message"]).assert(), 1, "remembers no message");
+}

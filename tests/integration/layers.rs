@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::binary::edgectl;
+use crate::binary::{edgectl, refused};
 
 #[test]
 fn layers_for_the_device_lie_over_the_base_by_priority() {
@@ -45,4 +45,9 @@ fn layers_for_the_device_lie_over_the_base_by_priority() {
     assert_eq!(routes["up"], "FROM /messages/* INTO $upstream");
     assert_eq!(run(&["base.json", "broken.json"]).0, Some(3));
     assert_eq!(run(&["low.json"]).0, Some(2));
+
+    // A layer alone is no configuration of a device.
+    write("edgectl.yaml", &json!({"name": "s"}));
+    let deployed = edgectl(directory.path()).args(["deploy", "-f", "high.json"]).assert();
+    refused(deployed, 3, "is a layered deployment, which a device cannot run alone");
 }

@@ -4,15 +4,22 @@
 #![expect(clippy::print_stdout, reason = "a test that is passed over says so")]
 
 mod add;
+mod amqp;
 mod binary;
 mod build;
+mod clients;
 mod device;
+mod docker;
+mod docker_engine;
+mod family;
 mod golden_path;
 mod install;
 mod layers;
 mod network;
 mod new;
+mod node_client;
 mod render;
 mod route;
 mod schema;
+mod sdk;
 mod validate;

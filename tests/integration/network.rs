@@ -1,5 +1,6 @@
 //! A network of its own, with nothing but a loopback interface: what works in it needs no network.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -38,16 +39,18 @@ impl Loopback {
         Tried::from_std(self.command(directory))
     }
 
-    /// The same, to be started and left running.
+    /// `edgectl`, to be started and left running.
     pub fn command(&self, directory: &Path) -> Command {
-        let [program, arguments @ ..] = self.enter();
-        let mut command = Command::new(program);
-        command.args(arguments).arg(assert_cmd::cargo::cargo_bin!("edgectl"));
+        let mut command = self.program(assert_cmd::cargo::cargo_bin!("edgectl"), directory);
+        command.env("NO_COLOR", "1").env_remove("CARGO_TARGET_DIR").env_remove("DEFAULT_PLATFORM");
         command
-            .current_dir(directory)
-            .env("NO_COLOR", "1")
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("DEFAULT_PLATFORM");
+    }
+
+    /// Any program, working in a directory.
+    pub fn program(&self, program: impl AsRef<OsStr>, directory: &Path) -> Command {
+        let [enter, arguments @ ..] = self.enter();
+        let mut command = Command::new(enter);
+        command.args(arguments).arg(program).current_dir(directory);
         command
     }
 }

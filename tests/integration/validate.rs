@@ -194,6 +194,46 @@ fn hostile_documents_are_refused_politely() {
 }
 
 #[test]
+fn routes_that_name_no_output_or_input_of_a_module_are_found() {
+    let place = tempfile::tempdir().unwrap();
+    for language in ["rust", "python"] {
+        edgectl(place.path()).args(["new", language, "--lang", language]).assert().success();
+        let root = place.path().join(language);
+        let template = root.join("deployment.template.json");
+        let written = fs::read_to_string(&template).unwrap();
+        let validate = || {
+            let output = edgectl(&root).args(["validate", "--json"]).output().unwrap();
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let found = report["diagnostics"].as_array().unwrap().iter().map(|found| {
+                (found["code"].as_str().unwrap().to_owned(), found["help"].as_str().unwrap_or_default().to_owned())
+            });
+            found.filter(|(code, _)| code.starts_with("EDGE06")).collect::<Vec<_>>()
+        };
+        assert_eq!(validate(), [], "{language}: what `new` writes fits together");
+
+        let found = |code: &str, meant: &str| vec![(code.to_owned(), format!("Did you mean `{meant}`?"))];
+        let change = |from: &str, to: &str| {
+            assert!(written.contains(from), "{written}");
+            fs::write(&template, written.replace(from, to)).unwrap();
+        };
+        change("outputs/temperatureOutput", "outputs/temperatureOutptu");
+        assert_eq!(validate(), found("EDGE0617", "temperatureOutput"));
+        change("inputs/input1", "inputs/inptu1");
+        assert_eq!(validate(), found("EDGE0618", "input1"));
+        change("filter/outputs/*", "filter/outputs/ouptut1");
+        assert_eq!(validate(), found("EDGE0617", "output1"));
+        // Names that only the manifest knows may be handed to the module.
+        let named = written.replace("filter/outputs/*", "filter/outputs/special");
+        fs::write(
+            &template,
+            named.replace("\"TemperatureThreshold\"", "\"out\": \"special\", \"TemperatureThreshold\""),
+        )
+        .unwrap();
+        assert_eq!(validate(), []);
+    }
+}
+
+#[test]
 fn every_rule_is_explained() {
     let output = edgectl(Path::new(".")).args(["explain", "--json"]).output().unwrap();
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();

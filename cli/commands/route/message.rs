@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use base64::Engine as _;
 use edgectl_schemas::route::message::{Lookup, MessageView};
 use edgectl_schemas::route::source::DEVICE_MESSAGES;
+use edgectl_simulator::trail::Trace;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -48,6 +49,21 @@ impl TryFrom<WrittenMessage> for Message {
             system_properties: bag(written.system_properties),
             body,
         })
+    }
+}
+
+impl Message {
+    /// A message that a hub took.
+    pub fn traced(trace: &Trace) -> Self {
+        let bag = |bag: &[(String, Option<String>)]| {
+            bag.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect()
+        };
+        Self {
+            source: trace.source.clone(),
+            properties: bag(&trace.properties),
+            system_properties: bag(&trace.system_properties),
+            body: trace.body.clone(),
+        }
     }
 }
 

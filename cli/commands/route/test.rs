@@ -43,20 +43,26 @@ pub struct Args {
     message: PathBuf,
 }
 
+/// What a route makes of a message.
 #[derive(Serialize)]
-struct Tested {
+pub struct Tested {
     taken: bool,
-    result: &'static str,
-    steps: Vec<Step>,
+    /// `taken`, `otherSource`, `refused` or `undefined`.
+    pub result: &'static str,
+    /// How it comes to that.
+    pub steps: Vec<Step>,
 }
 
 /// A part of the route and what the message makes of it.
 #[derive(Serialize)]
-struct Step {
+pub struct Step {
+    /// How deep the part lies in the condition.
     #[serde(skip)]
-    level: usize,
-    part: String,
-    result: String,
+    pub level: usize,
+    /// Its text.
+    pub part: String,
+    /// What it is for the message.
+    pub result: String,
 }
 
 impl Report for Tested {
@@ -131,7 +137,7 @@ fn findings(route: &str, findings: &[edgectl_schemas::route::error::Finding]) ->
     Findings { name: "route".to_owned(), source: route.to_owned(), diagnostics }
 }
 
-fn trial(text: &str, message: &Message) -> Option<Tested> {
+pub fn trial(text: &str, message: &Message) -> Option<Tested> {
     let route = Route::parse(text).ok()?;
     let mut paths = BodyPaths::default();
     let condition = route.compile_condition(text, &mut paths).ok()?;

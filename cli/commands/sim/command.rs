@@ -14,6 +14,7 @@ pub struct Args {
 enum Command {
     Up(super::up::Args),
     Down(super::down::Args),
+    Network(super::network::Args),
 }
 
 /// Dispatches.
@@ -21,5 +22,6 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     match args.command {
         Command::Up(args) => super::up::run(args, context),
         Command::Down(args) => super::down::run(&args, context),
+        Command::Network(args) => super::network::run(&args, context),
     }
 }

@@ -1,7 +1,7 @@
 //! `edgectl sim down`.
 
 use edgectl_simulator::control::{ControlError, Request};
-use edgectl_simulator::state::{StateDirectory, StateError};
+use edgectl_simulator::state::StateError;
 use serde::Serialize;
 
 use crate::commands::device::{self, block_on};
@@ -9,7 +9,6 @@ use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::settings::Context;
-use crate::solution::solution::Solution;
 
 /// Stop the simulated device of this solution and all its modules
 #[derive(Debug, clap::Args)]
@@ -30,8 +29,8 @@ impl Report for Stopped {
 
 /// Stops the device. That none runs is no error: what was asked for is so.
 pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
-    let state = StateDirectory::new(&solution.state());
+    let solution = context.solution()?;
+    let state = solution.device_state();
     let stopped = match block_on(device::ask(&state, &Request::Stop))? {
         // The last answer may get lost when the device is quicker to go.
         Ok(_) | Err(ControlError::Interrupted) => true,

@@ -2,4 +2,5 @@
 
 pub mod command;
 pub mod down;
+pub mod network;
 pub mod up;

@@ -3,14 +3,22 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 
+use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::sas::SharedKey;
+use edgectl_simulator::above::Parent;
 use edgectl_simulator::device::{Device, Stopped};
-use edgectl_simulator::state::{Endpoints, StateDirectory};
+use edgectl_simulator::runtime::choice::RuntimeChoice;
+use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::commands::device::{self, block_on};
+use crate::commands::leaf;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
+use crate::service::access;
+use crate::service::client::ServiceClient;
 use crate::settings::Context;
 use crate::solution::solution::Solution;
 
@@ -18,7 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
+  edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
+  edgectl --device child sim up --parent plant     a second device, below the first
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
@@ -34,12 +44,19 @@ pub struct Args {
     /// Listen at this address, 127.0.N.1; the cloud hub gets 127.0.N.2
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
+    /// Run below this simulated device of the solution, which must be running: its edge hub is the way to the cloud hub
+    #[arg(long, value_name = "DEVICE")]
+    parent: Option<String>,
     /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
     #[arg(long, value_name = "WHAT", value_parser = ["memory", "process", "power"])]
     durability: Option<String>,
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
+    /// Run modules as processes, as containers, or as a process where one is known for the image and as a container
+    /// otherwise [default: `runtime` of edgectl.yaml, else auto]
+    #[arg(long, value_name = "process|docker|auto")]
+    runtime: Option<RuntimeChoice>,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -58,13 +75,16 @@ impl Report for Started<'_> {
         let Endpoints { device_id, gateway_host_name, hub_host_name, hub_https_port, gateway_has_https, .. } =
             self.endpoints;
         let mut text = format!(
-            "Device {} is running.\n  edge hub   {gateway_host_name}  MQTT 8883{}\n  cloud hub  {hub_host_name}  MQTT 8883, HTTPS {hub_https_port}\n",
+            "Device {} is running.\n  edge hub   {gateway_host_name}  MQTT 8883, AMQP 5671{}\n  cloud hub  {hub_host_name}  MQTT 8883, AMQP 5671, HTTPS {hub_https_port}\n",
             style.bold(device_id),
             if *gateway_has_https { ", HTTPS 443" } else { "" },
         );
+        if let Some(parent) = &self.endpoints.parent {
+            text.push_str(&format!("  below      {parent}\n"));
+        }
         if !gateway_has_https {
             text.push_str(
-                "  Port 443 needs a privilege: methods from module to module are off.\n  \
+                "  Port 443 needs a privilege: methods from module to module, and MQTT in WebSockets, are off.\n  \
                  To have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=443\n",
             );
         }
@@ -76,7 +96,7 @@ impl Report for Started<'_> {
 
 /// Starts the device, here or in the background.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     if args.detach { start_behind(&args, &solution, context) } else { run_here(&args, &solution, context) }
 }
 
@@ -86,10 +106,12 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         let _ = rustix::process::setsid();
     }
     device::start_logging(context.settings.verbose);
-    let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins)?;
+    let parent = parent(args, solution)?;
+    let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
     if let Some(word) = &args.durability {
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
+    options.runtime = args.runtime.unwrap_or(options.runtime);
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -112,9 +134,49 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     }
 }
 
+/// The device above, named now or when this one ran before. It is registered as that, which an operator does for real
+/// devices.
+fn parent(args: &Args, solution: &Solution) -> Result<Option<Parent>, CommandError> {
+    let last = read_json::<Endpoints>(&solution.device_state().endpoints()).map_err(access::damaged)?;
+    let Some(name) = args.parent.clone().or_else(|| last.and_then(|endpoints| endpoints.parent)) else {
+        return Ok(None);
+    };
+    let above = Solution::load(&solution.root)?.with_device(&name)?;
+    if above.device == solution.device {
+        return Err(CommandError::usage(format!("{name} cannot be its own parent"))
+            .hint("Name the lower device, as in `edgectl --device child sim up --parent plant`."));
+    }
+    let state = above.device_state();
+    let not_running = || CommandError::failed(format!("the simulated device {name} is not running"));
+    if !access::is_running(&state) {
+        return Err(not_running().hint(format!("Run `edgectl --device {name} sim up -d` first.")));
+    }
+    let endpoints: Endpoints = read_json(&state.endpoints()).map_err(access::damaged)?.ok_or_else(not_running)?;
+    let service: ServiceAccess = read_json(&state.service()).map_err(access::damaged)?.ok_or_else(not_running)?;
+    let client = ServiceClient::new(access::simulated(&above)?)?;
+    let device_key = block_on(register_below(&client, &above.device, &solution.device))??;
+    Ok(Some(Parent { endpoints, service, control_socket: state.control_socket(), device_key }))
+}
+
+/// Registers an edge device below another one; returns its key.
+async fn register_below(
+    service: &ServiceClient,
+    above: &DeviceId,
+    device: &DeviceId,
+) -> Result<SharedKey, CommandError> {
+    let scope = leaf::scope_of(service, above).await?;
+    let wanted = json!({ "deviceId": device, "capabilities": { "iotEdge": true }, "parentScopes": [&scope] });
+    let registration = match service.find_device(device.as_str()).await? {
+        None => service.put_device(device.as_str(), &wanted).await?,
+        Some(found) if found.pointer("/parentScopes/0").and_then(serde_json::Value::as_str) == Some(&scope) => found,
+        Some(_) => service.change_device(device.as_str(), &wanted).await?,
+    };
+    leaf::key(&registration, device.as_str())
+}
+
 /// Starts this program again in the background and waits until the device says that it runs.
 fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
-    let state = StateDirectory::new(&solution.state());
+    let state = solution.device_state();
     state.create().map_err(crate::service::access::damaged)?;
     // Told here, so that the message is not one from a log.
     drop(state.lock().map_err(device::state_error)?);
@@ -124,6 +186,9 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
     command.args((0..context.settings.verbose).map(|_| "-v"));
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
+    command.args(args.runtime.iter().flat_map(|runtime| ["--runtime", runtime.as_str()]));
+    command.arg("--device").arg(solution.device.as_str());
+    command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);

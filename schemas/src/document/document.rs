@@ -90,8 +90,9 @@ impl Document {
     /// The place in the file of a place in the text that was read.
     pub fn source_span(&self, span: Span) -> Span {
         let span = self.expanded.as_ref().map_or(span, |(_, map)| map.to_source(span));
-        let end = span.end.min(self.source.len());
-        Span::new(span.start.min(end), end)
+        // A place can be shown: it lies in the text, and cuts no character in half.
+        let end = self.source.ceil_char_boundary(span.end.min(self.source.len()));
+        Span::new(self.source.floor_char_boundary(span.start.min(end)), end)
     }
 
     /// The place, in the text that was read, of a stretch of a string's value.

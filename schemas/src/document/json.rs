@@ -2,6 +2,8 @@
 //!
 //! One pass over the bytes; depth is bounded, so hostile text cannot exhaust the stack.
 
+use compact_str::CompactString;
+
 use super::document::{MAX_DEPTH, ParseError};
 use super::node::{Kind, Member, Node, Span};
 
@@ -27,6 +29,19 @@ pub fn parse(text: &str) -> Result<Parsed, ParseError> {
     }
     Ok(Parsed { root, extension: reader.extension })
 }
+
+/// The bytes that end a stretch of text that stands for itself: the quote, the backslash, control characters.
+const ENDS_PLAIN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        ends[byte] = true;
+        byte += 1;
+    }
+    ends[b'"' as usize] = true;
+    ends[b'\\' as usize] = true;
+    ends
+};
 
 struct Reader<'a> {
     text: &'a str,
@@ -220,14 +235,19 @@ impl Reader<'_> {
         Ok(Kind::Number(text.into()))
     }
 
-    fn string(&mut self) -> Result<String, ParseError> {
+    fn string(&mut self) -> Result<CompactString, ParseError> {
         let open = self.at;
         self.at += 1;
-        let mut decoded = String::new();
+        // Most strings are one stretch without anything special, and most of those fit into the value itself.
+        let length = self.plain_length(self.at);
+        if self.bytes.get(self.at + length) == Some(&b'"') {
+            let text = CompactString::from(&self.text[self.at..self.at + length]);
+            self.at += length + 1;
+            return Ok(text);
+        }
+        let mut decoded = CompactString::with_capacity(self.written_length(self.at));
         loop {
-            // Stretches without anything special are copied whole; most strings are one.
-            let run = &self.bytes[self.at..];
-            let length = run.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(run.len());
+            let length = self.plain_length(self.at);
             decoded.push_str(&self.text[self.at..self.at + length]);
             self.at += length;
             match self.peek() {
@@ -238,6 +258,24 @@ impl Reader<'_> {
                 Some(b'\\') => decoded.push(self.escape()?),
                 Some(_) => return Err(self.control_character()),
                 None => return Err(self.error_at(open, "the string has no closing '\"'")),
+            }
+        }
+    }
+
+    /// How many bytes from there on stand for themselves.
+    fn plain_length(&self, from: usize) -> usize {
+        let rest = &self.bytes[from..];
+        rest.iter().position(|byte| ENDS_PLAIN[usize::from(*byte)]).unwrap_or(rest.len())
+    }
+
+    /// How many bytes the string's text has from there to its closing quote, or to where it breaks.
+    fn written_length(&self, from: usize) -> usize {
+        let mut at = from;
+        loop {
+            at += self.plain_length(at);
+            match self.bytes.get(at) {
+                Some(b'\\') => at = (at + 2).min(self.bytes.len()),
+                _ => return at - from,
             }
         }
     }

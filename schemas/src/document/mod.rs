@@ -2,6 +2,7 @@
 
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod document;
+pub mod expand;
 mod json;
 mod nested;
 pub mod node;

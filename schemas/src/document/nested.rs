@@ -24,51 +24,59 @@ fn follow(literal: &str, column: usize, value: &str, inner: Span) -> Option<Span
     }
 }
 
-/// Walks literal and value side by side; `step` gives the next character of the value and its length as written.
-fn walk(
-    literal: &str,
-    value: &str,
-    inner: Span,
-    step: impl Fn(&str) -> Option<(char, usize)>,
-    skip: usize,
-) -> Option<Span> {
-    let mut at = skip;
+fn plain(rest: &str) -> Option<(char, usize)> {
+    rest.chars().next().map(|character| (character, character.len_utf8()))
+}
+
+/// Byte by byte, since most characters are written as they are, and most strings are long.
+fn quoted(literal: &str, value: &str, inner: Span) -> Option<Span> {
+    let (written, meant) = (literal.as_bytes(), value.as_bytes());
+    let (mut at, mut offset) = (1, 0);
+    let mut start = None;
+    while offset < inner.end.min(meant.len()) {
+        if offset >= inner.start && start.is_none() {
+            start = Some(at);
+        }
+        if written.get(at)? == &b'\\' {
+            let (character, length) = read_escape(literal.get(at..)?)?;
+            if !value.get(offset..)?.starts_with(character) {
+                return None;
+            }
+            at += length;
+            offset += character.len_utf8();
+        } else {
+            if written[at] != meant[offset] {
+                return None;
+            }
+            at += 1;
+            offset += 1;
+        }
+    }
+    (at <= literal.len()).then(|| Span::new(start.unwrap_or(at), at))
+}
+
+/// Two quotes stand for one.
+fn single_quoted(literal: &str, value: &str, inner: Span) -> Option<Span> {
+    let mut at = 1;
     let mut found = Span::new(usize::MAX, usize::MAX);
-    for (offset, expected) in value.char_indices() {
+    for (offset, expected) in value.char_indices().chain([(value.len(), '\'')]) {
         if offset <= inner.start {
             found.start = at;
         }
         if offset <= inner.end {
             found.end = at;
         }
-        if offset > inner.end {
+        if offset > inner.end || offset == value.len() {
             break;
         }
-        let (character, length) = step(literal.get(at..)?)?;
+        let rest = literal.get(at..)?;
+        let (character, length) = if rest.starts_with("''") { ('\'', 2) } else { plain(rest)? };
         if character != expected {
             return None;
         }
         at += length;
     }
-    if inner.start >= value.len() {
-        found.start = at;
-    }
-    if inner.end >= value.len() {
-        found.end = at;
-    }
     (found.start <= found.end && found.end <= literal.len()).then_some(found)
-}
-
-fn plain(rest: &str) -> Option<(char, usize)> {
-    rest.chars().next().map(|character| (character, character.len_utf8()))
-}
-
-fn quoted(literal: &str, value: &str, inner: Span) -> Option<Span> {
-    walk(literal, value, inner, |rest| if rest.starts_with('\\') { read_escape(rest) } else { plain(rest) }, 1)
-}
-
-fn single_quoted(literal: &str, value: &str, inner: Span) -> Option<Span> {
-    walk(literal, value, inner, |rest| if rest.starts_with("''") { Some(('\'', 2)) } else { plain(rest) }, 1)
 }
 
 /// A literal block of YAML: the place begins with its first character, later lines share that one's indentation.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use compact_str::CompactString;
 use serde_json::Value;
 
 /// A stretch of text, in bytes, end exclusive.
@@ -43,9 +44,9 @@ pub enum Kind {
     /// `true` or `false`.
     Bool(bool),
     /// A number, as it is written in JSON.
-    Number(Box<str>),
+    Number(CompactString),
     /// A text, without escapes.
-    String(String),
+    String(CompactString),
     /// A list.
     Array(Vec<Node>),
     /// Members in the order they are written; names may repeat, the last one counts.
@@ -56,7 +57,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     /// Its name, without escapes.
-    pub key: String,
+    pub key: CompactString,
     /// The name's text, quotes included.
     pub key_span: Span,
     /// Its value.
@@ -148,10 +149,10 @@ impl Node {
             Kind::Null => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Number(raw) => serde_json::from_str(raw).unwrap_or_else(|_| Value::String(raw.to_string())),
-            Kind::String(text) => Value::String(text.clone()),
+            Kind::String(text) => Value::String(text.to_string()),
             Kind::Array(elements) => Value::Array(elements.iter().map(Self::to_value).collect()),
             Kind::Object(members) => {
-                Value::Object(members.iter().map(|member| (member.key.clone(), member.value.to_value())).collect())
+                Value::Object(members.iter().map(|member| (member.key.to_string(), member.value.to_value())).collect())
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use compact_str::{CompactString, ToCompactString as _};
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::document::{MAX_DEPTH, ParseError};
@@ -33,7 +34,7 @@ struct Open {
     node: Node,
     anchor: usize,
     /// The name that waits for its value.
-    key: Option<(String, Span)>,
+    key: Option<(CompactString, Span)>,
 }
 
 struct Builder {
@@ -123,12 +124,12 @@ fn end_of(node: &Node) -> Option<usize> {
     }
 }
 
-fn key_text(node: Node) -> Result<String, ParseError> {
+fn key_text(node: Node) -> Result<CompactString, ParseError> {
     match node.kind {
         Kind::String(text) => Ok(text),
-        Kind::Number(raw) => Ok(raw.into()),
-        Kind::Bool(value) => Ok(value.to_string()),
-        Kind::Null => Ok("null".to_owned()),
+        Kind::Number(raw) => Ok(raw),
+        Kind::Bool(value) => Ok(value.to_compact_string()),
+        Kind::Null => Ok(CompactString::const_new("null")),
         Kind::Array(_) | Kind::Object(_) => {
             Err(ParseError { span: node.span, message: "a name must be a text".to_owned() })
         }
@@ -153,22 +154,22 @@ fn merge(members: &mut Vec<Member>, node: Node) {
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Kind {
     let is_text_tag = tag.is_some_and(|tag| tag.core_suffix() == Some("str"));
     if style != ScalarStyle::Plain || is_text_tag {
-        return Kind::String(text.to_owned());
+        return Kind::String(text.into());
     }
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
         "true" | "True" | "TRUE" => Kind::Bool(true),
         "false" | "False" | "FALSE" => Kind::Bool(false),
-        _ => number(text).map_or_else(|| Kind::String(text.to_owned()), Kind::Number),
+        _ => number(text).map_or_else(|| Kind::String(text.into()), Kind::Number),
     }
 }
 
 /// A number of YAML's core schema, as JSON writes it. Infinity and NaN have no such form and stay text.
-fn number(text: &str) -> Option<Box<str>> {
+fn number(text: &str) -> Option<CompactString> {
     let radix =
         |prefix: &str, radix: u32| text.strip_prefix(prefix).and_then(|digits| u64::from_str_radix(digits, radix).ok());
     if let Some(value) = radix("0x", 16).or_else(|| radix("0o", 8)) {
-        return Some(value.to_string().into());
+        return Some(value.to_compact_string());
     }
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     if !body.starts_with(|c: char| c.is_ascii_digit() || c == '.')
@@ -177,7 +178,7 @@ fn number(text: &str) -> Option<Box<str>> {
         return None;
     }
     if let Ok(value) = text.parse::<i128>() {
-        return Some(value.to_string().into());
+        return Some(value.to_compact_string());
     }
     let value: f64 = text.parse().ok()?;
     if !value.is_finite() {

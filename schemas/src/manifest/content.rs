@@ -86,6 +86,24 @@ fn collect<'a>(path: &[&'a str], member: &'a Member, found: &mut Vec<ModuleEntry
     }
 }
 
+/// The texts of all routes under `$edgeHub`, whole or each under a path of its own.
+pub fn route_texts(root: &Node) -> Vec<&Node> {
+    let Some(content) = modules_content(root).map(|content| &content.value) else { return Vec::new() };
+    let whole = desired(content, "$edgeHub").and_then(|desired| desired.value.member_any_case("routes"));
+    let paths = content.get("$edgeHub").and_then(Node::members).unwrap_or_default();
+    whole
+        .into_iter()
+        .chain(paths.iter().filter(|member| member.key == "properties.desired.routes"))
+        .flat_map(|routes| routes.value.members().unwrap_or_default())
+        .chain(paths.iter().filter(|member| member.key.starts_with("properties.desired.routes.")))
+        .filter_map(|route| match route.value.text() {
+            Some(_) => Some(&route.value),
+            None => route.value.member_any_case("route").map(|text| &text.value),
+        })
+        .filter(|node| node.text().is_some())
+        .collect()
+}
+
 /// Calls `change` for every module under `$edgeAgent`.
 pub fn for_each_module(root: &mut Node, change: &mut dyn FnMut(Section, &str, &mut Node)) {
     let Some(agent) = modules_content_mut(root).and_then(|content| content.get_mut("$edgeAgent")) else { return };

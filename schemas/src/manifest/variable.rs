@@ -31,7 +31,9 @@ pub fn left_over(text: &str) -> Vec<(&str, Span)> {
 
 /// Whether a text holds a variable, a placeholder of an image or of a pipeline.
 pub fn is_open(text: &str) -> bool {
-    text.contains("${") || text.contains("#{") || !left_over(text).is_empty()
+    // Most texts have neither sign, and looking for a single one is quick.
+    (text.contains('$') && (text.contains("${") || !left_over(text).is_empty()))
+        || (text.contains('#') && text.contains("#{"))
 }
 
 fn is_name(text: &str) -> bool {

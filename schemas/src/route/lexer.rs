@@ -140,19 +140,49 @@ fn longest_token(rest: &str, first: char) -> (Option<TokenKind>, usize) {
             best = (kind, length);
         }
     };
+    // Each rule is asked only where its first character stands.
+    match first {
+        '"' | '\'' => {
+            let (length, closed) = string_length(rest, first);
+            if closed {
+                offer(TokenKind::Text, length);
+            }
+            // The open string is always one rule of its own: without its closing quote it may still be the longest.
+            offer(TokenKind::UnterminatedText, if closed { length - 1 } else { length });
+        }
+        '-' | '.' | '0'..='9' => offer_numbers(rest, &mut offer),
+        'a'..='z' | 'A'..='Z' => {
+            offer_words(rest, &mut offer);
+            offer(TokenKind::Real, real_length(rest));
+        }
+        _ => {}
+    }
+    if let Some((symbol, kind)) =
+        SYMBOLS.iter().find(|(symbol, _)| symbol.starts_with(first) && rest.starts_with(symbol))
+    {
+        offer(*kind, symbol.len());
+    }
+    let path = run(rest, is_path_character);
+    if first == '$' && path > 1 {
+        offer(TokenKind::SystemName, path);
+    }
+    offer(TokenKind::Name, rest[..path].find(['[', ']']).unwrap_or(path));
+    offer(TokenKind::Path, path);
+    (Some(best.0), best.1.max(first.len_utf8()))
+}
+
+fn offer_words(rest: &str, offer: &mut impl FnMut(TokenKind, usize)) {
     for (word, kind) in [
         ("select", TokenKind::Select),
         ("from", TokenKind::From),
         ("where", TokenKind::Where),
         ("into", TokenKind::Into),
+        ("and", TokenKind::And),
+        ("or", TokenKind::Or),
+        ("not", TokenKind::Not),
     ] {
         offer(kind, word_length(rest, word));
     }
-    offer(TokenKind::Text, string_length(rest, first).filter(|(_, closed)| *closed).map_or(0, |(length, _)| length));
-    offer(TokenKind::UnterminatedText, open_string_length(rest, first));
-    offer(TokenKind::Integer, integer_length(rest));
-    offer(TokenKind::Hexadecimal, hexadecimal_length(rest));
-    offer(TokenKind::Real, real_length(rest));
     for (word, kind) in [
         ("true", TokenKind::True),
         ("false", TokenKind::False),
@@ -161,19 +191,12 @@ fn longest_token(rest: &str, first: char) -> (Option<TokenKind>, usize) {
     ] {
         offer(kind, if rest.starts_with(word) { word.len() } else { 0 });
     }
-    for (word, kind) in [("and", TokenKind::And), ("or", TokenKind::Or), ("not", TokenKind::Not)] {
-        offer(kind, word_length(rest, word));
-    }
-    if let Some((symbol, kind)) = SYMBOLS.iter().find(|(symbol, _)| rest.starts_with(symbol)) {
-        offer(*kind, symbol.len());
-    }
-    if first == '$' {
-        let length = run(&rest[1..], is_path_character);
-        offer(TokenKind::SystemName, if length > 0 { length + 1 } else { 0 });
-    }
-    offer(TokenKind::Name, run(rest, is_name_character));
-    offer(TokenKind::Path, run(rest, is_path_character));
-    (Some(best.0), best.1.max(first.len_utf8()))
+}
+
+fn offer_numbers(rest: &str, offer: &mut impl FnMut(TokenKind, usize)) {
+    offer(TokenKind::Integer, integer_length(rest));
+    offer(TokenKind::Hexadecimal, hexadecimal_length(rest));
+    offer(TokenKind::Real, real_length(rest));
 }
 
 /// Longer ones before those that they begin with.
@@ -223,10 +246,6 @@ fn is_path_character(c: char) -> bool {
     )
 }
 
-fn is_name_character(c: char) -> bool {
-    is_path_character(c) && c != '[' && c != ']'
-}
-
 fn run(rest: &str, belongs: impl Fn(char) -> bool) -> usize {
     rest.find(|c| !belongs(c)).unwrap_or(rest.len())
 }
@@ -242,14 +261,11 @@ fn comment_length(rest: &str) -> usize {
 }
 
 /// Length of the string at the start, and whether it is closed. A backslash that escapes nothing ends it open.
-fn string_length(rest: &str, quote: char) -> Option<(usize, bool)> {
-    if !matches!(quote, '"' | '\'') {
-        return None;
-    }
+fn string_length(rest: &str, quote: char) -> (usize, bool) {
     let mut at = 1;
     while let Some(c) = rest[at..].chars().next() {
         if c == quote {
-            return Some((at + 1, true));
+            return (at + 1, true);
         }
         if c == '\\' {
             let Some(length) = escape_length(&rest[at..]) else { break };
@@ -258,12 +274,7 @@ fn string_length(rest: &str, quote: char) -> Option<(usize, bool)> {
             at += c.len_utf8();
         }
     }
-    Some((at, false))
-}
-
-/// The open string is always one rule of its own: without its closing quote it may still be the longest match.
-fn open_string_length(rest: &str, quote: char) -> usize {
-    string_length(rest, quote).map_or(0, |(length, closed)| if closed { length - 1 } else { length })
+    (at, false)
 }
 
 fn escape_length(rest: &str) -> Option<usize> {

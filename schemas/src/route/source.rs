@@ -78,6 +78,14 @@ impl SourcePattern {
         segments.next().filter(|module| is_module && !module.is_empty())
     }
 
+    /// The output of [`Self::module`] whose messages alone are meant, if there is one.
+    pub fn output(&self) -> Option<&str> {
+        self.module()?;
+        let mut segments = self.prefix.split('/').skip(4);
+        let is_output = segments.next()?.eq_ignore_ascii_case("outputs");
+        segments.next().filter(|output| is_output && !output.is_empty() && !output.contains('*'))
+    }
+
     /// Whether any message can have a source that begins like this.
     pub fn can_match(&self) -> bool {
         let segments: Vec<String> =

@@ -69,6 +69,9 @@ pub enum AuthError {
     /// The identity proves itself in another way.
     #[error("{0} does not authenticate with a token")]
     WrongType(Identity),
+    /// The same, the other way round.
+    #[error("{0} does not authenticate with a certificate")]
+    NoCertificate(Identity),
     /// The token cannot be used.
     #[error(transparent)]
     Token(#[from] InvalidToken),
@@ -78,6 +81,18 @@ pub enum AuthError {
     /// The token is for something else.
     #[error("the token's audience is {0}")]
     Audience(String),
+    /// The certificate has neither of the identity's thumbprints.
+    #[error("the certificate has no thumbprint of {0}")]
+    Thumbprint(Identity),
+    /// No authority that the hub trusts vouches for the certificate.
+    #[error("no trusted authority signed the certificate of {0}")]
+    Authority(Identity),
+    /// The certificate is somebody else's.
+    #[error("the certificate is that of {0:?}")]
+    CommonName(String),
+    /// The certificate does not hold yet, or any more.
+    #[error("the certificate is not valid at this time")]
+    CertificateTime,
     /// The chain of an edge hub that acts for others does not hold together.
     #[error("the chain {0:?} does not allow it")]
     Chain(String),
@@ -141,22 +156,6 @@ impl TokenCheck<'_> {
         };
         self.hosts.iter().any(|own| same(own, host)) && same(device, identity.device.as_str()) && module_matches
     }
-}
-
-/// The devices of a chain `target;…;actor`, in order, after checking that it begins with the target and that the actor,
-/// an edge device, is in it.
-pub fn check_chain<'a>(chain: &'a str, target: &Identity, actor: &str) -> Result<Vec<&'a str>, AuthError> {
-    let refused = || AuthError::Chain(chain.to_owned());
-    let ids: Vec<&str> = chain.split(';').collect();
-    let (first, rest) = ids.split_first().ok_or_else(refused)?;
-    if *first != target.to_string() {
-        return Err(refused());
-    }
-    let on_the_same_device = target.device.as_str() == actor;
-    if !on_the_same_device && !rest.contains(&actor) {
-        return Err(refused());
-    }
-    Ok(ids)
 }
 
 #[cfg(test)]
@@ -229,15 +228,5 @@ mod tests {
         ] {
             assert_eq!(check(0).allows_audience(audience, identity), expected, "{audience}");
         }
-    }
-
-    #[test]
-    fn a_chain_goes_from_target_to_actor() {
-        let leaf = Identity::parse("leaf").unwrap();
-        assert!(check_chain("leaf;child;root", &leaf, "child").is_ok());
-        assert!(check_chain("leaf;NotActorEdge;rootEdge", &leaf, "childEdge").is_err());
-        assert!(check_chain("other;child", &leaf, "child").is_err());
-        let module = Identity::parse("edge/m").unwrap();
-        assert!(check_chain("edge/m;edge", &module, "edge").is_ok());
     }
 }

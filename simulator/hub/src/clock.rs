@@ -1,6 +1,7 @@
 //! What time it is, handed in, so that tests can say.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
@@ -17,6 +18,21 @@ pub trait Clock: Send + Sync + 'static {
     /// The time as text, RFC 3339 in UTC.
     fn now_text(&self) -> String {
         text_of(self.now_ms())
+    }
+
+    /// Waits for a time that passes on this clock.
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+/// Runs work for at most so long on a clock. None if it did not end by then.
+pub async fn within<T>(clock: &dyn Clock, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        // What is done when the time is over counts as done in time.
+        biased;
+        done = work => Some(done),
+        () = clock.sleep(time) => None,
     }
 }
 

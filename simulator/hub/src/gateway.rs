@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
+use crate::certificate::ClientCertificate;
 use crate::message::Message;
 use crate::method::{MethodRequest, MethodResponse};
 use crate::receipt::{Receipt, Receipts};
@@ -91,7 +92,7 @@ pub trait ClientLink: Send + Sync {
 pub struct Client {
     /// Who it is.
     pub identity: Identity,
-    /// Seconds since the Unix epoch after which the proof no longer holds; none for certificates.
+    /// Seconds since the Unix epoch after which the proof no longer holds; none if it holds for ever.
     pub expires_at: Option<u64>,
 }
 
@@ -122,16 +123,32 @@ pub enum SessionKind {
 pub enum Credential {
     /// A shared access signature for the client's audience.
     Token(String),
-    /// A certificate presented in the TLS handshake, DER, leaf first.
-    Certificate(Vec<Vec<u8>>),
+    /// A certificate presented in the TLS handshake.
+    Certificate(ClientCertificate),
     /// The token of an edge hub that acts for a client of its device. The chain goes from the client to the hub's
     /// device, `target;…;actor`.
     OnBehalfOf {
-        /// The edge hub's own shared access signature.
+        /// The edge hub's own shared access signature. Empty from an edge hub to its way upwards, which signs itself.
         token: String,
         /// Identities from the target to the acting device, joined with `;`.
         chain: String,
     },
+}
+
+impl Credential {
+    /// The proof that a client brought: a token, on behalf of another client if there is a chain, or else the certificate
+    /// of the TLS handshake. None if it brought neither.
+    pub fn brought(
+        token: Option<String>,
+        chain: Option<String>,
+        certificate: Option<ClientCertificate>,
+    ) -> Option<Self> {
+        match (token, chain) {
+            (Some(token), None) => Some(Self::Token(token)),
+            (Some(token), Some(chain)) => Some(Self::OnBehalfOf { token, chain }),
+            (None, _) => certificate.map(Self::Certificate),
+        }
+    }
 }
 
 /// What a client may switch on.
@@ -193,6 +210,8 @@ pub enum CloseReason {
     Unauthorized,
     /// The hub is shutting down.
     ShuttingDown,
+    /// The client takes nothing of what it has to be told.
+    FellBehind,
 }
 
 /// Why a hub does not do what a client asked. Each front end maps these to its protocol's codes, in one place.

@@ -4,11 +4,13 @@
 //! reaches the cloud through the same port.
 
 pub mod auth;
+pub mod certificate;
 pub mod clock;
 pub mod cloud;
 pub mod documents;
 pub mod edge;
 pub mod event;
+pub mod family;
 pub mod gateway;
 pub mod message;
 pub mod method;

@@ -152,6 +152,13 @@ impl Sessions {
         }
     }
 
+    /// What a client has subscribed to; none if it is not connected.
+    pub fn features(&self, identity: &Identity) -> Option<BTreeSet<Feature>> {
+        let inner = self.lock();
+        let session = inner.get(identity)?;
+        session.connection.as_ref().map(|_| session.features.clone())
+    }
+
     /// Whether the client is connected, whatever it has subscribed to.
     pub fn is_connected(&self, identity: &Identity) -> bool {
         self.lock().get(identity).is_some_and(|session| session.connection.is_some())
@@ -185,6 +192,18 @@ impl Sessions {
         }
         self.changed();
         Ok(())
+    }
+
+    /// Closes a client's connection, if it has one. What it has subscribed to is kept.
+    pub fn disconnect(&self, identity: &Identity, reason: CloseReason) {
+        let link = {
+            let inner = self.lock();
+            let connection = inner.get(identity).and_then(|session| session.connection.as_ref());
+            connection.map(|connection| Arc::clone(&connection.link))
+        };
+        if let Some(link) = link {
+            link.close(reason);
+        }
     }
 
     /// Closes all connections.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use edgectl_schemas::manifest::{create_options, image_reference};
 use serde_json::{Map, Value};
 
-use crate::runtime::module_runtime::ModuleStatus;
+use crate::runtime::module_runtime::{ModuleStatus, RegistryCredential};
 
 /// The agent's own name in a deployment.
 pub const EDGE_AGENT: &str = "edgeAgent";
@@ -42,20 +42,11 @@ pub struct RuntimeSettings {
     pub registry_credentials: BTreeMap<String, RegistryCredential>,
 }
 
-/// Who the device is at a registry.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RegistryCredential {
-    /// The registry's host.
-    pub address: String,
-    /// The account.
-    pub username: String,
-    /// The account's password. Never shown.
-    pub password: String,
-}
-
-impl std::fmt::Debug for RegistryCredential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RegistryCredential({} at {})", self.username, self.address)
+impl RuntimeSettings {
+    /// Who the device is at the registry of an image: the first credential for its address.
+    pub fn credential(&self, image: &str) -> Option<&RegistryCredential> {
+        let registry = image_reference::registry(image);
+        self.registry_credentials.values().find(|credential| credential.address == registry)
     }
 }
 

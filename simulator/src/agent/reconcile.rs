@@ -250,7 +250,10 @@ impl Agent {
         let runtime = Arc::clone(&self.options.runtime);
         match command {
             Command::PrepareUpdate(name) => match deployment.modules.get(name) {
-                Some(module) => runtime.prepare(&self.image(module)?).await,
+                Some(module) => {
+                    let image = self.image(module)?;
+                    runtime.prepare(&image, deployment.runtime.credential(&image)).await
+                }
                 None => Ok(()),
             },
             Command::Create(name) | Command::Update(name) => match deployment.modules.get(name) {

@@ -20,7 +20,7 @@ use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RuntimeError,
+    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
 };
 
 type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -67,7 +67,7 @@ impl ModuleRuntime for Remembering {
         Ok(self.modules.lock().unwrap().values().map(|(_, state)| state.clone()).collect())
     }
 
-    async fn prepare(&self, image: &str) -> Result<(), RuntimeError> {
+    async fn prepare(&self, image: &str, _: Option<&RegistryCredential>) -> Result<(), RuntimeError> {
         if image.starts_with("bad") {
             return Err(RuntimeError::ImageNotAvailable { image: image.to_owned(), advice: "build it".to_owned() });
         }
@@ -75,7 +75,7 @@ impl ModuleRuntime for Remembering {
     }
 
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError> {
-        self.prepare(&specification.image).await?;
+        self.prepare(&specification.image, None).await?;
         self.note("create", &specification.name);
         let state = ModuleState {
             name: specification.name.clone(),

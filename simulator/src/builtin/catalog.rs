@@ -21,6 +21,22 @@ impl Builtin {
         IMAGES.iter().find(|(known, _)| *known == name).map(|(_, builtin)| *builtin)
     }
 
+    /// The outputs it sends from.
+    pub fn outputs(self) -> &'static [&'static str] {
+        match self {
+            Self::TemperatureSensor => &["temperatureOutput"],
+            Self::Filter => &["output1"],
+        }
+    }
+
+    /// The inputs it listens to.
+    pub fn inputs(self) -> &'static [&'static str] {
+        match self {
+            Self::TemperatureSensor => &["control"],
+            Self::Filter => &["input1"],
+        }
+    }
+
     /// The word that names it on the command line.
     pub fn word(self) -> &'static str {
         match self {

@@ -15,8 +15,9 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use crate::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::token::{Token, TokenError, TokenSource};
+use crate::link::Link;
 use crate::workload::client::{WorkloadClient, WorkloadError};
 
 /// The port of the edge hub's MQTT listener; fixed in the SDKs.
@@ -78,6 +79,7 @@ impl Module {
         let server_name = ServerName::try_from(gateway.to_owned())
             .map_err(|_| ModuleError::Environment("IOTEDGE_GATEWAYHOSTNAME"))?;
         let (client, events) = DeviceClient::start(ClientOptions {
+            link: Link::default(),
             hub_host,
             address,
             server_name,
@@ -87,6 +89,8 @@ impl Module {
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         Ok(Self { client, events, environment })
     }

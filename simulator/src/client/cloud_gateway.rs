@@ -18,17 +18,22 @@ use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use super::device_client::{ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, Status};
+use super::device_client::{
+    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, Status,
+};
 use super::token::TokenSource;
+use crate::link::Link;
 
 /// For a first connection, before the hub counts as out of reach.
 const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 /// For an answer about a twin.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 const KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Changes of desired properties that may wait for the edge hub.
+const NOTICE_QUEUE: usize = 64;
 
 /// Where the hub is, and who acts.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ pub struct CloudGatewayOptions {
     pub hub_host: String,
     /// Where its listener is.
     pub address: SocketAddr,
+    /// The network on the way there.
+    pub link: Link,
     /// The name that its certificate must have.
     pub server_name: ServerName<'static>,
     /// Whom to trust.
@@ -50,18 +57,28 @@ pub struct CloudGatewayOptions {
 /// Connections to a hub.
 pub struct CloudGateway {
     options: CloudGatewayOptions,
-    connections: Mutex<HashMap<Identity, (u64, DeviceClient)>>,
+    /// The chains of the clients that the edge hub acts for.
+    chains: Mutex<HashMap<Identity, String>>,
+    connections: Mutex<HashMap<Identity, Connection>>,
     number: AtomicU64,
+}
+
+/// The connection of one client.
+struct Connection {
+    number: u64,
+    client: DeviceClient,
+    /// Changes of the twin may have been missed.
+    missed: Arc<Notify>,
 }
 
 impl CloudGateway {
     /// Connects nothing yet.
     pub fn new(options: CloudGatewayOptions) -> Arc<Self> {
-        Arc::new(Self { options, connections: Mutex::default(), number: AtomicU64::new(1) })
+        Arc::new(Self { options, chains: Mutex::default(), connections: Mutex::default(), number: AtomicU64::new(1) })
     }
 
     fn connection(&self, identity: &Identity) -> Result<DeviceClient, Refusal> {
-        self.lock().get(identity).map(|(_, client)| client.clone()).ok_or(Refusal::Detached)
+        self.lock().get(identity).map(|connection| connection.client.clone()).ok_or(Refusal::Detached)
     }
 
     /// A connection that is there, or soon will be if it is the first.
@@ -78,12 +95,14 @@ impl CloudGateway {
     }
 
     fn client_options(&self, identity: &Identity) -> ClientOptions {
-        let CloudGatewayOptions { hub_host, address, server_name, tls, actor, tokens } = self.options.clone();
+        let CloudGatewayOptions { hub_host, address, link, server_name, tls, actor, tokens } = self.options.clone();
         // For itself the edge hub needs no chain.
-        let auth_chain = (*identity != actor).then(|| format!("{identity};{}", actor.device));
+        let auth_chain = self.chains.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned();
+        let auth_chain = auth_chain.filter(|_| *identity != actor);
         ClientOptions {
             hub_host,
             address,
+            link,
             server_name,
             identity: identity.clone(),
             tls,
@@ -91,10 +110,13 @@ impl CloudGateway {
             product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
             auth_chain,
             keep_alive: KEEP_ALIVE,
+            // The edge hub says anew what its clients want whenever one of them connects.
+            session: SessionKind::Clean,
+            refusal: OnRefusal::Retry,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, (u64, DeviceClient)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,7 +124,11 @@ impl CloudGateway {
 #[async_trait]
 impl Gateway for CloudGateway {
     /// The hub at the other end checks what counts, when the client is attached.
-    async fn authenticate(&self, identity: &Identity, _credential: &Credential) -> Result<Client, Refusal> {
+    async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
+        if let Credential::OnBehalfOf { chain, .. } = credential {
+            let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            chains.insert(identity.clone(), chain.clone());
+        }
         Ok(Client { identity: identity.clone(), expires_at: None })
     }
 
@@ -115,10 +141,12 @@ impl Gateway for CloudGateway {
     ) -> Result<Attachment, Refusal> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let (connection, events) = DeviceClient::start(self.client_options(&client.identity));
-        tokio::spawn(hand_on(events, link));
-        let old = self.lock().insert(client.identity.clone(), (number, connection));
-        if let Some((_, old)) = old {
-            old.close().await;
+        let missed = Arc::new(Notify::new());
+        tokio::spawn(hand_on(events, Arc::clone(&missed), link));
+        let connection = Connection { number, client: connection, missed };
+        let old = self.lock().insert(client.identity.clone(), connection);
+        if let Some(old) = old {
+            old.client.close().await;
         }
         Ok(Attachment { client: client.clone(), number, session_present: false, features: Vec::new() })
     }
@@ -127,12 +155,12 @@ impl Gateway for CloudGateway {
         let own = {
             let mut connections = self.lock();
             match connections.get(&attachment.client.identity) {
-                Some((number, _)) if *number == attachment.number => connections.remove(&attachment.client.identity),
+                Some(current) if current.number == attachment.number => connections.remove(&attachment.client.identity),
                 _ => None,
             }
         };
-        if let Some((_, connection)) = own {
-            connection.close().await;
+        if let Some(own) = own {
+            own.client.close().await;
         }
     }
 
@@ -160,7 +188,13 @@ impl Gateway for CloudGateway {
 
     async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
         // Remembered without a connection, and done when there is one.
-        in_time(self.connection(&attachment.client.identity)?.subscribe(feature)).await
+        let identity = &attachment.client.identity;
+        in_time(self.connection(identity)?.subscribe(feature)).await?;
+        // What changed before the hub knew that somebody listens was not told.
+        if let (Feature::DesiredProperties, Some(connection)) = (feature, self.lock().get(identity)) {
+            connection.missed.notify_one();
+        }
+        Ok(())
     }
 
     async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
@@ -181,24 +215,27 @@ fn refusal(error: ClientError) -> Refusal {
     match error {
         ClientError::Refused { status: 400, message } => Refusal::Invalid(message),
         ClientError::Refused { status: 401, message } => Refusal::Unauthorized(message),
+        ClientError::Refused { status: 404, message } => Refusal::NotFound(message),
         ClientError::Closed | ClientError::Offline | ClientError::Refused { .. } | ClientError::TimedOut => {
             Refusal::Unavailable(error.to_string())
         }
     }
 }
 
-/// Hands what comes from the hub to the link, until the connection is closed.
-async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, link: Arc<dyn ClientLink>) {
+/// Hands what comes from the hub to the link, until the connection is closed. Calls and messages wait for nothing; what
+/// concerns the twin keeps its order.
+async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, missed: Arc<Notify>, link: Arc<dyn ClientLink>) {
+    let (notices, waiting) = mpsc::channel(NOTICE_QUEUE);
+    tokio::spawn(hand_on_notices(waiting, Arc::clone(&missed), Arc::clone(&link)));
     while let Some(event) = events.recv().await {
         match event {
-            ClientEvent::Connected { .. } => {
-                let link = Arc::clone(&link);
-                // It reads the twin, whose answer comes through the same connection.
-                tokio::spawn(async move { link.reconnected().await });
-            }
+            ClientEvent::Connected { .. } => missed.notify_one(),
             ClientEvent::Desired(patch) => {
-                let link = Arc::clone(&link);
-                tokio::spawn(async move { link.desired_changed(patch).await });
+                // Reading the twin makes good what is not taken here. To wait would stop the connection, through which
+                // the twin is read.
+                if notices.try_send(patch).is_err() {
+                    missed.notify_one();
+                }
             }
             ClientEvent::Method { request, respond } => {
                 let link = Arc::clone(&link);
@@ -213,15 +250,34 @@ async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, link: Arc<dyn ClientLi
                 let link = Arc::clone(&link);
                 tokio::spawn(async move { deliver(delivery, link.as_ref()).await });
             }
-            ClientEvent::Disconnected { reason } => tracing::debug!(reason, "the way to the cloud hub is interrupted"),
-            ClientEvent::Unauthorized { reason } => tracing::warn!(reason, "the cloud hub refuses a client"),
+            ClientEvent::Disconnected { reason } => tracing::debug!(reason, "the way to the hub above is interrupted"),
+            ClientEvent::Unauthorized { reason } => tracing::warn!(reason, "the hub above refuses a client"),
         }
     }
 }
 
+/// Hands changed desired properties to the link one after the other, and tells it when some may have been missed.
+async fn hand_on_notices(mut notices: mpsc::Receiver<Value>, missed: Arc<Notify>, link: Arc<dyn ClientLink>) {
+    loop {
+        tokio::select! {
+            biased;
+            () = missed.notified() => link.reconnected().await,
+            notice = notices.recv() => match notice {
+                // The link's end is the edge hub itself, which ends with this connection.
+                Some(patch) => drop(link.desired_changed(patch).await),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Hands a message to the link for as long as it can be settled; what is lost comes again over the next connection.
 async fn deliver(mut delivery: IncomingDelivery, link: &dyn ClientLink) {
     let message = Arc::new(std::mem::take(&mut delivery.message));
     let handed = Delivery { destination: delivery.destination.clone(), message, redelivered: delivery.redelivered };
-    let settlement = link.deliver_one(handed).await.unwrap_or(Settlement::Abandon);
+    let settlement = tokio::select! {
+        settlement = link.deliver_one(handed) => settlement.unwrap_or(Settlement::Abandon),
+        () = delivery.lost() => Settlement::Abandon,
+    };
     delivery.settle(settlement);
 }

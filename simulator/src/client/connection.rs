@@ -6,10 +6,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::device_client::{ClientError, ClientEvent, ClientOptions, Outgoing, Request, Status};
+use super::device_client::{ClientError, ClientEvent, ClientOptions, OnRefusal, Outgoing, Request, Status};
 use super::handshake::{Failure, connect};
 use super::pending::Pending;
 use super::session::{End, Session};
+use crate::link::Conditions;
 
 /// Waits between tries grow from the first to the last of these.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(10)];
@@ -59,14 +60,16 @@ pub(super) async fn run(options: ClientOptions, mut channels: Channels) {
             Err(Failure::Unauthorized(reason)) => {
                 channels.status.send_replace(Status::Unauthorized(reason.clone()));
                 let _ = channels.events.send(ClientEvent::Unauthorized { reason }).await;
-                break;
+                if options.refusal == OnRefusal::End {
+                    break;
+                }
             }
             Err(Failure::Other(reason)) => {
                 tracing::debug!(identity = %options.identity, reason, "not connected");
                 channels.lost(reason).await;
             }
         }
-        if channels.wait_offline(&mut pending, delay).await.is_err() {
+        if channels.wait_offline(&mut pending, delay, options.link.watch()).await.is_err() {
             break;
         }
         delay = (delay * 2).min(RETRY_DELAYS[1]);
@@ -89,12 +92,24 @@ impl Channels {
         }
     }
 
-    /// Answers requests without a connection for a while. An error means that the client was closed.
-    async fn wait_offline(&mut self, pending: &mut Pending, delay: Duration) -> Result<(), ()> {
+    /// Answers requests without a connection for a while, or until the network is back. An error means that the client was
+    /// closed.
+    async fn wait_offline(
+        &mut self,
+        pending: &mut Pending,
+        delay: Duration,
+        mut network: watch::Receiver<Conditions>,
+    ) -> Result<(), ()> {
         let until = Instant::now() + delay;
         loop {
             let request = tokio::select! {
                 () = sleep_until(until) => return Ok(()),
+                Ok(()) = network.changed() => {
+                    if network.borrow().online {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 request = self.requests.recv() => request.ok_or(())?,
             };
             match request {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use edgectl_hub::gateway::SessionKind;
 use edgectl_hub::gateway::{Destination, Feature, Settlement};
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, Channels};
 use super::token::TokenSource;
+use crate::link::Link;
 
 /// Requests that may wait for the connection; more wait in their callers.
 const REQUEST_QUEUE: usize = 64;
@@ -30,6 +32,8 @@ pub struct ClientOptions {
     pub hub_host: String,
     /// Where its listener is.
     pub address: SocketAddr,
+    /// The network on the way there.
+    pub link: Link,
     /// The name that its certificate must have.
     pub server_name: ServerName<'static>,
     /// Who connects.
@@ -44,6 +48,20 @@ pub struct ClientOptions {
     pub auth_chain: Option<String>,
     /// How often it is heard of at least.
     pub keep_alive: Duration,
+    /// Whether the hub remembers subscriptions between connections. What is subscribed here is subscribed again either
+    /// way, so this says what happens while, and after, the client is away.
+    pub session: SessionKind,
+    /// What a refusal by the hub means.
+    pub refusal: OnRefusal,
+}
+
+/// What a client makes of a refusal by its hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// It ends, as those of the SDKs do.
+    End,
+    /// It tries again: the hub may not know it yet, or its key is just being changed.
+    Retry,
 }
 
 /// A request did not succeed.
@@ -77,7 +95,7 @@ pub enum Status {
     Connected,
     /// Was connected, and tries again.
     Disconnected,
-    /// Refused for good.
+    /// Refused, for good or until the next try.
     Unauthorized(String),
 }
 
@@ -94,7 +112,7 @@ pub enum ClientEvent {
         /// Why.
         reason: String,
     },
-    /// The hub refuses the client; it does not try again.
+    /// The hub refuses the client.
     Unauthorized {
         /// The hub's answer.
         reason: String,
@@ -125,6 +143,14 @@ pub struct IncomingDelivery {
 }
 
 impl IncomingDelivery {
+    /// Waits until the message cannot be settled any more, because its connection is gone.
+    pub async fn lost(&mut self) {
+        match &mut self.acknowledge {
+            Some(acknowledge) => acknowledge.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Settles the message. MQTT knows only one way: what is not completed comes again after the next connection.
     pub fn settle(mut self, settlement: Settlement) {
         if let (Settlement::Complete | Settlement::Reject, Some(acknowledge)) = (settlement, self.acknowledge.take()) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use edgectl_hub::gateway::SessionKind;
 use edgectl_wire::mqtt::connect::{Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::Packet;
-use tokio::io::{AsyncWrite, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -25,9 +25,9 @@ const MAX_PACKET_BYTES: usize = 262_144 + 64 * 1024 + 16;
 /// A connection that the hub has accepted.
 pub(super) struct Connected {
     /// What the hub sends.
-    pub reader: PacketReader<ReadHalf<TlsStream<TcpStream>>>,
+    pub reader: PacketReader<ReadHalf<TlsStream<DuplexStream>>>,
     /// What it is sent.
-    pub writer: PacketWriter<WriteHalf<TlsStream<TcpStream>>>,
+    pub writer: PacketWriter<WriteHalf<TlsStream<DuplexStream>>>,
     /// Whether the hub goes on with an earlier session.
     pub session_present: bool,
     /// When the token ends, in seconds since the Unix epoch.
@@ -69,20 +69,18 @@ pub(super) async fn connect(options: &ClientOptions) -> Result<Connected, Failur
 }
 
 type Opened =
-    (PacketReader<ReadHalf<TlsStream<TcpStream>>>, PacketWriter<WriteHalf<TlsStream<TcpStream>>>, Option<Packet>);
+    (PacketReader<ReadHalf<TlsStream<DuplexStream>>>, PacketWriter<WriteHalf<TlsStream<DuplexStream>>>, Option<Packet>);
 
 /// Opens the stream and sends CONNECT; the packet is what the hub answers.
 async fn open(options: &ClientOptions, token: &Token) -> Result<Opened, PacketError> {
-    let stream = TcpStream::connect(options.address).await?;
-    // Small packets must not wait for each other.
-    stream.set_nodelay(true)?;
+    let stream = options.link.connect(options.address).await?;
     let stream = TlsConnector::from(options.tls.clone()).connect(options.server_name.clone(), stream).await?;
     let (read, write) = tokio::io::split(stream);
     let (mut reader, mut writer) = (PacketReader::new(read, MAX_PACKET_BYTES), PacketWriter::new(write));
     let chain = options.auth_chain.as_deref();
     writer.put(&Packet::Connect(Box::new(Connect {
         protocol_level: PROTOCOL_LEVEL,
-        clean_session: false,
+        clean_session: options.session == SessionKind::Clean,
         keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
         client_id: options.identity.to_string(),
         will: None,

@@ -32,9 +32,12 @@ pub(super) fn delivery(
 fn acknowledge(id: PacketId, out: mpsc::Sender<Packet>) -> oneshot::Sender<()> {
     let (acknowledge, settled) = oneshot::channel();
     tokio::spawn(async move {
-        if settled.await.is_ok() {
-            // A connection that is gone cannot be told; the message comes again.
-            let _ = out.send(Packet::PubAck(id)).await;
+        tokio::select! {
+            settled = settled => if settled.is_ok() {
+                // A connection that is gone cannot be told; the message comes again.
+                let _ = out.send(Packet::PubAck(id)).await;
+            },
+            () = out.closed() => {}
         }
     });
     acknowledge

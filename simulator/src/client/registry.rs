@@ -1,5 +1,6 @@
-//! What a device asks of the cloud hub over HTTPS: identities for its modules, and who is in its scope.
+//! What a device asks of the hub above it over HTTPS: identities for its modules, and who is in its scope.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use edgectl_hub::auth::IdentityRecord;
 use edgectl_hub::edge::scope::ScopeSource;
+use edgectl_hub::family::{MAX_DEPTH, Member};
 use edgectl_hub::gateway::Refusal;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::encode;
@@ -14,15 +16,19 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::token::TokenSource;
-use crate::frontend::http::scope::{read_identities, read_identity};
+use crate::frontend::http::member::{read_member, read_members};
+use crate::link::Link;
 
 const API_VERSION: &str = "2021-04-12";
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection that was not used for so long is not used again: the hub may be about to close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A device's access to the registry of its hub.
 pub struct RegistryClient {
     http: reqwest::Client,
     address: SocketAddr,
+    link: Link,
     device: DeviceId,
     tokens: Arc<dyn TokenSource>,
 }
@@ -31,13 +37,18 @@ impl RegistryClient {
     /// Uses the hub at an address; tokens are the device's own.
     pub fn new(
         address: SocketAddr,
+        link: Link,
         tls: &rustls::ClientConfig,
         device: DeviceId,
         tokens: Arc<dyn TokenSource>,
     ) -> Result<Self, reqwest::Error> {
-        let http =
-            reqwest::Client::builder().no_proxy().timeout(TIMEOUT).tls_backend_preconfigured(tls.clone()).build()?;
-        Ok(Self { http, address, device, tokens })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tls_backend_preconfigured(tls.clone())
+            .build()?;
+        Ok(Self { http, address, link, device, tokens })
     }
 
     /// The identity of a module of the device; it is made if it does not exist.
@@ -50,7 +61,9 @@ impl RegistryClient {
             }
             found => found?,
         };
-        read_identity(&found).ok_or_else(|| Refusal::Unavailable("an identity that is not understood".to_owned()))
+        read_member(&found)
+            .map(|member| member.record)
+            .ok_or_else(|| Refusal::Unavailable("an identity that is not understood".to_owned()))
     }
 
     /// Removes a module's identity; that there is none is as good.
@@ -65,8 +78,33 @@ impl RegistryClient {
         format!("/devices/{}/modules/{}", encode(self.device.as_str()), encode(module))
     }
 
+    /// The dollar sign stands in such paths as it is.
+    fn edge_hub_path(&self, operation: &str) -> String {
+        format!("/devices/{}/modules/$edgeHub/{operation}", encode(self.device.as_str()))
+    }
+
+    /// Asks for something on behalf of a device below this one, as the chain in the body says. The answer, a status and a
+    /// body, is for that device.
+    pub async fn on_behalf(&self, operation: &str, body: &Value) -> Result<(u16, String), Refusal> {
+        let path = self.edge_hub_path(operation);
+        let (status, text) = self.request(Method::POST, &path, Some(body)).await?;
+        Ok((status.as_u16(), text))
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Refusal> {
+        let (status, text) = self.request(method, path, body).await?;
+        match status {
+            status if status.is_success() => Ok(serde_json::from_str(&text).unwrap_or_default()),
+            StatusCode::NOT_FOUND => Err(Refusal::NotFound(text)),
+            StatusCode::UNAUTHORIZED => Err(Refusal::Unauthorized(text)),
+            StatusCode::BAD_REQUEST => Err(Refusal::Invalid(text)),
+            _ => Err(Refusal::Unavailable(format!("{status}: {text}"))),
+        }
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, String), Refusal> {
         let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
+        self.link.pass().await.map_err(|error| unavailable(&error))?;
         let token = self.tokens.token().await.map_err(|error| unavailable(&error))?;
         let url = format!("https://{}{path}?api-version={API_VERSION}", self.address);
         let mut request = self.http.request(method, url).header("Authorization", token.text);
@@ -76,23 +114,34 @@ impl RegistryClient {
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         let status = response.status();
         let text = response.text().await.map_err(|error| unavailable(&error))?;
-        match status {
-            status if status.is_success() => Ok(serde_json::from_str(&text).unwrap_or_default()),
-            StatusCode::NOT_FOUND => Err(Refusal::NotFound(text)),
-            StatusCode::UNAUTHORIZED => Err(Refusal::Unauthorized(text)),
-            StatusCode::BAD_REQUEST => Err(Refusal::Invalid(text)),
-            _ => Err(Refusal::Unavailable(format!("{status}: {text}"))),
-        }
+        Ok((status, text))
+    }
+
+    /// Who is in the scope of the device that a chain begins with.
+    async fn members(&self, chain: &str) -> Result<Vec<Member>, Refusal> {
+        let path = self.edge_hub_path("devicesAndModulesInTargetDeviceScope");
+        let body = json!({ "pageSize": 1000, "continuationLink": "", "authChain": chain });
+        Ok(read_members(&self.ask(Method::POST, &path, Some(&body)).await?))
     }
 }
 
 #[async_trait]
 impl ScopeSource for RegistryClient {
-    async fn identities(&self) -> Result<Vec<IdentityRecord>, Refusal> {
-        let device = encode(self.device.as_str());
-        let path = format!("/devices/{device}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope");
-        let chain = Identity::device(self.device.clone()).to_string();
-        let body = json!({ "pageSize": 1000, "continuationLink": "", "authChain": chain });
-        Ok(read_identities(&self.ask(Method::POST, &path, Some(&body)).await?))
+    /// Asks about this device and, one after the other, about all edge devices below it.
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
+        let mut all: BTreeMap<Identity, Member> = BTreeMap::new();
+        let mut chains = vec![self.device.to_string()];
+        while let Some(chain) = chains.pop() {
+            for member in self.members(&chain).await? {
+                let identity = member.record.identity.clone();
+                let is_below = member.edge && identity.module.is_none() && identity.device != self.device;
+                // The device that was asked about is in its own scope.
+                if is_below && !all.contains_key(&identity) && chain.split(';').count() < MAX_DEPTH {
+                    chains.push(format!("{identity};{chain}"));
+                }
+                all.insert(identity, member);
+            }
+        }
+        Ok(all.into_values().collect())
     }
 }

@@ -1,5 +1,7 @@
 //! Module runtimes: the port through which the agent runs modules, and what runs them.
 
+pub mod choice;
+pub mod docker;
 pub mod group_record;
 pub mod launcher;
 pub mod log_file;

@@ -17,8 +17,8 @@ pub trait ModuleRuntime: Send + Sync + 'static {
     /// Every module there is, sorted by name.
     async fn list(&self) -> Result<Vec<ModuleState>, RuntimeError>;
 
-    /// Makes an image available, or says that it cannot be.
-    async fn prepare(&self, image: &str) -> Result<(), RuntimeError>;
+    /// Makes an image available, or says that it cannot be. The credential is the deployment's for the image's registry.
+    async fn prepare(&self, image: &str, credential: Option<&RegistryCredential>) -> Result<(), RuntimeError>;
 
     /// Creates a module without starting it. A module of that name is stopped and replaced.
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError>;
@@ -59,6 +59,23 @@ pub struct ModuleSpec {
     pub create_options: Map<String, Value>,
     /// The whole environment that the device gives to the module.
     pub env: BTreeMap<String, String>,
+}
+
+/// Who the device is at a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RegistryCredential {
+    /// The registry's host.
+    pub address: String,
+    /// The account.
+    pub username: String,
+    /// The account's password. Never shown.
+    pub password: String,
+}
+
+impl fmt::Debug for RegistryCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegistryCredential({} at {})", self.username, self.address)
+    }
 }
 
 /// What a module is doing, in the words that the runtime reports.
@@ -218,8 +235,8 @@ pub enum RuntimeError {
         /// What the system said.
         source: io::Error,
     },
-    /// The engine that runs the modules says no.
-    #[error("the container engine: {0}")]
+    /// The engine that runs the modules cannot be used, or says no.
+    #[error("{0}")]
     Engine(String),
     /// The runtime was closed.
     #[error("the module runtime is closed")]

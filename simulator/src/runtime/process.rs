@@ -18,7 +18,7 @@ use crate::runtime::group_record::GroupRecord;
 use crate::runtime::launcher::Launcher;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RuntimeError,
+    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
 };
 use crate::runtime::process_module::{ProcessModule, Program, Request, Surroundings};
 
@@ -120,6 +120,16 @@ impl ProcessRuntime {
         self.tasks.reopen();
     }
 
+    /// Whether it knows how to run an image.
+    pub fn has_image(&self, image: &str) -> bool {
+        (self.images)(image).is_some()
+    }
+
+    /// Whether a module of that name is one of its own.
+    pub fn has_module(&self, name: &str) -> bool {
+        self.lock().contains_key(name)
+    }
+
     fn find_image(&self, image: &str) -> Result<ProcessImage, RuntimeError> {
         (self.images)(image).ok_or_else(|| RuntimeError::ImageNotAvailable {
             image: image.to_owned(),
@@ -198,7 +208,7 @@ impl ModuleRuntime for ProcessRuntime {
         Ok(self.lock().values().map(|module| module.state.borrow().clone()).collect())
     }
 
-    async fn prepare(&self, image: &str) -> Result<(), RuntimeError> {
+    async fn prepare(&self, image: &str, _: Option<&RegistryCredential>) -> Result<(), RuntimeError> {
         self.find_image(image).map(|_| ())
     }
 

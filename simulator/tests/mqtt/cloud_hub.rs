@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgectl_hub::clock::{Clock as _, SystemClock};
+use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
@@ -15,13 +15,15 @@ use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
-use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient};
+use edgectl_simulator::client::device_client::{ClientEvent, ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::mqtt::connection;
 use edgectl_simulator::frontend::mqtt::link::MqttLink;
 use edgectl_simulator::frontend::mqtt::outbox::Outbox;
+use edgectl_simulator::link::Link;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_simulator::mqtt::{topic, username};
+use edgectl_simulator::tls::ServerTls;
 use edgectl_simulator::{listen, tls};
 use edgectl_wire::mqtt::codec::decode;
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
@@ -76,14 +78,15 @@ impl Served {
         }
         let now = jiff::Timestamp::now();
         let authority = Authority::open(&directory.path().join("authority"), &id("d1").device, now).expect("roots");
-        let issued = authority.issue_server(&["127.0.0.1"], now).expect("a certificate");
+        let authority = Arc::new(authority);
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let gateway = Arc::clone(&hub);
-        let server = tls::server_config(&issued).expect("a configuration");
-        tokio::spawn(listen::accept(listener, server, shutdown.clone(), move |stream, certificates, shutdown| {
-            connection::serve(stream, certificates, Arc::clone(&gateway) as _, Arc::new(SystemClock), shutdown)
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let server = ServerTls::new(&authority, &["127.0.0.1"], &clock).expect("a configuration");
+        tokio::spawn(listen::accept(listener, server, shutdown.clone(), move |stream, certificate, shutdown| {
+            connection::serve(stream, certificate, Arc::clone(&gateway) as _, Arc::new(SystemClock), shutdown)
         }));
         let tls = tls::client_config(authority.trust_bundle()).expect("a configuration");
         Self { hub, address, tls, shutdown, _directory: directory }
@@ -104,6 +107,7 @@ impl Served {
     /// Our own client, connected.
     async fn client(&self, identity: &str) -> (DeviceClient, Receiver<ClientEvent>) {
         let (client, events) = DeviceClient::start(ClientOptions {
+            link: Link::default(),
             hub_host: HOST.to_owned(),
             address: self.address,
             server_name: Self::server_name(),
@@ -113,6 +117,8 @@ impl Served {
             product: "test".to_owned(),
             auth_chain: None,
             keep_alive: Duration::from_mins(1),
+            session: SessionKind::Persistent,
+            refusal: OnRefusal::End,
         });
         soon(client.wait_connected()).await.expect("it may connect");
         (client, events)
@@ -258,7 +264,7 @@ async fn a_twin_is_read_reported_and_changed() {
     assert_eq!(soon(client.report(json!({ "r": 1 }))).await.unwrap(), Some(2));
     assert!(soon(client.report(json!({ "a.b": 1 }))).await.is_err());
     let change = Change { desired: Some(json!({ "d": 1 })), ..Change::default() };
-    served.hub.change_twin(&id("d1/m1"), &change, None).await.unwrap();
+    served.hub.change_twin(&id("d1/m1"), &change, None).unwrap();
     let told = event(&mut events, |event| match event {
         ClientEvent::Desired(patch) => Some(patch),
         _ => None,
@@ -407,4 +413,30 @@ async fn an_identity_that_is_removed_is_disconnected() {
     let (mut bare, _) = served.connected("d1/m1").await;
     served.hub.remove_identity(&id("d1/m1"), None).unwrap();
     assert_eq!(bare.next().await, None);
+}
+
+#[tokio::test]
+async fn a_message_to_a_device_comes_again_marked_until_it_is_acknowledged() {
+    let served = Served::start().await;
+    let (mut first, _) = served.connected("d1").await;
+    first.subscribe("devices/d1/messages/devicebound/#").await;
+    let mut message = Message::new("go");
+    message.properties.set("a b", "c&d".to_owned());
+    served.hub.send_to_device(&id("d1").device, message).unwrap();
+    let publish = first.published().await;
+    let bag = publish.topic.strip_prefix("devices/d1/messages/devicebound/").unwrap();
+    assert!(bag.starts_with("a%20b=c%26d&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound"), "{bag}");
+    assert!(matches!(publish.delivery, Delivery::AtLeastOnce { duplicate: false, .. }));
+    assert_eq!(&publish.payload[..], b"go");
+
+    // Another connection of the device takes over: it has the session, and what was not acknowledged.
+    let (mut second, session_present) = served.connected("d1").await;
+    assert!(session_present);
+    let publish = second.published().await;
+    let Delivery::AtLeastOnce { id: number, duplicate: true } = publish.delivery else { panic!("{publish:?}") };
+    assert_eq!(served.hub.messages().count(&id("d1").device), 1);
+    second.put(Packet::PubAck(number)).await;
+    served.hub.send_to_device(&id("d1").device, Message::new("next")).unwrap();
+    let next = second.published().await;
+    assert_eq!((&next.payload[..], served.hub.messages().count(&id("d1").device)), (&b"next"[..], 1));
 }

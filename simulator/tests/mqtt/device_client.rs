@@ -11,9 +11,10 @@ use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
 use edgectl_simulator::client::device_client::{
-    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, Status,
+    ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, SessionKind, Status,
 };
 use edgectl_simulator::client::token::{Token, TokenError, TokenSource, now_seconds};
+use edgectl_simulator::link::Link;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -35,6 +36,7 @@ impl TokenSource for Tokens {
 
 fn options(listening: &Listening, token_seconds: u64) -> ClientOptions {
     ClientOptions {
+        link: Link::default(),
         hub_host: "hub".to_owned(),
         address: listening.address,
         server_name: ServerName::try_from("127.0.0.1").expect("a name"),
@@ -44,6 +46,8 @@ fn options(listening: &Listening, token_seconds: u64) -> ClientOptions {
         product: "test".to_owned(),
         auth_chain: None,
         keep_alive: Duration::from_mins(1),
+        session: SessionKind::Persistent,
+        refusal: OnRefusal::End,
     }
 }
 

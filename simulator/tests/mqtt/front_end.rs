@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::memory_hub::MemoryHub;
-use crate::raw_client::{EVENTS, MODULE, RawClient, TOKEN, connect, id, publish, subscribe};
+use crate::raw_client::{EVENTS, MODULE, RawClient, TOKEN, certificate, connect, id, publish, subscribe};
 
 fn accepted(session_present: bool) -> Packet {
     Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Accepted })
@@ -60,7 +60,7 @@ async fn passwords_certificates_and_chains_are_the_proof() {
     RawClient::connect(&hub, connect(MODULE, "")).await;
     RawClient::connect(&hub, Connect { username: Some(username), ..connect(MODULE, TOKEN) }).await;
     let chain = Credential::OnBehalfOf { token: TOKEN.to_owned(), chain: "edge/m;edge".to_owned() };
-    let proofs = [Credential::Token(TOKEN.to_owned()), Credential::Certificate(vec![b"certificate".to_vec()]), chain];
+    let proofs = [Credential::Token(TOKEN.to_owned()), Credential::Certificate(certificate()), chain];
     assert_eq!(hub.read(|state| state.credentials.clone()), proofs);
 }
 

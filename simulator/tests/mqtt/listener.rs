@@ -15,10 +15,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::secure::Listening;
 
-/// Tells each client how many certificates it presented.
+/// Tells each client whether it presented a certificate.
 async fn counting() -> Listening {
-    Listening::start(|mut stream, certificates, shutdown| async move {
-        let _ = stream.write_u8(u8::try_from(certificates.len()).unwrap_or(u8::MAX)).await;
+    Listening::start(|mut stream, certificate, shutdown| async move {
+        let _ = stream.write_u8(u8::from(certificate.is_some())).await;
         shutdown.cancelled().await;
         let _ = stream.shutdown().await;
     })

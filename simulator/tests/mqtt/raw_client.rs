@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use edgectl_hub::certificate::ClientCertificate;
 use edgectl_hub::clock::SystemClock;
 use edgectl_simulator::frontend::mqtt::connection::serve;
 use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
@@ -36,6 +37,17 @@ pub fn connect(client: &str, token: &str) -> Connect {
     }
 }
 
+/// What all clients present in the handshake.
+pub fn certificate() -> ClientCertificate {
+    ClientCertificate {
+        common_name: None,
+        thumbprints: ["AA".repeat(20), "BB".repeat(32)],
+        valid_from: 0,
+        valid_until: u64::MAX,
+        is_vouched_for: false,
+    }
+}
+
 /// A publish of quality 1, or of quality 0 without a number.
 pub fn publish(topic: &str, number: Option<u16>, payload: impl Into<Bytes>) -> Packet {
     let delivery = number.map_or(Delivery::AtMostOnce, |n| Delivery::AtLeastOnce { id: id(n), duplicate: false });
@@ -58,7 +70,7 @@ impl RawClient {
     pub fn open(hub: &Arc<MemoryHub>) -> Self {
         let (near, far) = tokio::io::duplex(1024 * 1024);
         let hub = Arc::clone(hub);
-        tokio::spawn(serve(far, vec![b"certificate".to_vec()], hub, Arc::new(SystemClock), CancellationToken::new()));
+        tokio::spawn(serve(far, Some(certificate()), hub, Arc::new(SystemClock), CancellationToken::new()));
         let (read, write) = tokio::io::split(near);
         Self { reader: PacketReader::new(read, 1024 * 1024), writer: PacketWriter::new(write) }
     }

@@ -147,8 +147,7 @@ impl Container<'_, '_, '_> {
             }
             let Some(port) = element.member_any_case("HostPort") else { continue };
             let text = match &port.value.kind {
-                Kind::String(text) => text.clone(),
-                Kind::Number(number) => number.to_string(),
+                Kind::String(text) | Kind::Number(text) => text.clone(),
                 _ => {
                     self.wrong_type(port, "a string");
                     continue;

@@ -159,9 +159,9 @@ fn parse<'d>(document: &Document, chunks: &[(usize, &'d Member)]) -> Result<Opti
             found
         })
     })?;
-    let whole = options.place(document, Span::new(0, text.len()));
     if parsed.root.members().is_none() {
         let message = format!("createOptions holds {}, not an object", parsed.root.kind_name());
+        let whole = options.place(document, Span::new(0, text.len()));
         let found = Diagnostic::new(&rules::OPTIONS_NOT_OBJECT, whole, message);
         return Err(Box::new(match &parsed.root.kind {
             Kind::String(_) => found.help("It was turned into a string twice."),

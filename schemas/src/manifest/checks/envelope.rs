@@ -42,18 +42,25 @@ fn repeated_names(subject: &mut Subject<'_>, node: &Node) {
     match &node.kind {
         Kind::Array(elements) => elements.iter().for_each(|element| repeated_names(subject, element)),
         Kind::Object(members) => {
-            let mut seen: std::collections::HashMap<&str, &Member> = std::collections::HashMap::new();
+            for (first, member) in repeated(members) {
+                let message = format!("`{}` appears twice; only the last one counts", member.key);
+                let found = Diagnostic::new(&rules::REPEATED_NAME, member.key_span, message);
+                subject.add(found.related(first.key_span, "the first one is here"));
+            }
             for member in members {
-                if let Some(first) = seen.insert(&member.key, member) {
-                    let message = format!("`{}` appears twice; only the last one counts", member.key);
-                    let found = Diagnostic::new(&rules::REPEATED_NAME, member.key_span, message);
-                    subject.add(found.related(first.key_span, "the first one is here"));
-                }
                 repeated_names(subject, &member.value);
             }
         }
         _ => {}
     }
+}
+
+/// Members whose name an earlier one has, each behind the one before it.
+fn repeated(members: &[Member]) -> Vec<(&Member, &Member)> {
+    // Stable, so members of one name stay in the order in which they stand.
+    let mut sorted: Vec<&Member> = members.iter().collect();
+    sorted.sort_by(|a, b| a.key.cmp(&b.key));
+    sorted.windows(2).filter(|pair| pair[0].key == pair[1].key).map(|pair| (pair[0], pair[1])).collect()
 }
 
 /// A base deployment brings an agent and a hub.

@@ -51,13 +51,9 @@ fn bindings<'d>(root: &Node, module: &'d str) -> Vec<(Span, Bound<'d>)> {
         let protocol = binding.key.split_once('/').map_or("tcp", |(_, protocol)| protocol).to_ascii_lowercase();
         for element in binding.value.elements().unwrap_or_default() {
             let Some(port) = element.member_any_case("HostPort") else { continue };
-            let text = match &port.value.kind {
-                Kind::String(text) => text.clone(),
-                Kind::Number(number) => number.to_string(),
-                _ => continue,
-            };
+            let (Kind::String(text) | Kind::Number(text)) = &port.value.kind else { continue };
             // A range is no clash by itself: the engine picks a free port from it.
-            let Some(ports) = host_ports(&text).filter(|ports| ports.start() == ports.end()) else { continue };
+            let Some(ports) = host_ports(text).filter(|ports| ports.start() == ports.end()) else { continue };
             let address = element.member_any_case("HostIp").and_then(|ip| ip.value.text()).unwrap_or("").to_owned();
             let protocol = protocol.clone();
             found.push((port.value.span, Bound { module, protocol, address, ports, span: Span::default() }));
@@ -69,8 +65,8 @@ fn bindings<'d>(root: &Node, module: &'d str) -> Vec<(Span, Bound<'d>)> {
 fn clash(subject: &mut Subject<'_>, new: &Bound<'_>) {
     let is_any = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
     let other = subject.bound.iter().find(|other| {
-        other.protocol == new.protocol
-            && other.ports == new.ports
+        other.ports == new.ports
+            && other.protocol == new.protocol
             && (other.address == new.address || is_any(&other.address) || is_any(&new.address))
     });
     let Some(other) = other else { return };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
 use super::hub::{CloudHub, refusal};
-use crate::auth::{AuthError, TokenCheck, check_chain};
+use crate::auth::{AuthError, IdentityRecord, TokenCheck};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::method::{MethodRequest, MethodResponse};
@@ -18,9 +18,8 @@ impl Gateway for CloudHub {
         let expires_at = match credential {
             Credential::Token(token) => self.check_token(identity, token)?,
             Credential::OnBehalfOf { token, chain } => self.check_on_behalf(identity, token, chain)?,
-            Credential::Certificate(_) => {
-                return Err(Refusal::Unauthorized(format!("{identity} is not registered with a certificate")));
-            }
+            Credential::Certificate(certificate) => self
+                .check_proof(identity, |record, device| certificate.check(record, device, self.clock.now_seconds()))?,
         };
         Ok(Client { identity: identity.clone(), expires_at: Some(expires_at) })
     }
@@ -31,10 +30,16 @@ impl Gateway for CloudHub {
         session: SessionKind,
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
-        self.sessions.attach(client, session, link).map_err(unavailable)
+        let attachment = self.sessions.attach(client, session, Arc::clone(&link)).map_err(unavailable)?;
+        self.outboxes.open(&attachment, link);
+        if attachment.features.contains(&Feature::CloudToDevice) {
+            self.outboxes.deliver(&attachment, true);
+        }
+        Ok(attachment)
     }
 
     async fn detach(&self, attachment: &Attachment) {
+        self.outboxes.close(attachment);
         self.sessions.detach(attachment);
     }
 
@@ -54,29 +59,48 @@ impl Gateway for CloudHub {
     }
 
     async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
-        if self.sessions.subscribe(attachment, feature).map_err(unavailable)? { Ok(()) } else { Err(Refusal::Detached) }
+        if !self.sessions.subscribe(attachment, feature).map_err(unavailable)? {
+            return Err(Refusal::Detached);
+        }
+        if feature == Feature::CloudToDevice {
+            self.outboxes.deliver(attachment, true);
+        }
+        Ok(())
     }
 
     async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
-        if self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
-            Ok(())
-        } else {
-            Err(Refusal::Detached)
+        if !self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
+            return Err(Refusal::Detached);
         }
+        if feature == Feature::CloudToDevice {
+            self.outboxes.deliver(attachment, false);
+        }
+        Ok(())
     }
 
+    /// Services call methods, with a policy's key; an edge hub carries calls between the modules of its device.
     async fn invoke(
         &self,
         _caller: &Client,
-        target: &Identity,
-        request: MethodRequest,
+        _target: &Identity,
+        _request: MethodRequest,
     ) -> Result<MethodResponse, Refusal> {
-        self.call(target, request).await
+        Err(Refusal::Unauthorized("a device may not call methods through the cloud".to_owned()))
     }
 }
 
 impl CloudHub {
     fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
+        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
+        self.check_proof(identity, |record, device| check.check(token, record, device))
+    }
+
+    /// Checks a proof against the identity's record and, for a module, its device's.
+    fn check_proof(
+        &self,
+        identity: &Identity,
+        check: impl FnOnce(&IdentityRecord, Option<&IdentityRecord>) -> Result<u64, AuthError>,
+    ) -> Result<u64, Refusal> {
         let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
         let registration = self
             .registry()
@@ -88,21 +112,13 @@ impl CloudHub {
             None => None,
         };
         let device = device.map(|device| device.record);
-        let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
-        check.check(token, &registration.record, device.as_ref()).map_err(unauthorized)
+        check(&registration.record, device.as_ref()).map_err(unauthorized)
     }
 
-    /// An edge hub acts for a client: the token is its own, and the client is in its scope.
+    /// An edge hub acts for a client: the token is its own, and the client is below it.
     fn check_on_behalf(&self, identity: &Identity, token: &str, chain: &str) -> Result<u64, Refusal> {
-        let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
-        let actor = chain.rsplit(';').next().unwrap_or_default();
-        let actor = Identity::parse(actor).map_err(|_| unauthorized(AuthError::Chain(chain.to_owned())))?.device;
-        check_chain(chain, identity, actor.as_str()).map_err(unauthorized)?;
-        let scope = self.registry().in_scope_of(&actor).map_err(refusal)?;
-        if !scope.iter().any(|member| member.record.identity == *identity && member.record.enabled) {
-            return Err(unauthorized(AuthError::Chain(chain.to_owned())));
-        }
-        self.check_token(&Identity::module(actor, ModuleId::edge_hub()), token)
+        let actor = self.registry().actor(chain, identity).map_err(refusal)?;
+        self.check_token(&actor, token)
     }
 }
 

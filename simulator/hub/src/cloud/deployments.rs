@@ -29,7 +29,7 @@ pub enum DeploymentError {
 impl CloudHub {
     /// Applies `{"modulesContent": {module: {"properties.desired": …}}}`. Modules that the device's agent managed and that
     /// are not in the content any more are removed. Nothing is changed if any part is wrong.
-    pub async fn apply_content(&self, device: &DeviceId, content: &Value) -> Result<(), DeploymentError> {
+    pub fn apply_content(&self, device: &DeviceId, content: &Value) -> Result<(), DeploymentError> {
         let registration = self.registry().require(&Identity::device(device.clone()))?;
         if !registration.edge {
             return Err(DeploymentError::Invalid(format!("{device} is not an edge device")));
@@ -52,9 +52,7 @@ impl CloudHub {
         for (module, desired) in others.into_iter().chain(agent) {
             let identity = Identity::module(device.clone(), module.clone());
             let change = Change { desired: Some(desired), replace: true, tags: None };
-            self.change_twin(&identity, &change, None)
-                .await
-                .map_err(|source| DeploymentError::Twin { module, source })?;
+            self.change_twin(&identity, &change, None).map_err(|source| DeploymentError::Twin { module, source })?;
         }
         Ok(())
     }

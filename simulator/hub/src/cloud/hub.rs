@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use edgectl_schemas::ids::Identity;
+use edgectl_schemas::ids::{DeviceId, Identity};
 use serde_json::Value;
 
+use super::cloud_to_device::{CloudToDevice, QueueError};
 use super::events::{Events, EventsError};
+use super::outbox::Outboxes;
 use super::registry::{Condition, Registration, Registry, RegistryError, Wanted};
 use super::twins::{Change, Twin, TwinError, Twins};
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::documents::{Documents, DocumentsError};
 use crate::gateway::{CloseReason, Feature, Refusal};
+use crate::message::Message;
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 use crate::sessions::Sessions;
 
@@ -35,12 +38,25 @@ pub enum CloudHubError {
     Events(#[from] EventsError),
 }
 
+/// A message to a device is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The device is not registered.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The queue does not take it.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
 /// A simulated cloud hub.
 pub struct CloudHub {
     pub(super) host: String,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sessions: Sessions,
     pub(super) events: Events,
+    pub(super) outboxes: Outboxes,
+    messages: Arc<CloudToDevice>,
     registry: Registry,
     twins: Twins,
 }
@@ -49,7 +65,10 @@ impl CloudHub {
     /// Opens what was kept.
     pub fn open(options: CloudHubOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, CloudHubError> {
         let documents = Arc::new(Documents::open(&file(&options.directory))?);
+        let messages = Arc::new(CloudToDevice::open(Arc::clone(&documents), Arc::clone(&clock))?);
         Ok(Arc::new(Self {
+            outboxes: Outboxes::new(Arc::clone(&messages), Arc::clone(&clock)),
+            messages,
             host: options.host,
             sessions: Sessions::open(Arc::clone(&documents))?,
             events: Events::open(&options.directory)?,
@@ -60,8 +79,9 @@ impl CloudHub {
     }
 
     /// Closes all connections.
-    pub fn stop(&self) {
+    pub async fn stop(&self) {
         self.sessions.close_all(CloseReason::ShuttingDown);
+        self.outboxes.close_all().await;
     }
 
     /// The host name.
@@ -79,6 +99,17 @@ impl CloudHub {
         &self.events
     }
 
+    /// Puts a message into a device's queue.
+    pub fn send_to_device(&self, device: &DeviceId, message: Message) -> Result<(), SendError> {
+        self.registry.require(&Identity::device(device.clone()))?;
+        Ok(self.messages.enqueue(device, message)?)
+    }
+
+    /// The messages that wait for devices.
+    pub fn messages(&self) -> &CloudToDevice {
+        &self.messages
+    }
+
     /// The registry, for reading. Identities are changed through this hub, which closes connections that end.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -89,7 +120,7 @@ impl CloudHub {
         self.sessions.is_connected(identity)
     }
 
-    /// Makes or changes an identity.
+    /// Makes or changes an identity. A device that is disabled is cut off with its modules.
     pub fn put_identity(
         &self,
         identity: &Identity,
@@ -99,6 +130,11 @@ impl CloudHub {
         let registration = self.registry.put(identity, wanted, condition)?;
         if !registration.record.enabled {
             self.sessions.evict(identity)?;
+            if identity.module.is_none() {
+                for module in self.registry.modules(&identity.device)? {
+                    self.sessions.evict(&module.record.identity)?;
+                }
+            }
         }
         Ok(registration)
     }
@@ -107,6 +143,9 @@ impl CloudHub {
     pub fn remove_identity(&self, identity: &Identity, condition: Option<Condition>) -> Result<(), RegistryError> {
         for removed in self.registry.remove(identity, condition)? {
             self.twins.remove(&removed)?;
+            if removed.module.is_none() {
+                self.messages.purge(&removed.device)?;
+            }
             self.sessions.evict(&removed)?;
         }
         Ok(())
@@ -118,19 +157,13 @@ impl CloudHub {
         Ok(self.twins.get(identity)?)
     }
 
-    /// Changes a twin and tells the client of changed desired properties.
-    pub async fn change_twin(
-        &self,
-        identity: &Identity,
-        change: &Change,
-        etag: Option<u64>,
-    ) -> Result<Twin, TwinError> {
-        let (twin, told) = self.twins.change(identity, change, etag)?;
-        if let (Some(patch), Some(link)) = (told, self.sessions.link(identity, Feature::DesiredProperties)) {
-            // A client that is just going away reads its whole twin when it is back.
-            let _ = link.desired_changed(patch).await;
-        }
-        Ok(twin)
+    /// Changes a twin. A connected client is told of changed desired properties; nobody waits for that.
+    pub fn change_twin(&self, identity: &Identity, change: &Change, etag: Option<u64>) -> Result<Twin, TwinError> {
+        self.twins.change(identity, change, etag, |patch| {
+            if self.sessions.link(identity, Feature::DesiredProperties).is_some() {
+                self.outboxes.tell(identity, patch);
+            }
+        })
     }
 
     /// Merges what a client reports.
@@ -148,14 +181,16 @@ impl CloudHub {
             return Err(Refusal::TooLarge { size: request.payload.len(), limit: MAX_PAYLOAD_BYTES });
         }
         let link = match self.sessions.link(target, Feature::Methods) {
-            Some(link) => link,
-            None => tokio::time::timeout(request.connect_timeout, self.sessions.wait_for(target, Feature::Methods))
-                .await
-                .map_err(|_| Refusal::NotConnected(target.clone()))?,
+            Some(link) => Some(link),
+            None => {
+                let waiting = self.sessions.wait_for(target, Feature::Methods);
+                within(self.clock.as_ref(), request.connect_timeout, waiting).await
+            }
         };
-        match tokio::time::timeout(request.response_timeout, link.invoke(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer(target.clone())),
+        let link = link.ok_or_else(|| Refusal::NotConnected(target.clone()))?;
+        match within(self.clock.as_ref(), request.response_timeout, link.invoke(request)).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(_)) | None => Err(Refusal::NoAnswer(target.clone())),
         }
     }
 }
@@ -170,6 +205,7 @@ pub(super) fn refusal(error: RegistryError) -> Refusal {
         RegistryError::Exists(_) | RegistryError::Precondition(_) | RegistryError::Invalid(_) => {
             Refusal::Invalid(error.to_string())
         }
+        RegistryError::Denied(error) => Refusal::Unauthorized(error.to_string()),
         RegistryError::Documents(error) => Refusal::Unavailable(error.to_string()),
     }
 }

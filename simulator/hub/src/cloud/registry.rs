@@ -6,9 +6,10 @@ use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::{Authentication, IdentityRecord};
+use crate::auth::{AuthError, Authentication, IdentityRecord};
 use crate::clock::Clock;
 use crate::documents::{Batch, Documents, DocumentsError, Table};
+use crate::family::{self, Member};
 
 const TABLE: Table = Table::new("registry");
 
@@ -26,12 +27,27 @@ pub struct Registration {
     /// An edge device's own scope, or the scope of the edge device that a leaf device belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// The scopes of the edge devices that the device connects through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
     /// Who manages a module: `IotEdge` for modules of a deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub managed_by: Option<String>,
     /// Why it is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
+}
+
+impl Registration {
+    /// The identity's place among the others. A leaf device that names only a scope has it as its parent.
+    pub fn member(&self) -> Member {
+        let parents = match (&self.scope, self.edge, self.parents.is_empty()) {
+            (Some(scope), false, true) => vec![scope.clone()],
+            _ => self.parents.clone(),
+        };
+        let scope = self.scope.clone().filter(|_| self.edge);
+        Member { record: self.record.clone(), edge: self.edge, scope, parents }
+    }
 }
 
 /// What is asked for when an identity is made or changed. What is absent is made up, or stays.
@@ -45,6 +61,8 @@ pub struct Wanted {
     pub edge: Option<bool>,
     /// The scope of a leaf device.
     pub scope: Option<String>,
+    /// The scope of the edge device that it connects through; empty to connect directly.
+    pub parents: Option<Vec<String>>,
     /// Who manages a module.
     pub managed_by: Option<String>,
     /// Why it is disabled.
@@ -77,6 +95,9 @@ pub enum RegistryError {
     /// The request breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// Who acts for another may not.
+    #[error(transparent)]
+    Denied(#[from] AuthError),
     /// The registry cannot be read or written.
     #[error(transparent)]
     Documents(#[from] DocumentsError),
@@ -114,17 +135,24 @@ impl Registry {
         self.select(|identity| identity.module.is_some() && identity.device == *device)
     }
 
-    /// All identities in the scope of an edge device: itself, its modules, and its leaf devices.
+    /// All identities in the scope of an edge device: itself, its modules, and the devices that connect through it.
     pub fn in_scope_of(&self, device: &DeviceId) -> Result<Vec<Registration>, RegistryError> {
-        let own = self.require(&Identity::device(device.clone()))?;
+        let own = self.require(&Identity::device(device.clone()))?.member();
         let all: Vec<(String, Registration)> = self.documents.all(TABLE)?;
         let all = all.into_iter().map(|(_, registration)| registration);
-        Ok(all
-            .filter(|registration| {
-                registration.record.identity.device == *device
-                    || (!registration.edge && registration.scope.is_some() && registration.scope == own.scope)
-            })
-            .collect())
+        Ok(all.filter(|registration| family::is_member(&registration.member(), &own)).collect())
+    }
+
+    /// The identity of the edge hub that acts with a chain for a client, if the chain holds together.
+    pub fn actor(&self, chain: &str, target: &Identity) -> Result<Identity, RegistryError> {
+        // What cannot be read is not there, for who asks to be let in.
+        let find = |identity: &Identity| self.get(identity).ok().flatten().map(|found| found.member());
+        Ok(family::actor(chain, target, find)?)
+    }
+
+    /// The device that an edge device asks about with a chain, if the chain holds together.
+    pub fn target(&self, chain: &str, acting: &DeviceId) -> Result<DeviceId, RegistryError> {
+        Ok(family::target(chain, acting, |identity| self.get(identity).ok().flatten().map(|found| found.member()))?)
     }
 
     /// Makes or changes an identity. An edge device gets `$edgeAgent` and `$edgeHub` at once.
@@ -153,6 +181,7 @@ impl Registry {
             Some(old) => changed(old, wanted)?,
             None => self.made(identity, wanted)?,
         };
+        self.check_parents(&registration.member())?;
         let mut batch = Batch::default();
         batch.put(TABLE, &identity.to_string(), &registration);
         if registration.edge && identity.module.is_none() {
@@ -185,10 +214,37 @@ impl Registry {
         Ok(removed)
     }
 
+    /// A device connects through an edge device that exists and is not below it.
+    fn check_parents(&self, member: &Member) -> Result<(), RegistryError> {
+        let invalid = |text: String| Err(RegistryError::Invalid(text));
+        let scope = match &member.parents[..] {
+            [] => return Ok(()),
+            [scope] => scope,
+            _ => return invalid("a device has one parent at most".to_owned()),
+        };
+        let parent = match family::device_of_scope(scope) {
+            Some(device) => self.get(&Identity::device(device))?,
+            None => None,
+        };
+        let Some(parent) = parent.filter(|parent| parent.edge && parent.scope.as_ref() == Some(scope)) else {
+            return invalid(format!("{scope:?} is not the scope of an edge device"));
+        };
+        let find = |identity: &Identity| self.get(identity).ok().flatten().map(|found| found.member());
+        let above = family::lineage(&parent.record.identity, find);
+        if above.iter().any(|above| above.record.identity == member.record.identity) {
+            return invalid(format!("{} is above its own parent", member.record.identity));
+        }
+        if above.len() >= family::MAX_DEPTH && member.edge {
+            return invalid(format!("there are {} edge devices above each other, which is the most", above.len()));
+        }
+        Ok(())
+    }
+
     fn made(&self, identity: &Identity, wanted: Wanted) -> Result<Registration, RegistryError> {
         let now = self.clock.now_ms();
         let edge = wanted.edge.unwrap_or(false) && identity.module.is_none();
-        let scope = if edge { Some(format!("ms-azure-iot-edge://{}-{}", identity.device, ticks(now))) } else { None };
+        let scope =
+            if edge { Some(format!("{}{}-{}", family::SCOPE_SCHEME, identity.device, ticks(now))) } else { None };
         let fresh = Registration {
             record: IdentityRecord {
                 identity: identity.clone(),
@@ -199,6 +255,7 @@ impl Registry {
             etag: 0,
             edge,
             scope,
+            parents: Vec::new(),
             managed_by: None,
             status_reason: None,
         };
@@ -223,7 +280,16 @@ fn changed(mut registration: Registration, wanted: Wanted) -> Result<Registratio
         if registration.edge && registration.scope.as_ref() != Some(&scope) {
             return Err(RegistryError::Invalid("the scope of an edge device cannot be changed".to_owned()));
         }
+        if !registration.edge {
+            registration.parents = vec![scope.clone()];
+        }
         registration.scope = Some(scope);
+    }
+    if let Some(parents) = wanted.parents {
+        if !registration.edge {
+            registration.scope = parents.first().cloned();
+        }
+        registration.parents = parents;
     }
     if wanted.managed_by.is_some() {
         registration.managed_by = wanted.managed_by;
@@ -234,9 +300,15 @@ fn changed(mut registration: Registration, wanted: Wanted) -> Result<Registratio
     Ok(registration)
 }
 
-/// Empty keys stay what they were, or are made up.
+/// Empty keys stay what they were, or are made up. Thumbprints are written in one way.
 fn completed(wanted: Authentication, old: &Authentication) -> Result<Authentication, RegistryError> {
-    let Authentication::Sas { primary_key, secondary_key } = wanted else { return Ok(wanted) };
+    let (primary_key, secondary_key) = match wanted {
+        Authentication::Sas { primary_key, secondary_key } => (primary_key, secondary_key),
+        Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint } => {
+            return self_signed(&primary_thumbprint, &secondary_thumbprint);
+        }
+        Authentication::CertificateAuthority | Authentication::None => return Ok(wanted),
+    };
     let (old_primary, old_secondary) = match old {
         Authentication::Sas { primary_key, secondary_key } => (primary_key.clone(), secondary_key.clone()),
         _ => (new_key(), new_key()),
@@ -254,6 +326,23 @@ fn completed(wanted: Authentication, old: &Authentication) -> Result<Authenticat
         primary_key: key(primary_key, old_primary)?,
         secondary_key: key(secondary_key, old_secondary)?,
     })
+}
+
+fn self_signed(primary: &str, secondary: &str) -> Result<Authentication, RegistryError> {
+    if primary.is_empty() && secondary.is_empty() {
+        return Err(RegistryError::Invalid("a self-signed certificate is known by its thumbprint".to_owned()));
+    }
+    let (primary_thumbprint, secondary_thumbprint) = (thumbprint(primary)?, thumbprint(secondary)?);
+    Ok(Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint })
+}
+
+/// The digits of a SHA-1 or SHA-256 thumbprint, which tools write with and without colons; empty stays empty.
+fn thumbprint(text: &str) -> Result<String, RegistryError> {
+    let digits: String = text.chars().filter(|c| !matches!(c, ':' | ' ')).map(|c| c.to_ascii_uppercase()).collect();
+    if matches!(digits.len(), 0 | 40 | 64) && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits);
+    }
+    Err(RegistryError::Invalid(format!("thumbprint {text:?} has neither 40 nor 64 hexadecimal digits")))
 }
 
 /// 32 random bytes in base64.
@@ -331,5 +420,27 @@ mod tests {
         let bad = Authentication::Sas { primary_key: "*".into(), secondary_key: String::new() };
         let wanted = Wanted { authentication: Some(bad), ..Wanted::default() };
         assert!(registry.put(&id("d"), wanted, Some(Condition::Present)).is_err());
+    }
+    #[test]
+    fn thumbprints_are_checked_and_written_in_one_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = registry(&directory);
+        let put = |name: &str, primary: &str, secondary: &str| {
+            let authentication = Authentication::SelfSigned {
+                primary_thumbprint: primary.to_owned(),
+                secondary_thumbprint: secondary.to_owned(),
+            };
+            let wanted = Wanted { authentication: Some(authentication), ..Wanted::default() };
+            registry.put(&id(name), wanted, None)
+        };
+        let (sha1, sha256) = (["ab"; 20].join(":"), "CD".repeat(32));
+        let made = put("d", &sha1, &sha256).unwrap().record.authentication;
+        let expected =
+            Authentication::SelfSigned { primary_thumbprint: "AB".repeat(20), secondary_thumbprint: sha256.clone() };
+        assert_eq!(made, expected);
+        put("e", &sha256, "").unwrap();
+        for (primary, secondary) in [("", ""), ("abc", ""), (&sha256[1..], ""), (&sha256, "x"), (&"g".repeat(40), "")] {
+            assert!(matches!(put("f", primary, secondary), Err(RegistryError::Invalid(_))), "{primary} {secondary}");
+        }
     }
 }

@@ -124,13 +124,15 @@ impl Twins {
         Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
     }
 
-    /// Changes tags and desired properties. Returns the twin, and the desired patch that the client is to be told.
+    /// Changes tags and desired properties. What the client is to be told goes to `tell`, in the order of the versions:
+    /// it is called before another change can be made.
     pub fn change(
         &self,
         identity: &Identity,
         change: &Change,
         etag: Option<u64>,
-    ) -> Result<(Twin, Option<Value>), TwinError> {
+        tell: impl FnOnce(Value),
+    ) -> Result<Twin, TwinError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut twin = self.get(identity)?;
         if etag.is_some_and(|etag| etag != twin.etag) {
@@ -158,7 +160,10 @@ impl Twins {
         twin.etag += 1;
         twin.version += 1;
         self.documents.put(TABLE, &identity.to_string(), &twin)?;
-        Ok((twin, told))
+        if let Some(told) = told {
+            tell(told);
+        }
+        Ok(twin)
     }
 
     /// Merges what a client reports. Returns the new version of its reported properties.
@@ -229,12 +234,13 @@ mod tests {
         let twins = Twins::new(documents, Arc::new(SystemClock));
         let identity = Identity::parse("edge/filter").unwrap();
         let change = Change { desired: Some(json!({ "a": { "b": 1 }, "c": 2 })), ..Change::default() };
-        let (twin, told) = twins.change(&identity, &change, None).unwrap();
-        assert_eq!(told, Some(json!({ "a": { "b": 1 }, "c": 2, "$version": 2 })));
+        let mut told = Value::Null;
+        let twin = twins.change(&identity, &change, None, |patch| told = patch).unwrap();
+        assert_eq!(told, json!({ "a": { "b": 1 }, "c": 2, "$version": 2 }));
         let replace = Change { desired: Some(json!({ "a": { "b": 1 } })), replace: true, ..Change::default() };
-        assert!(matches!(twins.change(&identity, &replace, Some(twin.etag + 9)), Err(TwinError::Precondition)));
-        let (twin, told) = twins.change(&identity, &replace, Some(twin.etag)).unwrap();
-        assert_eq!(told, Some(json!({ "c": null, "$version": 3 })));
+        assert!(matches!(twins.change(&identity, &replace, Some(twin.etag + 9), drop), Err(TwinError::Precondition)));
+        let twin = twins.change(&identity, &replace, Some(twin.etag), |patch| told = patch).unwrap();
+        assert_eq!(told, json!({ "c": null, "$version": 3 }));
         assert_eq!(twin.desired.for_device(), json!({ "a": { "b": 1 }, "$version": 3 }));
 
         assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap(), 2);
@@ -250,7 +256,7 @@ mod tests {
         let twins = Twins::new(documents, Arc::new(SystemClock));
         let identity = Identity::parse("edge").unwrap();
         let change = Change { desired: Some(json!({ "x": "y".repeat(40_000) })), ..Change::default() };
-        assert!(matches!(twins.change(&identity, &change, None), Err(TwinError::Invalid(_))));
+        assert!(matches!(twins.change(&identity, &change, None, drop), Err(TwinError::Invalid(_))));
         assert_eq!(twins.get(&identity).unwrap().desired.version, 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
@@ -9,21 +10,24 @@ use serde_json::Value;
 
 use super::hub::EdgeHub;
 use super::report::HubReport;
+use super::twins::Twins;
 use super::upstream::Downstream;
+use crate::clock::within;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Destination, Feature, Gateway, Refusal, SessionKind,
-    Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 
+/// How long a message from the cloud is held for a client that just went away.
+const RETURN_TIME: Duration = Duration::from_secs(30);
+
 #[async_trait]
 impl Gateway for EdgeHub {
     async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
-        let hosts = [self.options.hub_host.as_str(), self.options.gateway_host.as_str()];
-        self.scope.authenticate(identity, credential, &hosts, self.clock.now_seconds()).await
+        self.scope.authenticate(identity, credential, &self.hosts()).await
     }
 
     async fn attach(
@@ -33,9 +37,7 @@ impl Gateway for EdgeHub {
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
-        for feature in &attachment.features {
-            self.mirror(&client.identity, *feature, true);
-        }
+        self.mirror.changed(&client.identity);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
         self.report(&HubReport::client(&client.identity, true, &self.clock.now_text()));
         Ok(attachment)
@@ -46,7 +48,7 @@ impl Gateway for EdgeHub {
             return;
         }
         let identity = &attachment.client.identity;
-        self.upstream.disconnect(identity).await;
+        self.mirror.changed(identity);
         self.ledger.record(Event::ClientDisconnected { client: identity.clone() });
         self.report(&HubReport::client(identity, false, &self.clock.now_text()));
     }
@@ -61,7 +63,7 @@ impl Gateway for EdgeHub {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
             self.stamp(&mut message, &client.identity, &time);
-            stamped.push((source.of(&client.identity, &self.options.device, &message), message));
+            stamped.push((source.of(&client.identity, &message), message));
         }
         self.take(&client.identity, stamped).await
     }
@@ -71,14 +73,16 @@ impl Gateway for EdgeHub {
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
-        self.twins.report(&client.identity, &patch)?;
-        self.reported.notify_one();
+        Twins::check(&patch)?;
         let mut message = Message::new(patch.to_string());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
         message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
         self.stamp(&mut message, &client.identity, &self.clock.now_text());
+        // The notice first: a report that is refused because nothing more can be kept must not be in force.
         self.take(&client.identity, vec![(source::TWIN_CHANGES.into(), message)]).await?;
+        self.twins.report(&client.identity, &patch)?;
+        self.reported.notify_one();
         // The edge hub does not know which version the cloud will give it.
         Ok(None)
     }
@@ -87,7 +91,7 @@ impl Gateway for EdgeHub {
         if !self.sessions.subscribe(attachment, feature).map_err(unavailable)? {
             return Err(Refusal::Detached);
         }
-        self.mirror(&attachment.client.identity, feature, true);
+        self.mirror.changed(&attachment.client.identity);
         Ok(())
     }
 
@@ -95,7 +99,7 @@ impl Gateway for EdgeHub {
         if !self.sessions.unsubscribe(attachment, feature).map_err(unavailable)? {
             return Err(Refusal::Detached);
         }
-        self.mirror(&attachment.client.identity, feature, false);
+        self.mirror.changed(&attachment.client.identity);
         Ok(())
     }
 
@@ -140,22 +144,43 @@ impl Downstream for EdgeHub {
     }
 
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
-        if *identity == self.own {
-            // The hub has no method that means something without a cache of identities that must be refreshed by hand.
-            return Ok(MethodResponse { status: 404, payload: bytes::Bytes::new() });
-        }
-        self.call(identity, request).await
+        if *identity == self.own { Ok(self.own_method(&request).await) } else { self.call(identity, request).await }
     }
 
-    async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement {
-        let link = self.sessions.wait_for(identity, Feature::CloudToDevice).await;
-        let delivery =
-            Delivery { destination: Destination::CloudToDevice, message: Arc::new(message), redelivered: false };
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
+        // The cloud sends while the client is here; one that just left may be back in a moment.
+        let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
+        let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
         link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
+    }
+
+    async fn is_gone(&self, identity: &Identity) -> bool {
+        self.is_removed(identity).await
+    }
+
+    fn chain(&self, identity: &Identity) -> String {
+        self.scope.chain(identity)
     }
 }
 
 impl EdgeHub {
+    /// The one method that the edge hub itself has: `RefreshDeviceScopeIdentityCache {"deviceIds": […]}`.
+    async fn own_method(&self, request: &MethodRequest) -> MethodResponse {
+        let answer = |status, payload: &'static str| MethodResponse { status, payload: payload.into() };
+        if !request.name.eq_ignore_ascii_case("RefreshDeviceScopeIdentityCache") {
+            return answer(404, "");
+        }
+        let payload: Value = serde_json::from_slice(&request.payload).unwrap_or_default();
+        let ids = payload.get("deviceIds").and_then(Value::as_array);
+        if !ids.is_some_and(|ids| ids.iter().all(Value::is_string)) {
+            return answer(400, "");
+        }
+        match self.scope.refresh().await {
+            Ok(()) => answer(200, ""),
+            Err(_) => answer(500, ""),
+        }
+    }
+
     fn reconfigure(&self) {
         if let Err(error) = self.configure() {
             tracing::error!(%error, "the configuration cannot be read");
@@ -163,15 +188,15 @@ impl EdgeHub {
     }
 }
 
-/// The source that routes see: leaf devices and modules differ, and a module's output is part of it. Of messages that came
-/// together nearly all have the same, so that it is put together once for all of them.
+/// The source that routes see: devices and modules differ, also those of other devices, and a module's output is part of
+/// it. Of messages that came together nearly all have the same, so that it is put together once for all of them.
 #[derive(Default)]
 struct Source {
     last: Option<(Option<String>, Arc<str>)>,
 }
 
 impl Source {
-    fn of(&mut self, identity: &Identity, own: &edgectl_schemas::ids::DeviceId, message: &Message) -> Arc<str> {
+    fn of(&mut self, identity: &Identity, message: &Message) -> Arc<str> {
         let output = message.system.get(system::OUTPUT_NAME);
         if let Some((known, source)) = &self.last
             && known.as_deref() == output
@@ -179,8 +204,8 @@ impl Source {
             return Arc::clone(source);
         }
         let source: Arc<str> = match &identity.module {
-            Some(module) if identity.device == *own => source::module_messages(module.as_str(), output).into(),
-            _ => source::DEVICE_MESSAGES.into(),
+            Some(module) => source::module_messages(module.as_str(), output).into(),
+            None => source::DEVICE_MESSAGES.into(),
         };
         self.last = Some((output.map(str::to_owned), Arc::clone(&source)));
         source

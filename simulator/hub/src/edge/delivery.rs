@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::edge::store::queue::Entry;
 use crate::edge::store::record::QueueKey;
 use crate::edge::store::store::{Batch, Store};
+use crate::edge::trail::Trail;
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
 use crate::gateway::{Destination, Feature, LinkClosed, Refusal, Settlement};
@@ -40,6 +41,8 @@ pub struct Outbound {
     pub upstream: Arc<Upstream>,
     /// Where deliveries are written down.
     pub ledger: Arc<Ledger>,
+    /// What became of the last messages.
+    pub trail: Arc<Trail>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Ends all deliveries.
@@ -94,20 +97,20 @@ impl Outbound {
             let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
             // One sender's messages travel together; order is kept within the queue all the same.
             for run in messages.chunk_by(|a, b| sender(&a.message) == sender(&b.message)) {
-                let last = run[run.len() - 1].offset;
+                let offsets = (run[0].offset, run[run.len() - 1].offset);
                 let Some(identity) = sender(&run[0].message) else {
-                    self.done(&queue, last, run.len(), Some(DropReason::Rejected));
+                    self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
                     continue;
                 };
                 let bodies = run.iter().map(|stored| Message::clone(&stored.message)).collect();
                 match self.upstream.send(&identity, bodies).await {
                     Ok(()) => {
                         delay = RETRY_DELAYS[0];
-                        self.done(&queue, last, run.len(), None);
+                        self.done(&queue, offsets, run.len(), None);
                     }
                     Err(refusal) if is_final(&refusal) => {
                         tracing::warn!(%identity, %refusal, "the cloud hub refused messages for good");
-                        self.done(&queue, last, run.len(), Some(DropReason::Rejected));
+                        self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
                     }
                     Err(refusal) => {
                         tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
@@ -189,7 +192,7 @@ impl Outbound {
                 Ok(Settlement::Reject) => Some(DropReason::Rejected),
                 Ok(Settlement::Abandon) | Err(LinkClosed) => return false,
             };
-            self.done(&last.queue, last.offset, run.len(), dropped);
+            self.done(&last.queue, (run[0].0.offset, last.offset), run.len(), dropped);
         }
         true
     }
@@ -205,8 +208,8 @@ impl Outbound {
         Some(batch)
     }
 
-    fn done(&self, queue: &QueueKey, offset: u64, count: usize, dropped: Option<DropReason>) {
-        if let Err(error) = self.store.complete(queue, offset) {
+    fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
+        if let Err(error) = self.store.complete(queue, last) {
             // The messages will be delivered once more after a restart, which at-least-once allows.
             tracing::error!(%error, "the store cannot be written");
         }
@@ -215,6 +218,7 @@ impl Outbound {
             Some(reason) => Event::MessageDropped { reason },
         };
         self.ledger.record_times(&event, count);
+        self.trail.settled(queue, first, last, self.clock.now_ms(), dropped);
     }
 }
 

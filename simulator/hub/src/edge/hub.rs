@@ -15,15 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Outbound, Target};
+use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
 use super::scope::{Scope, ScopeSource};
 use super::store::durability::Durability;
 use super::store::log::LogError;
 use super::store::store::Store;
+use super::trail::{Passed, Trace, Trail, Wanted, Way};
 use super::twins::Twins;
 use super::upstream::Upstream;
-use crate::clock::Clock;
+use crate::clock::{Clock, within};
 use crate::documents::{Documents, DocumentsError};
 use crate::event::{Counters, DropReason, Event, Ledger};
 use crate::gateway::{CloseReason, Feature, Gateway, Refusal};
@@ -33,9 +35,14 @@ use crate::sessions::Sessions;
 
 /// Reported properties that could not be handed on are tried again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The identities in the device's scope are read from the cloud hub this often, as the runtime does by default.
+const SCOPE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Messages that expired while nobody came for them are looked for this often.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
+/// What stands in the trail as the source of a message that was put into an input by hand.
+const PUT_BY_HAND: &str = "edgectl message send";
 
 /// What an edge hub needs to know.
 #[derive(Debug, Clone)]
@@ -93,7 +100,9 @@ pub struct EdgeHub {
     pub(super) sessions: Arc<Sessions>,
     pub(super) twins: Twins,
     pub(super) upstream: Arc<Upstream>,
+    pub(super) mirror: Arc<Mirror>,
     store: Arc<Store>,
+    trail: Arc<Trail>,
     outbound: Arc<Outbound>,
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
@@ -117,8 +126,9 @@ impl EdgeHub {
         let documents = Arc::new(Documents::open(&options.directory.join("documents"))?);
         let store = Arc::new(Store::open(&options.directory.join("messages"), options.durability)?);
         let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
-        let scope = Scope::open(scope, Arc::clone(&documents))?;
+        let scope = Scope::open(options.device.clone(), scope, Arc::clone(&documents), Arc::clone(&clock))?;
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
+        let trail = Arc::new(Trail::default());
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
             let upstream = Arc::new(Upstream::new(cloud, hub.clone()));
@@ -127,10 +137,14 @@ impl EdgeHub {
                 sessions: Arc::clone(&sessions),
                 upstream: Arc::clone(&upstream),
                 ledger: Arc::clone(&ledger),
+                trail: Arc::clone(&trail),
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
+            let mirror =
+                Mirror::new(Arc::clone(&sessions), Arc::clone(&upstream), Arc::clone(&clock), shutdown.clone());
             Self {
+                mirror,
                 twins: Twins::new(documents, Arc::clone(&upstream)),
                 router: RwLock::new(Arc::new(Router::empty())),
                 configuration: Mutex::default(),
@@ -146,6 +160,7 @@ impl EdgeHub {
                 sessions,
                 upstream,
                 store,
+                trail,
                 outbound,
                 shutdown,
             }
@@ -158,10 +173,16 @@ impl EdgeHub {
         });
         hub.spawn({
             let hub = Arc::clone(&hub);
+            async move { hub.keep_scope().await }
+        });
+        hub.spawn({
+            let hub = Arc::clone(&hub);
             async move { hub.sweep().await }
         });
-        if let Err(refusal) = hub.upstream.subscribe(&hub.own, Feature::DesiredProperties).await {
-            tracing::warn!(%refusal, "the cloud hub does not tell of changed desired properties");
+        for feature in [Feature::DesiredProperties, Feature::Methods] {
+            if let Err(refusal) = hub.upstream.subscribe(&hub.own, feature).await {
+                tracing::warn!(%refusal, ?feature, "the cloud hub was not told what the edge hub listens to");
+            }
         }
         Ok(hub)
     }
@@ -170,6 +191,7 @@ impl EdgeHub {
     pub async fn stop(&self) {
         self.shutdown.cancel();
         self.sessions.close_all(CloseReason::ShuttingDown);
+        self.mirror.close().await;
         self.upstream.close().await;
         self.tasks.close();
         self.tasks.wait().await;
@@ -198,12 +220,36 @@ impl EdgeHub {
         &self.ledger
     }
 
-    /// Puts a message into an input of a module of this device, as if a route had taken it there.
-    pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<(), Refusal> {
+    /// What became of the last messages.
+    pub fn traces(&self, wanted: &Wanted) -> Vec<Trace> {
+        self.trail.traces(wanted, &self.store)
+    }
+
+    /// Puts a message into an input of a module of this device, as if a route had taken it there. Returns its number in the
+    /// trail.
+    pub async fn put_into_input(&self, module: &ModuleId, input: &str, message: Message) -> Result<u64, Refusal> {
         let router = self.router();
         let incoming = router.to_input(&self.options.device, module, input, message, self.clock.now_ms());
         self.deliver_to(incoming.targets.iter());
-        self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))
+        let (message, target) = (Arc::clone(&incoming.message), incoming.targets.first().cloned());
+        let at_ms = incoming.enqueued_ms;
+        let offset =
+            self.store.append(vec![incoming]).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+        let from = Arc::new(Identity::device(self.options.device.clone()));
+        let passed = target.map(|target| Passed {
+            at_ms,
+            from,
+            source: PUT_BY_HAND.into(),
+            message,
+            way: Way::Input(target),
+            offset: Some(offset),
+        });
+        Ok(self.trail.passed(passed.into_iter().collect()))
+    }
+
+    /// The identities that may connect here.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     fn router(&self) -> Arc<Router> {
@@ -261,15 +307,52 @@ impl EdgeHub {
         loop {
             let mut left = false;
             for identity in self.twins.pending().unwrap_or_default() {
-                left |= !matches!(self.twins.push_reported(&identity).await, Ok(true));
+                left |= match self.twins.push_reported(&identity).await {
+                    Ok(done) => !done,
+                    Err(Refusal::Unauthorized(_) | Refusal::NotFound(_)) if self.is_removed(&identity).await => {
+                        self.twins.forget(&identity).is_err()
+                    }
+                    Err(_) => true,
+                };
             }
             if left {
                 // Back at once when more is reported, or after a while when the cloud could not be reached.
-                let _ = tokio::time::timeout(REPORT_INTERVAL, self.reported.notified()).await;
+                within(self.clock.as_ref(), REPORT_INTERVAL, self.reported.notified()).await;
             } else {
                 self.reported.notified().await;
             }
         }
+    }
+
+    /// Keeps the identities fresh. Clients whose proof does not hold against the fresh ones are cut off: they may have been
+    /// disabled or removed, or have new keys.
+    async fn keep_scope(&self) {
+        loop {
+            tokio::select! {
+                () = self.scope.renewed() => {}
+                () = self.clock.sleep(SCOPE_INTERVAL) => {
+                    if let Err(refusal) = self.scope.refresh().await {
+                        tracing::debug!(%refusal, "the identities cannot be refreshed");
+                    }
+                    // Messages of clients that are gone make connections that nobody else ends.
+                    self.upstream.close_unused(|client| *client == self.own || self.sessions.is_connected(client)).await;
+                }
+            }
+            for identity in self.scope.disproved(&self.hosts()) {
+                tracing::warn!(%identity, "the proof of identity does not hold any more");
+                self.sessions.disconnect(&identity, CloseReason::Unauthorized);
+            }
+        }
+    }
+
+    /// Whether the registry, asked now, does not let a client connect.
+    pub(super) async fn is_removed(&self, identity: &Identity) -> bool {
+        self.scope.refresh().await.is_ok() && !self.scope.allows(identity)
+    }
+
+    /// The names that tokens may be for.
+    pub(super) fn hosts(&self) -> [&str; 2] {
+        [&self.options.hub_host, &self.options.gateway_host]
     }
 
     /// Gives up messages whose time is over, where nobody comes for them.
@@ -335,12 +418,21 @@ impl EdgeHub {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
+        let from = Arc::new(identity.clone());
+        let mut passed = Vec::with_capacity(messages.len());
         for (source, message) in messages {
+            let message = Arc::new(message);
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
             let is_notice = *source == *TWIN_CHANGES;
             happened.accepted += usize::from(!is_notice);
-            let routed = router.route(&source, message, now);
+            let routed = router.route(&source, Arc::clone(&message), now);
             happened.routed(routed.routes);
+            // Its offset is known when it is kept; until then it is how many are kept before it.
+            let offset = routed.incoming.is_some().then_some(wanted.len() as u64);
+            let (from, way) = (Arc::clone(&from), Way::Routes(Arc::clone(&router)));
+            if offset.is_some() || !is_notice {
+                passed.push(Passed { at_ms: now, from, source, message, way, offset });
+            }
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
                 None => happened.unwanted += usize::from(!is_notice),
@@ -348,42 +440,30 @@ impl EdgeHub {
         }
         self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
         if !wanted.is_empty() {
-            self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let first = self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            for offset in passed.iter_mut().filter_map(|message| message.offset.as_mut()) {
+                *offset += first;
+            }
         }
+        self.trail.passed(passed);
         happened.record(&self.ledger, identity);
         Ok(())
     }
 
     /// Calls a method of a client that is connected here.
     pub(super) async fn call(&self, target: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
-        let waiting = tokio::time::timeout(request.connect_timeout, self.sessions.wait_for(target, Feature::Methods));
         let link = match self.sessions.link(target, Feature::Methods) {
-            Some(link) => link,
-            None => waiting.await.map_err(|_| Refusal::NotConnected(target.clone()))?,
-        };
-        match tokio::time::timeout(request.response_timeout, link.invoke(request)).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(_)) | Err(_) => Err(Refusal::NoAnswer(target.clone())),
-        }
-    }
-
-    /// Lets the cloud reach a client with what it subscribed to here; the client does not wait for it.
-    pub(super) fn mirror(&self, identity: &Identity, feature: Feature, subscribe: bool) {
-        // The edge hub alone feeds inputs.
-        if feature == Feature::Inputs {
-            return;
-        }
-        let (upstream, identity) = (Arc::clone(&self.upstream), identity.clone());
-        self.spawn(async move {
-            let result = if subscribe {
-                upstream.subscribe(&identity, feature).await
-            } else {
-                upstream.unsubscribe(&identity, feature).await
-            };
-            if let Err(refusal) = result {
-                tracing::debug!(%identity, %refusal, "the cloud hub was not told of a subscription");
+            Some(link) => Some(link),
+            None => {
+                let waiting = self.sessions.wait_for(target, Feature::Methods);
+                within(self.clock.as_ref(), request.connect_timeout, waiting).await
             }
-        });
+        };
+        let link = link.ok_or_else(|| Refusal::NotConnected(target.clone()))?;
+        match within(self.clock.as_ref(), request.response_timeout, link.invoke(request)).await {
+            Some(Ok(response)) => Ok(response),
+            Some(Err(_)) | None => Err(Refusal::NoAnswer(target.clone())),
+        }
     }
 
     pub(super) async fn tell_desired(&self, identity: &Identity, patch: Value) {

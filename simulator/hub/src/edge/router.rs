@@ -89,7 +89,7 @@ impl Router {
     }
 
     /// Finds the queues of a message from `source`.
-    pub fn route(&self, source: &str, message: Message, now_ms: u64) -> Routed {
+    pub fn route(&self, source: &str, message: Arc<Message>, now_ms: u64) -> Routed {
         let taken = self.table.evaluate(&View { source, message: &message });
         let lines = taken.iter().filter_map(|route| self.lines.get(route.position));
         let (routes, targets) = lines
@@ -114,7 +114,7 @@ impl Router {
         let endpoint = Endpoint::Module { module: module.as_str().into(), input: input.into() };
         let queue = QueueKey { endpoint: endpoint.id(device).into(), priority: Priority::DEFAULT.number() };
         let targets = vec![Target { queue, expires_ms: self.expiry(None, now_ms) }];
-        Incoming { message, enqueued_ms: now_ms, targets }
+        Incoming { message: Arc::new(message), enqueued_ms: now_ms, targets }
     }
 
     /// When a message is no longer wanted that is taken now by a route with, or without, a time of its own.
@@ -221,7 +221,7 @@ mod tests {
             })),
         )
         .unwrap();
-        let routed = router.route("/messages/modules/a/outputs/o/", Message::new("x"), 1000);
+        let routed = router.route("/messages/modules/a/outputs/o/", Message::new("x").into(), 1000);
         let incoming = routed.incoming.unwrap();
         let target = |endpoint: &str, priority, expires_ms| Target {
             queue: QueueKey { endpoint: endpoint.into(), priority },
@@ -229,7 +229,7 @@ mod tests {
         };
         assert_eq!(incoming.targets, [target("iothub", 2, 4000), target("edge/b/in", 2_000_000_000, 11_000)]);
         assert_eq!(routed.routes, ["urgent".into(), "all".into()] as [Arc<str>; 2]);
-        assert!(router.route("/twinChangeNotifications/", Message::new("x"), 1).incoming.is_none());
+        assert!(router.route("/twinChangeNotifications/", Message::new("x").into(), 1).incoming.is_none());
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
                 .unwrap();
         let mut message = Message::new("x");
         message.properties.set("kind", "alert".to_owned());
-        assert!(router.route("/messages/", message, 0).incoming.is_some());
+        assert!(router.route("/messages/", message.into(), 0).incoming.is_some());
     }
 
     #[test]

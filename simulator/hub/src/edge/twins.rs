@@ -5,7 +5,8 @@
 //! kept here, acknowledged, and handed on when the cloud can be reached; a desired patch that is not the next one makes
 //! the hub read the whole twin and tell the client the difference.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::twin;
@@ -30,7 +31,7 @@ struct Copy {
 
 impl Copy {
     fn version(&self) -> Option<u64> {
-        self.desired.get("$version")?.as_u64()
+        version(&self.desired)
     }
 }
 
@@ -39,7 +40,23 @@ pub struct Twins {
     documents: Arc<Documents>,
     upstream: Arc<Upstream>,
     /// One change at a time, since each reads before it writes.
-    changing: Mutex<()>,
+    changing: Mutex<HashMap<Identity, Changes>>,
+}
+
+/// How often the sections of a copy changed since the hub runs. Who reads a twin from the cloud looks before and after:
+/// what changed meanwhile is newer than what was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Changes {
+    desired: u64,
+    reported: u64,
+    /// The client asked for its twin when nothing was known of it, and got an empty one.
+    was_empty: bool,
+}
+
+/// A twin as the cloud has it, with what was known when it was asked for.
+struct Pulled {
+    document: Value,
+    before: Changes,
 }
 
 impl Twins {
@@ -50,17 +67,28 @@ impl Twins {
 
     /// The twin of a client: the cloud's if it can be reached, else the copy, else an empty one.
     pub async fn get(&self, identity: &Identity) -> Result<Value, Refusal> {
-        let copy = match self.upstream.twin(identity).await {
-            Ok(document) => self.store_pulled(identity, document).map_err(|error| unavailable(&error))?,
-            Err(_) => self.copy(identity).map_err(|error| unavailable(&error))?,
+        let copy = match self.pull(identity).await {
+            Ok(pulled) => self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?.1,
+            Err(_) => {
+                let copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+                if copy.version().is_none() {
+                    self.lock().entry(identity.clone()).or_default().was_empty = true;
+                }
+                copy
+            }
         };
         Ok(json!({ "desired": versioned(copy.desired), "reported": versioned(copy.reported) }))
     }
 
+    /// Checks a patch of reported properties.
+    pub fn check(patch: &Value) -> Result<(), Refusal> {
+        twin::validate_reported(patch).map_err(|error| Refusal::Invalid(error.to_string()))
+    }
+
     /// Merges a reported patch into the copy and remembers it for the cloud hub.
     pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(), Refusal> {
-        twin::validate_reported(patch).map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let change = |copy: &mut Copy| {
+        Self::check(patch)?;
+        let change = |copy: &mut Copy, _| {
             copy.reported = merged(std::mem::take(&mut copy.reported), patch, true);
             copy.pending = Some(match &copy.pending {
                 None => patch.clone(),
@@ -78,7 +106,7 @@ impl Twins {
             Ok(_) | Err(Refusal::Invalid(_) | Refusal::TooLarge { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
-        let change = |copy: &mut Copy| {
+        let change = |copy: &mut Copy, _| {
             // What was reported meanwhile repeats what was just sent, which does no harm, and adds what is new.
             let done = copy.pending.as_ref() == Some(&pending);
             if done {
@@ -87,6 +115,13 @@ impl Twins {
             done
         };
         self.change(identity, change).map_err(|error| unavailable(&error))
+    }
+
+    /// Forgets the twin of a client that was removed.
+    pub fn forget(&self, identity: &Identity) -> Result<(), DocumentsError> {
+        let mut all = self.lock();
+        all.remove(identity);
+        self.documents.remove(TABLE, &identity.to_string())
     }
 
     /// The clients whose reported properties the cloud hub does not have in full.
@@ -102,7 +137,7 @@ impl Twins {
     /// Takes a desired patch from the cloud hub. Returns what the client is to be told, if anything.
     pub async fn desired_changed(&self, identity: &Identity, patch: Value) -> Result<Option<Value>, Refusal> {
         let new = patch.get("$version").and_then(Value::as_u64);
-        let change = |copy: &mut Copy| {
+        let change = |copy: &mut Copy, _| {
             let known = copy.version();
             if known.is_some() && known.map(|known| known + 1) == new {
                 copy.desired = merged(std::mem::take(&mut copy.desired), &patch, true);
@@ -114,7 +149,9 @@ impl Twins {
             (Some(known), Some(new)) if new == known + 1 => Ok(Some(patch)),
             (None, _) => {
                 self.resynchronise(identity).await?;
-                Ok(Some(patch))
+                // What was read may hold later changes, whose notices will be passed over.
+                let copy = self.copy(identity).map_err(|error| unavailable(&error))?;
+                Ok(Some(if copy.version() > new { Value::Object(copy.desired) } else { patch }))
             }
             (Some(_), _) => self.resynchronise(identity).await,
         }
@@ -127,12 +164,15 @@ impl Twins {
     }
 
     /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one
-    /// and the twin was known before.
+    /// and the twin was known before, or all of it to a client that got an empty one.
     pub async fn resynchronise(&self, identity: &Identity) -> Result<Option<Value>, Refusal> {
-        let before = self.copy(identity).map_err(|error| unavailable(&error))?;
-        let document = self.upstream.twin(identity).await?;
-        let after = self.store_pulled(identity, document).map_err(|error| unavailable(&error))?;
-        if before.version().is_none() || after.version() == before.version() {
+        let pulled = self.pull(identity).await?;
+        let (before, after) = self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?;
+        if before.version().is_none() {
+            let was_empty = self.lock().get_mut(identity).is_some_and(|changes| std::mem::take(&mut changes.was_empty));
+            return Ok(was_empty.then_some(Value::Object(after.desired)));
+        }
+        if after.version() == before.version() {
             return Ok(None);
         }
         let version = after.desired.get("$version").cloned();
@@ -143,20 +183,35 @@ impl Twins {
         Ok(Some(patch))
     }
 
-    fn store_pulled(&self, identity: &Identity, document: Value) -> Result<Copy, DocumentsError> {
-        let Value::Object(mut document) = document else { return self.copy(identity) };
+    async fn pull(&self, identity: &Identity) -> Result<Pulled, Refusal> {
+        let before = self.lock().get(identity).copied().unwrap_or_default();
+        Ok(Pulled { document: self.upstream.twin(identity).await?, before })
+    }
+
+    /// Keeps what was read, except where the copy is newer. Returns the copy before and after.
+    fn store_pulled(&self, identity: &Identity, pulled: Pulled) -> Result<(Copy, Copy), DocumentsError> {
+        let Value::Object(mut document) = pulled.document else {
+            let copy = self.copy(identity)?;
+            return Ok((copy.clone(), copy));
+        };
         let mut section = |name: &str| match document.remove(name) {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
         let (desired, reported) = (section("desired"), section("reported"));
-        self.change(identity, |copy| {
-            copy.desired = desired;
-            copy.reported = match &copy.pending {
-                None => reported,
-                Some(pending) => merged(reported, pending, true),
-            };
-            copy.clone()
+        self.change(identity, |copy, changes| {
+            let before = copy.clone();
+            // A lower version that is not stale is that of a twin that was made anew.
+            if changes.desired == pulled.before.desired || version(&desired) >= version(&copy.desired) {
+                copy.desired = desired;
+            }
+            if changes.reported == pulled.before.reported {
+                copy.reported = match &copy.pending {
+                    None => reported,
+                    Some(pending) => merged(reported, pending, true),
+                };
+            }
+            (before, copy.clone())
         })
     }
 
@@ -164,16 +219,31 @@ impl Twins {
         Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
     }
 
-    fn change<T>(&self, identity: &Identity, change: impl FnOnce(&mut Copy) -> T) -> Result<T, DocumentsError> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn change<T>(
+        &self,
+        identity: &Identity,
+        change: impl FnOnce(&mut Copy, Changes) -> T,
+    ) -> Result<T, DocumentsError> {
+        let mut all = self.lock();
+        let changes = all.entry(identity.clone()).or_default();
         let before = self.copy(identity)?;
         let mut copy = before.clone();
-        let result = change(&mut copy);
+        let result = change(&mut copy, *changes);
         if copy != before {
             self.documents.put(TABLE, &identity.to_string(), &copy)?;
+            changes.desired += u64::from(copy.desired != before.desired);
+            changes.reported += u64::from(copy.reported != before.reported || copy.pending != before.pending);
         }
         Ok(result)
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Changes>> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version(section: &Map<String, Value>) -> Option<u64> {
+    section.get("$version")?.as_u64()
 }
 
 fn merged(base: Map<String, Value>, patch: &Value, null_deletes: bool) -> Map<String, Value> {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::gateway::{
-    Attachment, Client, ClientLink, CloseReason, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
+    Attachment, ClientLink, CloseReason, Credential, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
     SessionKind, Settlement,
 };
 use crate::message::Message;
@@ -26,80 +26,168 @@ pub trait Downstream: Send + Sync {
     /// The cloud calls a method.
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal>;
     /// The cloud sends a message to a device.
-    async fn cloud_to_device(&self, identity: &Identity, message: Message) -> Settlement;
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement;
+    /// Whether the registry, asked now, has removed or disabled a client.
+    async fn is_gone(&self, identity: &Identity) -> bool;
+    /// The chain from a client to this device, `client;…;device`.
+    fn chain(&self, identity: &Identity) -> String;
 }
 
 /// The connections to the cloud hub.
 pub struct Upstream {
     gateway: Arc<dyn Gateway>,
     downstream: Weak<dyn Downstream>,
-    attachments: Mutex<HashMap<Identity, Arc<OnceCell<Attachment>>>>,
+    connections: Mutex<HashMap<Identity, Arc<Connection>>>,
+}
+
+/// The connection of one client.
+#[derive(Default)]
+struct Connection {
+    attachment: OnceCell<Attachment>,
+    /// How many requests it is used for now.
+    uses: watch::Sender<usize>,
+}
+
+/// One use of a connection, until it is dropped.
+struct Use {
+    connection: Arc<Connection>,
+}
+
+impl Use {
+    fn new(connection: Arc<Connection>) -> Self {
+        connection.uses.send_modify(|count| *count += 1);
+        Self { connection }
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        self.connection.uses.send_modify(|count| *count -= 1);
+    }
 }
 
 impl Upstream {
     /// Uses a cloud hub; what it asks goes to `downstream`.
     pub fn new(gateway: Arc<dyn Gateway>, downstream: Weak<dyn Downstream>) -> Self {
-        Self { gateway, downstream, attachments: Mutex::default() }
+        Self { gateway, downstream, connections: Mutex::default() }
     }
 
     /// Sends messages of one client. Returns when the cloud hub has them.
+    ///
+    /// As in the real hub a client that is refused keeps its messages: its key may just be changing, or a hub on the way
+    /// may not know it yet. Only those of a client that the registry has removed are refused for good.
     pub async fn send(&self, identity: &Identity, messages: Vec<Message>) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
-        self.gateway.send(&attachment.client, messages).await
+        let sent = match self.attachment(identity).await {
+            Ok((attachment, _used)) => self.gateway.send(&attachment.client, messages).await,
+            Err(refusal) => Err(refusal),
+        };
+        match sent {
+            Err(refusal @ (Refusal::Unauthorized(_) | Refusal::NotFound(_))) if !self.is_gone(identity).await => {
+                Err(Refusal::Unavailable(refusal.to_string()))
+            }
+            sent => sent,
+        }
+    }
+
+    async fn is_gone(&self, identity: &Identity) -> bool {
+        match self.downstream.upgrade() {
+            Some(downstream) => downstream.is_gone(identity).await,
+            None => false,
+        }
     }
 
     /// The client's twin as the cloud hub has it.
     pub async fn twin(&self, identity: &Identity) -> Result<Value, Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.twin(&attachment.client).await
     }
 
     /// Hands on a patch of reported properties.
     pub async fn report(&self, identity: &Identity, patch: Value) -> Result<Option<u64>, Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.report(&attachment.client, patch).await
     }
 
     /// Lets the cloud hub reach the client with a feature.
     pub async fn subscribe(&self, identity: &Identity, feature: Feature) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.subscribe(&attachment, feature).await
     }
 
     /// Ends a feature.
     pub async fn unsubscribe(&self, identity: &Identity, feature: Feature) -> Result<(), Refusal> {
-        let attachment = self.attachment(identity).await?;
+        let (attachment, _used) = self.attachment(identity).await?;
         self.gateway.unsubscribe(&attachment, feature).await
     }
 
-    /// Ends the client's connection, if there is one.
+    /// Ends the client's connection, if there is one, after what it is used for now.
     pub async fn disconnect(&self, identity: &Identity) {
-        let cell = self.lock().remove(identity);
-        if let Some(attachment) = cell.as_ref().and_then(|cell| cell.get()) {
-            self.gateway.detach(attachment).await;
+        let Some(connection) = self.lock().get(identity).cloned() else { return };
+        // The sender lives as long as the connection, which is held here.
+        let _ = connection.uses.subscribe().wait_for(|count| *count == 0).await;
+        self.end(identity, &connection).await;
+    }
+
+    /// Ends connections that are not used now, except those of such clients.
+    pub async fn close_unused(&self, except: impl Fn(&Identity) -> bool) {
+        let unused: Vec<_> = {
+            let connections = self.lock();
+            let unused = connections.iter().filter(|(_, connection)| *connection.uses.borrow() == 0);
+            unused.map(|(identity, connection)| (identity.clone(), Arc::clone(connection))).collect()
+        };
+        for (identity, connection) in unused.iter().filter(|(identity, _)| !except(identity)) {
+            self.end(identity, connection).await;
         }
     }
 
     /// Ends all connections.
     pub async fn close(&self) {
-        let cells = std::mem::take(&mut *self.lock());
-        for attachment in cells.values().filter_map(|cell| cell.get()) {
+        let connections = std::mem::take(&mut *self.lock());
+        for attachment in connections.values().filter_map(|connection| connection.attachment.get()) {
             self.gateway.detach(attachment).await;
         }
     }
 
-    async fn attachment(&self, identity: &Identity) -> Result<Attachment, Refusal> {
-        let cell = Arc::clone(self.lock().entry(identity.clone()).or_default());
-        let attach = async || {
-            let client = Client { identity: identity.clone(), expires_at: None };
-            let link = Arc::new(CloudLink { identity: identity.clone(), downstream: self.downstream.clone() });
-            self.gateway.attach(&client, SessionKind::Persistent, link).await
+    /// Ends a connection, unless another one took its place.
+    async fn end(&self, identity: &Identity, connection: &Arc<Connection>) {
+        let is_current = {
+            let mut connections = self.lock();
+            let is_current = connections.get(identity).is_some_and(|current| Arc::ptr_eq(current, connection));
+            if is_current {
+                connections.remove(identity);
+            }
+            is_current
         };
-        cell.get_or_try_init(attach).await.cloned()
+        if let (true, Some(attachment)) = (is_current, connection.attachment.get()) {
+            self.gateway.detach(attachment).await;
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<OnceCell<Attachment>>>> {
-        self.attachments.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A connection, which is not ended by [`Self::disconnect`] while it is used.
+    async fn attachment(&self, identity: &Identity) -> Result<(Attachment, Use), Refusal> {
+        let connection = Arc::clone(self.lock().entry(identity.clone()).or_default());
+        let used = Use::new(Arc::clone(&connection));
+        let attachment = connection.attachment.get_or_try_init(|| self.attach(identity)).await.cloned()?;
+        if self.lock().get(identity).is_some_and(|current| Arc::ptr_eq(current, &connection)) {
+            return Ok((attachment, used));
+        }
+        // It was ended while it was made.
+        self.gateway.detach(&attachment).await;
+        Err(Refusal::Detached)
+    }
+
+    async fn attach(&self, identity: &Identity) -> Result<Attachment, Refusal> {
+        let downstream = self.downstream.upgrade().ok_or(Refusal::Detached)?;
+        // The gateway signs for the edge hub: its token is none of the hub's business.
+        let credential = Credential::OnBehalfOf { token: String::new(), chain: downstream.chain(identity) };
+        let client = self.gateway.authenticate(identity, &credential).await?;
+        let link = Arc::new(CloudLink { identity: identity.clone(), downstream: self.downstream.clone() });
+        // What was subscribed belongs to this hub's own session with the client, and is mirrored at each connection.
+        self.gateway.attach(&client, SessionKind::Clean, link).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,10 +205,7 @@ impl ClientLink for CloudLink {
         tokio::spawn(async move {
             for (delivery, receipt) in deliveries {
                 receipt.settle(match delivery.destination {
-                    Destination::CloudToDevice => {
-                        let message = Arc::unwrap_or_clone(delivery.message);
-                        downstream.cloud_to_device(&identity, message).await
-                    }
+                    Destination::CloudToDevice => downstream.cloud_to_device(&identity, delivery).await,
                     // A cloud hub has no routes into modules.
                     Destination::Input(_) => Settlement::Reject,
                 });

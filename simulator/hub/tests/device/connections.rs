@@ -1,11 +1,17 @@
 //! Who may connect, and what a second connection means for the first.
 
-use edgectl_hub::cloud::registry::{Condition, Wanted};
-use edgectl_hub::gateway::{CloseReason, Credential, Feature, Gateway as _, Refusal, SessionKind, Settlement};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgectl_hub::auth::Authentication;
+use edgectl_hub::certificate::ClientCertificate;
+use edgectl_hub::cloud::registry::{Condition, Wanted, new_key};
+use edgectl_hub::gateway::{Client, CloseReason, Credential, Feature, Gateway as _, Refusal, SessionKind, Settlement};
 use serde_json::json;
 use tempfile::tempdir;
 
 use super::device::{Device, id, token};
+use super::peer::Peer;
 
 #[tokio::test(start_paused = true)]
 async fn a_second_connection_takes_over_with_what_was_not_settled() {
@@ -41,7 +47,8 @@ async fn only_members_of_the_device_connect_and_only_with_their_own_token() {
     assert!(matches!(checked(token_of("edge/sink", u64::MAX / 2)).await, Err(Refusal::Unauthorized(_))));
     assert!(matches!(checked(token_of("edge/source", 1_700_000_000)).await, Err(Refusal::Unauthorized(_))));
     assert!(matches!(checked(Credential::Token("nonsense".to_owned())).await, Err(Refusal::Unauthorized(_))));
-    assert!(matches!(checked(Credential::Certificate(Vec::new())).await, Err(Refusal::Unauthorized(_))));
+    let certificate = Credential::Certificate(certificate("source"));
+    assert!(matches!(checked(certificate).await, Err(Refusal::Unauthorized(_))), "modules have tokens");
     checked(token_of("edge", u64::MAX / 2)).await.expect("a device's key signs for its modules");
 }
 
@@ -110,4 +117,107 @@ async fn stopping_the_hub_closes_its_connections() {
     let mut source = device.connect("edge/source", &[]).await;
     device.hub.stop().await;
     assert_eq!(source.closed().await, CloseReason::ShuttingDown);
+}
+
+/// A certificate that an authority of the hub signed.
+fn certificate(common_name: &str) -> ClientCertificate {
+    ClientCertificate {
+        common_name: Some(common_name.to_owned()),
+        thumbprints: ["AA".repeat(20), "BB".repeat(32)],
+        valid_from: 0,
+        valid_until: u64::MAX / 2,
+        is_vouched_for: true,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaf_device_connects_with_its_certificate() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope;
+    let leaf = |name: &str, authentication| {
+        let wanted = Wanted { scope: scope.clone(), authentication: Some(authentication), ..Wanted::default() };
+        device.cloud.put_identity(&id(name), wanted, None).unwrap();
+    };
+    leaf("vouched", Authentication::CertificateAuthority);
+    let (primary_thumbprint, secondary_thumbprint) = ("CC".repeat(20), "BB".repeat(32));
+    leaf("known", Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint });
+    let (primary_thumbprint, secondary_thumbprint) = ("CC".repeat(20), String::new());
+    leaf("unknown", Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint });
+    let checked = async |name: &str, certificate| {
+        let checked = device.hub.authenticate(&id(name), &Credential::Certificate(certificate)).await;
+        checked.map(|client| client.expires_at)
+    };
+    let strange = ClientCertificate { is_vouched_for: false, ..certificate("vouched") };
+    assert_eq!(checked("vouched", certificate("vouched")).await, Ok(Some(u64::MAX / 2)));
+    assert_eq!(
+        checked("known", ClientCertificate { common_name: None, ..strange.clone() }).await,
+        Ok(Some(u64::MAX / 2))
+    );
+    assert!(matches!(checked("vouched", strange).await, Err(Refusal::Unauthorized(_))));
+    assert!(matches!(checked("vouched", certificate("known")).await, Err(Refusal::Unauthorized(_))));
+    assert!(matches!(checked("unknown", certificate("unknown")).await, Err(Refusal::Unauthorized(_))));
+}
+
+/// Changes the registration of an identity.
+fn change(device: &Device, identity: &str, wanted: Wanted) {
+    device.cloud.put_identity(&id(identity), wanted, Some(Condition::Present)).expect("it is registered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_proof_does_not_hold_any_more_is_cut_off_when_the_hub_hears_of_it() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope;
+    for leaf in ["disabled", "rekeyed", "untouched"] {
+        device.cloud.put_identity(&id(leaf), Wanted { scope: scope.clone(), ..Wanted::default() }, None).unwrap();
+    }
+    let [mut disabled, mut rekeyed, untouched] = [
+        device.connect("disabled", &[]).await,
+        device.connect("rekeyed", &[]).await,
+        device.connect("untouched", &[]).await,
+    ];
+    change(&device, "disabled", Wanted { enabled: Some(false), ..Wanted::default() });
+    let (primary_key, secondary_key) = (new_key(), new_key());
+    let keys = Authentication::Sas { primary_key, secondary_key };
+    change(&device, "rekeyed", Wanted { authentication: Some(keys), ..Wanted::default() });
+
+    // Back with its hub, the edge hub reads all identities anew.
+    device.way.interrupt().await;
+    device.way.mend().await;
+    assert_eq!(disabled.closed().await, CloseReason::Unauthorized);
+    assert_eq!(rekeyed.closed().await, CloseReason::Unauthorized);
+    assert!(device.hub.status().clients.contains(&untouched.attachment.client.identity));
+    assert!(device.authenticate("disabled").await.is_err());
+    device.authenticate("rekeyed").await.expect("with its new key");
+
+    change(&device, "disabled", Wanted { enabled: Some(true), ..Wanted::default() });
+    // The hub asks once more for a client that it has refused, but not at every try.
+    tokio::time::advance(Duration::from_secs(2)).await;
+    device.authenticate("disabled").await.expect("it is enabled again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hub_hears_of_it_within_the_hour() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let mut source = device.connect("edge/source", &[]).await;
+    device.cloud.remove_identity(&id("edge/source"), None).unwrap();
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(source.closed().await, CloseReason::Unauthorized);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disabled_device_is_cut_off_from_the_cloud_with_its_modules() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let module = id("edge/source");
+    let client = Client { identity: module.clone(), expires_at: None };
+    let mut peer = Peer::attach(Arc::clone(&device.cloud) as _, &client, SessionKind::Clean).await;
+    change(&device, "edge", Wanted { enabled: Some(false), ..Wanted::default() });
+    assert_eq!(peer.closed().await, CloseReason::Unauthorized);
+    assert!(!device.cloud.is_connected(&module));
+    let token = token(&device.cloud, &module, u64::MAX / 2);
+    let checked = device.cloud.authenticate(&module, &Credential::Token(token)).await;
+    assert!(matches!(checked, Err(Refusal::Unauthorized(_))));
 }

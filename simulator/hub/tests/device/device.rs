@@ -12,13 +12,14 @@ use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions, EdgeHubStatus};
 use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::{Client, Credential, Feature, Gateway, Refusal, SessionKind};
+use edgectl_hub::message::Message;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::{encoded_audience, make_token};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::peer::Peer;
-use super::way::Way;
+use super::way::{CloudScope, ParentScope, Way};
 
 /// The cloud hub's name.
 pub const HOST: &str = "hub.example";
@@ -56,6 +57,7 @@ pub struct Device {
     pub way: Arc<Way>,
     /// The edge hub.
     pub hub: Arc<EdgeHub>,
+    name: String,
     clock: Arc<TestClock>,
 }
 
@@ -70,7 +72,7 @@ impl Device {
         for module in ["edge/source", "edge/sink"] {
             cloud.put_identity(&id(module), Wanted::default(), None).expect("a module");
         }
-        route(&cloud, routes).await;
+        route(&cloud, "edge", routes);
         let device = Self::join(directory, cloud, clock, true).await;
         device.until(|status| status.desired_version == Some(2)).await;
         device
@@ -83,12 +85,43 @@ impl Device {
     }
 
     async fn join(directory: &Path, cloud: Arc<CloudHub>, clock: Arc<TestClock>, open: bool) -> Self {
-        let own = id("edge/$edgeHub");
-        let way = Way::new(Arc::clone(&cloud), id("edge").device, token(&cloud, &own, u64::MAX / 2), open);
-        let folder = directory.join("edge");
+        let above = CloudScope { cloud: Arc::clone(&cloud), device: id("edge").device };
+        let own = token(&cloud, &id("edge/$edgeHub"), u64::MAX / 2);
+        let way = Way::new(Arc::clone(&cloud) as _, Arc::new(above), own, open);
+        Self::begin(directory, "edge", cloud, way, clock).await
+    }
+
+    /// A device below this one, registered and configured, with the module `source`.
+    pub async fn start_below(&self, directory: &Path, name: &str, routes: Value) -> Self {
+        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope;
+        let below = Wanted { edge: Some(true), parents: Some(scope.into_iter().collect()), ..Wanted::default() };
+        self.cloud.put_identity(&id(name), below, None).expect("a device");
+        self.cloud.put_identity(&id(&format!("{name}/source")), Wanted::default(), None).expect("a module");
+        route(&self.cloud, name, routes);
+        let above = ParentScope { hub: Arc::clone(&self.hub), device: id(name).device };
+        let own = token(&self.cloud, &id(&format!("{name}/$edgeHub")), u64::MAX / 2);
+        let way = Way::new(Arc::clone(&self.hub) as _, Arc::new(above), own, true);
+        let device = Self::begin(directory, name, Arc::clone(&self.cloud), way, Arc::clone(&self.clock)).await;
+        device.until(|status| status.desired_version == Some(2)).await;
+        device
+    }
+
+    /// Registers a leaf device.
+    pub fn add_leaf(&self, leaf: &str) {
+        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope;
+        self.cloud.put_identity(&id(leaf), Wanted { scope, ..Wanted::default() }, None).expect("a leaf device");
+    }
+
+    /// Sends a text from the cloud to a device.
+    pub fn send_to(&self, device: &str, text: &str) {
+        self.cloud.send_to_device(&id(device).device, Message::new(text.to_owned())).expect("its queue takes it");
+    }
+
+    async fn begin(directory: &Path, name: &str, cloud: Arc<CloudHub>, way: Arc<Way>, clock: Arc<TestClock>) -> Self {
+        let folder = directory.join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = EdgeHubOptions {
-            device: DeviceId::new("edge").expect("an identifier"),
+            device: DeviceId::new(name).expect("an identifier"),
             hub_host: HOST.to_owned(),
             gateway_host: GATEWAY_HOST.to_owned(),
             directory: folder,
@@ -97,12 +130,12 @@ impl Device {
         let hub = EdgeHub::start(options, Arc::clone(&way) as _, Arc::clone(&way) as _, Arc::clone(&clock) as _)
             .await
             .expect("the hub starts");
-        Self { cloud, way, hub, clock }
+        Self { name: name.to_owned(), cloud, way, hub, clock }
     }
 
     /// Changes the routes.
-    pub async fn route(&self, routes: Value) {
-        route(&self.cloud, routes).await;
+    pub fn route(&self, routes: Value) {
+        route(&self.cloud, &self.name, routes);
     }
 
     /// Proves to the edge hub who a client is.
@@ -154,9 +187,9 @@ impl Device {
     }
 
     /// Patches a client's desired properties at the cloud hub.
-    pub async fn desire(&self, identity: &str, patch: Value) {
+    pub fn desire(&self, identity: &str, patch: Value) {
         let change = Change { desired: Some(patch), ..Change::default() };
-        self.cloud.change_twin(&id(identity), &change, None).await.expect("a change");
+        self.cloud.change_twin(&id(identity), &change, None).expect("a change");
     }
 }
 
@@ -177,12 +210,12 @@ fn open_cloud(directory: &Path, clock: &Arc<TestClock>) -> Arc<CloudHub> {
     CloudHub::open(CloudHubOptions { host: HOST.to_owned(), directory }, Arc::clone(clock) as _).expect("a cloud hub")
 }
 
-async fn route(cloud: &CloudHub, routes: Value) {
+fn route(cloud: &CloudHub, device: &str, routes: Value) {
     let desired = json!({
         "schemaVersion": "1.1",
         "routes": routes,
         "storeAndForwardConfiguration": { "timeToLiveSecs": 7200 },
     });
     let change = Change { desired: Some(desired), replace: true, ..Change::default() };
-    cloud.change_twin(&id("edge/$edgeHub"), &change, None).await.expect("a change");
+    cloud.change_twin(&id(&format!("{device}/$edgeHub")), &change, None).expect("a change");
 }

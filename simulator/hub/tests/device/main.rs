@@ -4,8 +4,10 @@
 mod connections;
 mod crash;
 mod device;
+mod leaves;
 mod messages;
 mod methods;
+mod nested;
 mod peer;
 mod restart;
 mod twins;

@@ -166,7 +166,7 @@ async fn changed_routes_apply_to_new_messages_alone() {
     let device = Device::start(directory.path(), to_sink()).await;
     let source = device.connect("edge/source", &[]).await;
     source.send(Some("out"), "old").await.unwrap();
-    device.route(upstream()).await;
+    device.route(upstream());
     device.until(|status| status.desired_version == Some(3)).await;
     source.send(Some("out"), "new").await.unwrap();
     assert_eq!(texts(&device.received(1).await), ["new"]);
@@ -181,7 +181,7 @@ async fn wrong_routes_leave_the_old_ones_in_force_and_are_reported() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), upstream()).await;
     device.until_reported("edge/$edgeHub", |reported| reported["lastDesiredStatus"]["code"] == 200).await;
-    device.route(json!({ "new": "FROM /messages/* INTO $upstream", "bad": "FROM nowhere INTO $upstream" })).await;
+    device.route(json!({ "new": "FROM /messages/* INTO $upstream", "bad": "FROM nowhere INTO $upstream" }));
     device.until(|status| status.desired_version == Some(3)).await;
     let status = device.hub.status();
     assert_eq!(status.routes.keys().collect::<Vec<_>>(), ["up"]);
@@ -196,7 +196,7 @@ async fn wrong_routes_leave_the_old_ones_in_force_and_are_reported() {
     device.received(1).await;
     assert_eq!(device.hub.status().counters.routed["up"], 1);
 
-    device.route(json!({ "new": "FROM /messages/* INTO $upstream" })).await;
+    device.route(json!({ "new": "FROM /messages/* INTO $upstream" }));
     device.until_reported("edge/$edgeHub", |reported| reported["lastDesiredStatus"]["code"] == 200).await;
     assert_eq!(device.hub.status().refused, None);
 }

@@ -64,6 +64,7 @@ async fn a_module_that_does_not_answer_or_goes_away_is_told_of() {
     let (answer, ()) = tokio::join!(device.cloud.call(&target, request(0)), async { drop(source.call().await) });
     assert_eq!(answer, Err(Refusal::NoAnswer(target.clone())));
     source.leave().await;
+    device.way.until_left(&target).await;
     assert_eq!(device.cloud.call(&target, request(0)).await, Err(Refusal::NotConnected(target)));
 }
 

@@ -1,6 +1,6 @@
 //! A client of a hub. What the hub asks of it waits until the test answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,9 +68,25 @@ impl Peer {
         Self { hub, attachment, deliveries, desired, calls, closed }
     }
 
+    /// Connects a client that takes nothing of what it is told.
+    pub async fn attach_slow(hub: Arc<dyn Gateway>, client: &Client) -> Self {
+        let (close, closed) = unbounded_channel();
+        let (_, deliveries) = unbounded_channel();
+        let (_, desired) = unbounded_channel();
+        let (_, calls) = unbounded_channel();
+        let link = Arc::new(Stuck { close, given: Mutex::default() });
+        let attachment = hub.attach(client, SessionKind::Clean, link).await.expect("the hub takes the client");
+        Self { hub, attachment, deliveries, desired, calls, closed }
+    }
+
     /// Switches a feature on.
     pub async fn subscribe(&self, feature: Feature) -> Result<(), Refusal> {
         self.hub.subscribe(&self.attachment, feature).await
+    }
+
+    /// Switches a feature off.
+    pub async fn unsubscribe(&self, feature: Feature) -> Result<(), Refusal> {
+        self.hub.unsubscribe(&self.attachment, feature).await
     }
 
     /// Ends the connection.
@@ -141,6 +157,32 @@ impl Peer {
 
 async fn next<T>(queue: &mut UnboundedReceiver<T>) -> T {
     timeout(FOREVER, queue.recv()).await.expect("it comes").expect("the link is there")
+}
+
+/// The link of a client that takes nothing.
+struct Stuck {
+    close: UnboundedSender<CloseReason>,
+    given: Mutex<Vec<(Delivery, Receipt)>>,
+}
+
+#[async_trait]
+impl ClientLink for Stuck {
+    fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
+        self.given.lock().expect("nobody failed with it").extend(deliveries);
+    }
+
+    async fn desired_changed(&self, _: Value) -> Result<(), LinkClosed> {
+        std::future::pending().await
+    }
+
+    async fn invoke(&self, _: MethodRequest) -> Result<MethodResponse, LinkClosed> {
+        std::future::pending().await
+    }
+
+    fn close(&self, reason: CloseReason) {
+        // The test may have ended.
+        let _ = self.close.send(reason);
+    }
 }
 
 struct Link {

@@ -80,7 +80,7 @@ fn persistent_features_and_reports_outlive_the_hub() {
         assert_eq!(given.text(), "a");
         given.settle(Settlement::Complete);
         device.way.until_subscribed(&id("edge/sink"), Feature::DesiredProperties).await;
-        device.desire("edge/sink", json!({ "a": 1 })).await;
+        device.desire("edge/sink", json!({ "a": 1 }));
         assert_eq!(sink.desired().await, json!({ "a": 1, "$version": 2 }));
         let source = device.connect_as("edge/source", SessionKind::Persistent, &[]).await;
         assert!(!source.attachment.session_present, "a clean session leaves nothing");
@@ -92,7 +92,7 @@ fn the_cloud_hub_remembers_too() {
     let directory = tempdir().unwrap();
     live_and_die(async || {
         let device = start(directory.path()).await;
-        device.desire("edge/source", json!({ "a": 1 })).await;
+        device.desire("edge/source", json!({ "a": 1 }));
         let source = device.connect("edge/source", &[]).await;
         source.send(Some("up"), "first").await.unwrap();
         device.received(1).await;

@@ -1,5 +1,6 @@
 //! Twins across the two hubs: read, reported, wanted, with and without a way to the cloud.
 
+use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::gateway::{Feature, Refusal};
 use serde_json::json;
 use tempfile::tempdir;
@@ -11,14 +12,28 @@ async fn a_twin_is_the_clouds_and_without_the_cloud_the_last_one_seen() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
     let source = device.connect("edge/source", &[]).await;
-    device.desire("edge/source", json!({ "interval": 5 })).await;
+    device.desire("edge/source", json!({ "interval": 5 }));
     let expected = json!({ "desired": { "interval": 5, "$version": 2 }, "reported": { "$version": 1 } });
     assert_eq!(source.twin().await, expected);
     device.way.interrupt().await;
-    device.desire("edge/source", json!({ "interval": 6 })).await;
+    device.desire("edge/source", json!({ "interval": 6 }));
     assert_eq!(source.twin().await, expected);
     let sink = device.connect("edge/sink", &[]).await;
     assert_eq!(sink.twin().await, json!({ "desired": { "$version": 0 }, "reported": { "$version": 0 } }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_got_an_empty_twin_is_told_all_of_it_when_the_cloud_is_back() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.authenticate("edge/source").await.unwrap();
+    device.way.interrupt().await;
+    device.desire("edge/source", json!({ "interval": 5 }));
+    let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    assert_eq!(source.twin().await["desired"], json!({ "$version": 0 }));
+    device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
+    device.way.mend().await;
+    assert_eq!(source.desired().await, json!({ "interval": 5, "$version": 2 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,9 +90,9 @@ async fn a_client_is_told_of_changed_desired_properties() {
     let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
     device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
     source.twin().await;
-    device.desire("edge/source", json!({ "a": 1, "b": { "c": 2 } })).await;
+    device.desire("edge/source", json!({ "a": 1, "b": { "c": 2 } }));
     assert_eq!(source.desired().await, json!({ "a": 1, "b": { "c": 2 }, "$version": 2 }));
-    device.desire("edge/source", json!({ "b": null })).await;
+    device.desire("edge/source", json!({ "b": null }));
     assert_eq!(source.desired().await, json!({ "b": null, "$version": 3 }));
     device.way.interrupt().await;
     assert_eq!(source.twin().await["desired"], json!({ "a": 1, "$version": 3 }));
@@ -90,14 +105,56 @@ async fn a_gap_in_the_versions_is_closed_by_reading_the_whole_twin() {
     let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
     device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
     source.twin().await;
-    device.desire("edge/source", json!({ "a": 1, "b": 1 })).await;
+    device.desire("edge/source", json!({ "a": 1, "b": 1 }));
     source.desired().await;
     device.way.lose_notices(true);
-    device.desire("edge/source", json!({ "a": 2, "b": null })).await;
+    device.desire("edge/source", json!({ "a": 2, "b": null }));
+    device.way.until_lost(1).await;
     device.way.lose_notices(false);
-    device.desire("edge/source", json!({ "c": 3 })).await;
+    device.desire("edge/source", json!({ "c": 3 }));
     assert_eq!(source.desired().await, json!({ "a": 2, "b": null, "c": 3, "$version": 4 }));
     assert!(source.is_left_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_that_was_read_slowly_does_not_undo_what_came_meanwhile() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
+    source.twin().await;
+    device.desire("edge/source", json!({ "a": 1 }));
+    source.desired().await;
+    device.way.hold_twins(true);
+    let (read, ()) = tokio::join!(source.twin(), async {
+        // The cloud has answered already, and the answer is on its way.
+        device.way.until_held(1).await;
+        device.desire("edge/source", json!({ "a": 2 }));
+        device.way.until_told(2).await;
+        source.report(json!({ "r": 1 })).await.unwrap();
+        device.until_reported("edge/source", |reported| reported["r"] == 1).await;
+        device.way.hold_twins(false);
+    });
+    assert_eq!((&read["desired"]["a"], &read["reported"]["r"]), (&json!(2), &json!(1)));
+    assert_eq!(source.desired().await, json!({ "a": 2, "$version": 3 }));
+    device.way.interrupt().await;
+    assert_eq!(source.twin().await["desired"], json!({ "a": 2, "$version": 3 }));
+    assert!(source.is_left_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_that_was_made_anew_counts_again_from_the_beginning() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    let source = device.connect("edge/source", &[]).await;
+    for number in 0..5 {
+        device.desire("edge/source", json!({ "number": number }));
+    }
+    assert_eq!(source.twin().await["desired"]["$version"], 6);
+    device.cloud.remove_identity(&id("edge/source"), None).unwrap();
+    device.cloud.put_identity(&id("edge/source"), Wanted::default(), None).unwrap();
+    device.desire("edge/source", json!({ "new": true }));
+    assert_eq!(source.twin().await["desired"], json!({ "new": true, "$version": 2 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,11 +163,11 @@ async fn a_client_is_told_after_an_interruption_what_it_missed() {
     let device = Device::start(directory.path(), json!({})).await;
     let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
     device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
-    device.desire("edge/source", json!({ "a": 1 })).await;
+    device.desire("edge/source", json!({ "a": 1 }));
     source.desired().await;
     device.way.interrupt().await;
-    device.desire("edge/source", json!({ "a": 2 })).await;
-    device.desire("edge/source", json!({ "b": 3 })).await;
+    device.desire("edge/source", json!({ "a": 2 }));
+    device.desire("edge/source", json!({ "b": 3 }));
     device.way.mend().await;
     assert_eq!(source.desired().await, json!({ "a": 2, "b": 3, "$version": 4 }));
 }
@@ -120,7 +177,7 @@ async fn the_hubs_own_configuration_of_an_interruption_comes_into_force_after_it
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
     device.way.interrupt().await;
-    device.route(json!({ "up": "FROM /messages/* INTO $upstream" })).await;
+    device.route(json!({ "up": "FROM /messages/* INTO $upstream" }));
     device.way.mend().await;
     device.until(|status| status.routes.contains_key("up")).await;
     device.until_reported("edge/$edgeHub", |reported| reported["lastDesiredVersion"] == 3).await;

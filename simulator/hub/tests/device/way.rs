@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edgectl_hub::auth::IdentityRecord;
 use edgectl_hub::cloud::hub::CloudHub;
+use edgectl_hub::cloud::registry::Registration;
+use edgectl_hub::edge::hub::EdgeHub;
 use edgectl_hub::edge::scope::ScopeSource;
+use edgectl_hub::family::Member;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
     SessionKind,
@@ -27,17 +29,25 @@ const FOREVER: Duration = Duration::from_mins(5);
 
 /// The way to a cloud hub.
 pub struct Way {
-    cloud: Arc<CloudHub>,
-    device: DeviceId,
+    cloud: Arc<dyn Gateway>,
+    scope: Arc<dyn ScopeSource>,
     /// The edge hub's own token.
     token: String,
+    /// With what chains it acts for its clients.
+    chains: Mutex<HashMap<Identity, String>>,
     open: AtomicBool,
     /// Notices of changed desired properties get lost.
     losing: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
+    /// Whether answers about twins are kept on the way, and how many were.
+    holding: watch::Sender<(bool, u64)>,
+    /// What messages are answered with, instead of being taken, and how many were.
+    refusing: Mutex<(Option<Refusal>, u64)>,
     number: AtomicU64,
     ends: Mutex<HashMap<Identity, End>>,
     /// Counts what came through.
-    passed: watch::Sender<u64>,
+    passed: Arc<watch::Sender<u64>>,
 }
 
 struct End {
@@ -49,16 +59,21 @@ struct End {
 
 impl Way {
     /// A way that the edge hub of a device uses with its own token.
-    pub fn new(cloud: Arc<CloudHub>, device: DeviceId, token: String, open: bool) -> Arc<Self> {
+    pub fn new(cloud: Arc<dyn Gateway>, scope: Arc<dyn ScopeSource>, token: String, open: bool) -> Arc<Self> {
         Arc::new(Self {
             cloud,
-            device,
+            scope,
             token,
+            chains: Mutex::default(),
             open: AtomicBool::new(open),
             losing: Arc::default(),
+            lost: Arc::default(),
+            told: Arc::default(),
+            holding: watch::Sender::new((false, 0)),
+            refusing: Mutex::default(),
             number: AtomicU64::new(1),
             ends: Mutex::default(),
-            passed: watch::Sender::new(0),
+            passed: Arc::new(watch::Sender::new(0)),
         })
     }
 
@@ -76,13 +91,57 @@ impl Way {
         self.open.store(true, Ordering::SeqCst);
         let identities: Vec<_> = self.lock().keys().cloned().collect();
         for identity in identities {
-            self.connect(&identity).await.expect("the cloud hub lets the edge hub's clients in");
+            // One that was removed meanwhile stays away.
+            let _ = self.connect(&identity).await;
         }
     }
 
     /// Loses notices of changed desired properties from now on, or no more.
     pub fn lose_notices(&self, losing: bool) {
         self.losing.store(losing, Ordering::SeqCst);
+    }
+
+    /// Keeps answers about twins on the way from now on, or lets them through.
+    pub fn hold_twins(&self, holding: bool) {
+        self.holding.send_modify(|held| held.0 = holding);
+    }
+
+    /// Waits until so many answers about twins are on the way.
+    pub async fn until_held(&self, count: u64) {
+        timeout(FOREVER, self.holding.subscribe().wait_for(|held| held.1 >= count))
+            .await
+            .expect("soon")
+            .expect("the way");
+    }
+
+    /// Waits until so many notices of changed desired properties were handed on.
+    pub async fn until_told(&self, count: u64) {
+        self.until(|| self.told.load(Ordering::SeqCst) >= count).await;
+    }
+
+    /// Refuses messages from now on, or no more.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner).0 = refusal;
+    }
+
+    /// Waits until so many messages were refused.
+    pub async fn until_refused(&self, count: u64) {
+        self.until(|| self.refusing.lock().unwrap_or_else(PoisonError::into_inner).1 >= count).await;
+    }
+
+    /// Waits until so many notices got lost.
+    pub async fn until_lost(&self, count: u64) {
+        self.until(|| self.lost.load(Ordering::SeqCst) >= count).await;
+    }
+
+    /// Waits until the edge hub does not act for a client any more.
+    pub async fn until_left(&self, identity: &Identity) {
+        self.until(|| !self.lock().contains_key(identity)).await;
+    }
+
+    /// What the edge hub has switched on for a client.
+    pub fn features(&self, identity: &Identity) -> Vec<Feature> {
+        self.lock().get(identity).map(|end| end.features.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Waits until something holds of what came through.
@@ -107,8 +166,8 @@ impl Way {
         else {
             return Err(Refusal::Detached);
         };
-        let credential =
-            Credential::OnBehalfOf { token: self.token.clone(), chain: format!("{identity};{}", self.device) };
+        let chain = self.chains.lock().unwrap_or_else(PoisonError::into_inner).get(identity).cloned();
+        let credential = Credential::OnBehalfOf { token: self.token.clone(), chain: chain.unwrap_or_default() };
         let client = self.cloud.authenticate(identity, &credential).await?;
         let attachment = self.cloud.attach(&client, SessionKind::Persistent, Arc::clone(&link) as _).await?;
         for feature in features {
@@ -122,9 +181,9 @@ impl Way {
     }
 
     /// The cloud hub, for as long as the way is open.
-    fn cloud(&self) -> Result<&CloudHub, Refusal> {
+    fn cloud(&self) -> Result<&dyn Gateway, Refusal> {
         if self.open.load(Ordering::SeqCst) {
-            Ok(&self.cloud)
+            Ok(self.cloud.as_ref())
         } else {
             Err(Refusal::Unavailable("the way is interrupted".to_owned()))
         }
@@ -141,13 +200,23 @@ impl Way {
 
 #[async_trait]
 impl Gateway for Way {
-    async fn authenticate(&self, identity: &Identity, _: &Credential) -> Result<Client, Refusal> {
+    async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
+        if let Credential::OnBehalfOf { chain, .. } = credential {
+            let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            chains.insert(identity.clone(), chain.clone());
+        }
         Ok(Client { identity: identity.clone(), expires_at: None })
     }
 
     async fn attach(&self, client: &Client, _: SessionKind, link: Arc<dyn ClientLink>) -> Result<Attachment, Refusal> {
         let number = self.number.fetch_add(1, Ordering::SeqCst);
-        let link = Arc::new(Relay { inner: link, losing: Arc::clone(&self.losing) });
+        let link = Arc::new(Relay {
+            inner: link,
+            losing: Arc::clone(&self.losing),
+            lost: Arc::clone(&self.lost),
+            told: Arc::clone(&self.told),
+            passed: Arc::clone(&self.passed),
+        });
         let end = End { number, link, features: BTreeSet::new(), attachment: None };
         self.lock().insert(client.identity.clone(), end);
         if self.cloud().is_ok() {
@@ -172,17 +241,31 @@ impl Gateway for Way {
     }
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
-        self.cloud()?.send(client, messages).await?;
+        let cloud = self.cloud()?;
+        let refused = {
+            let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
+            refusing.1 += u64::from(refusing.0.is_some());
+            refusing.0.clone()
+        };
+        if let Some(refusal) = refused {
+            self.passed();
+            return Err(refusal);
+        }
+        cloud.send(client, messages).await?;
         self.passed();
         Ok(())
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
-        self.cloud()?.twin(client).await
+        let twin = self.cloud()?.twin(client).await;
+        self.holding.send_modify(|held| held.1 += u64::from(held.0));
+        // The sender lives as long as `self`.
+        let _ = self.holding.subscribe().wait_for(|held| !held.0).await;
+        twin
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
-        let version = Gateway::report(self.cloud()?, client, patch).await?;
+        let version = self.cloud()?.report(client, patch).await?;
         self.passed();
         Ok(version)
     }
@@ -220,10 +303,58 @@ impl Gateway for Way {
 
 #[async_trait]
 impl ScopeSource for Way {
-    async fn identities(&self) -> Result<Vec<IdentityRecord>, Refusal> {
-        let members = self.cloud()?.registry().in_scope_of(&self.device);
-        let members = members.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-        Ok(members.into_iter().map(|member| member.record).collect())
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
+        self.cloud()?;
+        self.scope.identities().await
+    }
+}
+
+/// What the cloud hub says of a device's scope, and of those below it.
+pub struct CloudScope {
+    /// The cloud hub.
+    pub cloud: Arc<CloudHub>,
+    /// The device.
+    pub device: DeviceId,
+}
+
+#[async_trait]
+impl ScopeSource for CloudScope {
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
+        let mut all: Vec<Member> = Vec::new();
+        let mut devices = vec![self.device.clone()];
+        while let Some(device) = devices.pop() {
+            let members = self.cloud.registry().in_scope_of(&device);
+            let members = members.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let members: Vec<Member> = members.iter().map(Registration::member).collect();
+            let below = members.iter().filter(|member| member.edge && member.record.identity.device != device);
+            devices.extend(below.map(|member| member.record.identity.device.clone()));
+            all.extend(members);
+        }
+        Ok(all)
+    }
+}
+
+/// What the edge hub above says of a device's scope.
+pub struct ParentScope {
+    /// The edge hub.
+    pub hub: Arc<EdgeHub>,
+    /// The device.
+    pub device: DeviceId,
+}
+
+#[async_trait]
+impl ScopeSource for ParentScope {
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
+        self.hub.scope().refresh().await?;
+        let mut all: Vec<Member> = Vec::new();
+        let mut devices = vec![self.device.clone()];
+        while let Some(device) = devices.pop() {
+            let members = self.hub.scope().members_of(&device);
+            let below = members.iter().filter(|member| member.edge && member.record.identity.device != device);
+            devices.extend(below.map(|member| member.record.identity.device.clone()));
+            all.extend(members);
+        }
+        Ok(all)
     }
 }
 
@@ -231,6 +362,9 @@ impl ScopeSource for Way {
 struct Relay {
     inner: Arc<dyn ClientLink>,
     losing: Arc<AtomicBool>,
+    lost: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
+    passed: Arc<watch::Sender<u64>>,
 }
 
 #[async_trait]
@@ -240,7 +374,15 @@ impl ClientLink for Relay {
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
-        if self.losing.load(Ordering::SeqCst) { Err(LinkClosed) } else { self.inner.desired_changed(patch).await }
+        if !self.losing.load(Ordering::SeqCst) {
+            let result = self.inner.desired_changed(patch).await;
+            self.told.fetch_add(1, Ordering::SeqCst);
+            self.passed.send_modify(|count| *count += 1);
+            return result;
+        }
+        self.lost.fetch_add(1, Ordering::SeqCst);
+        self.passed.send_modify(|count| *count += 1);
+        Err(LinkClosed)
     }
 
     async fn invoke(&self, request: MethodRequest) -> Result<MethodResponse, LinkClosed> {

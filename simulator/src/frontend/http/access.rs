@@ -1,12 +1,14 @@
 //! Who may ask the service: holders of the policy's key, and devices for what is their own.
 
+use axum::Extension;
 use axum::http::{HeaderMap, header};
 use edgectl_hub::cloud::hub::CloudHub;
-use edgectl_hub::gateway::{Credential, Gateway as _};
+use edgectl_hub::gateway::{Credential, Gateway as _, Refusal};
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::{SasToken, SharedKey};
 
 use super::answer::ServiceError;
+use super::serve::PeerCertificate;
 
 /// The policy that may do everything.
 pub const OWNER_POLICY: &str = "iothubowner";
@@ -49,4 +51,15 @@ pub async fn require_device(
 /// The text of the Authorization header; empty without one.
 pub fn authorization(headers: &HeaderMap) -> &str {
     headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The proof that a request brought: the certificate of its connection goes before the token.
+pub fn credential(certificate: Option<Extension<PeerCertificate>>, headers: &HeaderMap) -> Result<Credential, Refusal> {
+    if let Some(Extension(PeerCertificate(Some(certificate)))) = certificate {
+        return Ok(Credential::Certificate(certificate));
+    }
+    match authorization(headers) {
+        "" => Err(Refusal::Unauthorized("there is neither a token nor a certificate".to_owned())),
+        token => Ok(Credential::Token(token.to_owned())),
+    }
 }

@@ -5,7 +5,9 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use edgectl_hub::cloud::cloud_to_device::QueueError;
 use edgectl_hub::cloud::deployments::DeploymentError;
+use edgectl_hub::cloud::hub::SendError;
 use edgectl_hub::cloud::registry::RegistryError;
 use edgectl_hub::cloud::twins::TwinError;
 use edgectl_hub::gateway::Refusal;
@@ -28,6 +30,18 @@ impl ServiceError {
     /// The caller may not.
     pub fn unauthorized(text: impl Into<String>) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, code: "IotHubUnauthorizedAccess", text: text.into() }
+    }
+
+    /// The request does not say which version of the interface it is made for.
+    pub fn no_version() -> Self {
+        let text = "api-version is missing".to_owned();
+        Self { status: StatusCode::BAD_REQUEST, code: "InvalidProtocolVersion", text }
+    }
+
+    /// The lock of a message is not, or no longer, the caller's.
+    pub fn lock_lost() -> Self {
+        let text = "the lock of the message is not held".to_owned();
+        Self { status: StatusCode::PRECONDITION_FAILED, code: "DeviceMessageLockLost", text }
     }
 
     /// There is no such path.
@@ -61,7 +75,22 @@ impl From<RegistryError> for ServiceError {
             RegistryError::Exists(_) => (StatusCode::CONFLICT, "DeviceAlreadyExists"),
             RegistryError::Precondition(_) => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             RegistryError::Invalid(_) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            RegistryError::Denied(_) => (StatusCode::UNAUTHORIZED, "IotHubUnauthorizedAccess"),
             RegistryError::Documents(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ServerError"),
+        };
+        Self { status, code, text }
+    }
+}
+
+impl From<SendError> for ServiceError {
+    fn from(error: SendError) -> Self {
+        let text = error.to_string();
+        let (status, code) = match error {
+            SendError::Registry(error) => return error.into(),
+            SendError::Queue(QueueError::Full(_)) => (StatusCode::FORBIDDEN, "DeviceMaximumQueueDepthExceeded"),
+            SendError::Queue(QueueError::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge"),
+            SendError::Queue(QueueError::Expiry(_)) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            SendError::Queue(QueueError::Documents(_)) => (StatusCode::INTERNAL_SERVER_ERROR, "ServerError"),
         };
         Self { status, code, text }
     }

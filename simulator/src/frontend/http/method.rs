@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use edgectl_hub::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
-use serde_json::{Value, json};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::access::require_service;
 use super::answer::ServiceError;
@@ -47,15 +49,17 @@ fn seconds(body: &Value, name: &str, default: i64, least: i64) -> Result<Duratio
     number.map(Duration::from_secs).ok_or_else(|| format!("{name} must be from {least} to {MOST}"))
 }
 
-/// The answer to a call: `{"status", "payload"}`.
-pub fn response(answer: &MethodResponse) -> Value {
-    let payload = match serde_json::from_slice(&answer.payload) {
-        Ok(payload) => payload,
-        Err(_) if answer.payload.is_empty() => Value::Null,
+/// The answer to a call: `{"status", "payload"}`, with the payload as the client wrote it.
+pub fn response(answer: &MethodResponse) -> Response {
+    let text = String::from_utf8_lossy(&answer.payload);
+    let payload = match serde_json::from_str::<IgnoredAny>(&text) {
+        Ok(_) => text.into_owned(),
+        Err(_) if text.is_empty() => "null".to_owned(),
         // Not JSON, which the client should have sent; handing the text on loses nothing.
-        Err(_) => Value::String(String::from_utf8_lossy(&answer.payload).into_owned()),
+        Err(_) => Value::String(text.into_owned()).to_string(),
     };
-    json!({ "status": answer.status, "payload": payload })
+    let json = (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    ([json], format!("{{\"status\":{},\"payload\":{payload}}}", answer.status)).into_response()
 }
 
 /// `POST /twins/{device}/methods`.
@@ -64,7 +68,7 @@ pub async fn call_device(
     Path(device): Path<String>,
     headers: HeaderMap,
     Json(body): Json<Value>,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Response, ServiceError> {
     call(&service, &Identity::device(shape::device_id(&device)?), &headers, &body).await
 }
 
@@ -74,7 +78,7 @@ pub async fn call_module(
     Path((device, module)): Path<(String, String)>,
     headers: HeaderMap,
     Json(body): Json<Value>,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Response, ServiceError> {
     call(&service, &shape::module_identity(&device, &module)?, &headers, &body).await
 }
 
@@ -83,16 +87,18 @@ async fn call(
     identity: &Identity,
     headers: &HeaderMap,
     body: &Value,
-) -> Result<Json<Value>, ServiceError> {
+) -> Result<Response, ServiceError> {
     require_service(&service.hub, &service.key, headers)?;
     let request = read_request(body).map_err(ServiceError::invalid)?;
     let answer = service.hub.call(identity, request).await?;
-    Ok(Json(response(&answer)))
+    Ok(response(&answer))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use serde_json::json;
 
     use super::*;
 
@@ -128,6 +134,14 @@ mod tests {
             assert_eq!(json!(got.is_ok()), vector["expected"], "{vector:.200} {got:?}");
             count += 1;
         }
-        assert!(count > 0);
+        for vector in vectors.iter().filter(|vector| vector["op"] == "parse_request") {
+            let (got, expected) = (read_request(&vector["input"]).unwrap(), &vector["expected"]);
+            assert_eq!(got.name, expected["methodName"], "{vector}");
+            assert_eq!(String::from_utf8_lossy(&got.payload), expected["payload"].as_str().unwrap(), "{vector}");
+            let seconds = [got.response_timeout, got.connect_timeout].map(|time| json!(time.as_secs()));
+            assert_eq!(seconds, [&expected["responseTimeoutSecs"], &expected["connectTimeoutSecs"]].map(Clone::clone));
+            count += 1;
+        }
+        assert!(count > 1);
     }
 }

@@ -1,9 +1,14 @@
 //! The HTTPS front end: `service` and `registry` for those who manage devices, `scope` for edge hubs, `gateway` for
-//! modules that call each other.
+//! modules that call each other, `device` and `device_bound` for devices and modules that send messages and fetch theirs.
 
 pub mod access;
 pub mod answer;
+pub mod device;
+pub mod device_bound;
+pub mod device_messages;
+pub mod family;
 pub mod gateway;
+pub mod member;
 pub mod method;
 pub mod registry;
 pub mod scope;

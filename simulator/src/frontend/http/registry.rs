@@ -110,7 +110,7 @@ pub async fn apply_content(
     Json(content): Json<Value>,
 ) -> Answer {
     require_service(&service.hub, &service.key, &headers)?;
-    service.hub.apply_content(&shape::device_id(&device)?, &content).await?;
+    service.hub.apply_content(&shape::device_id(&device)?, &content)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -1,85 +1,127 @@
-//! What an edge hub asks of the hub above it: who is in its scope.
+//! What edge hubs ask of the cloud hub: who is in their scope, and registrations of modules below them.
+//!
+//! They name themselves in the path and say in `authChain` whom they ask about: `target;…;actor`.
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use edgectl_hub::auth::{Authentication, IdentityRecord};
-use edgectl_hub::cloud::registry::Registration;
-use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
-use serde_json::{Value, json};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use edgectl_hub::cloud::registry::{Condition, Registration, RegistryError};
+use edgectl_hub::family::Member;
+use edgectl_schemas::ids::{DeviceId, Identity};
+use serde_json::Value;
 
 use super::access::require_device;
 use super::answer::ServiceError;
+use super::member;
 use super::service::Service;
 use super::shape;
 
-/// `POST /devices/{actor}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope`: all in one answer.
-pub async fn identities_in_scope(
+type Answer = Result<Response, ServiceError>;
+
+/// `POST /devices/{actor}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope`.
+pub async fn members_in_scope(
     State(service): State<Service>,
     Path(actor): Path<String>,
     headers: HeaderMap,
-    Json(_body): Json<Value>,
-) -> Result<Json<Value>, ServiceError> {
-    let actor = shape::device_id(&actor)?;
-    require_device(&service.hub, &service.key, &headers, &actor).await?;
-    let members = service.hub.registry().in_scope_of(&actor)?;
-    let (devices, modules): (Vec<_>, Vec<_>) =
-        members.iter().partition(|member| member.record.identity.module.is_none());
-    Ok(Json(json!({
-        "devices": devices.into_iter().map(device).collect::<Vec<_>>(),
-        "modules": modules.into_iter().map(module).collect::<Vec<_>>(),
-        "continuationLink": null,
-    })))
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    let found = service.hub.registry().in_scope_of(&target)?;
+    let found: Vec<Member> = found.iter().map(Registration::member).collect();
+    Ok(Json(member::members(&found)).into_response())
 }
 
-fn device(item: &Registration) -> Value {
-    json!({
-        "deviceId": item.record.identity.device,
-        "generationId": item.record.generation_id,
-        "status": if item.record.enabled { "enabled" } else { "disabled" },
-        "authentication": shape::authentication(&item.record.authentication),
-        "capabilities": { "iotEdge": item.edge },
-        "deviceScope": item.scope,
-        "parentScopes": [],
-    })
+/// `POST /devices/{actor}/modules/$edgeHub/getDeviceAndModuleOnBehalfOf`.
+pub async fn member_on_behalf(
+    State(service): State<Service>,
+    Path(actor): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    let wanted = wanted_members(&body, &target)?;
+    let found = wanted.iter().map(|identity| service.hub.registry().require(identity));
+    let found = found.map(|found| found.map(|found| found.member())).collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(member::members(&found)).into_response())
 }
 
-fn module(item: &Registration) -> Value {
-    json!({
-        "moduleId": item.record.identity.module,
-        "deviceId": item.record.identity.device,
-        "generationId": item.record.generation_id,
-        "authentication": shape::authentication(&item.record.authentication),
-    })
+/// The device and, if one is named, the module that a body asks about: `{targetDeviceId, targetModuleId}`.
+pub fn wanted_members(body: &Value, target: &DeviceId) -> Result<Vec<Identity>, ServiceError> {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if text("targetDeviceId").is_some_and(|device| device != target.as_str()) {
+        return Err(ServiceError::invalid("targetDeviceId is not the target of authChain"));
+    }
+    let mut wanted = vec![Identity::device(target.clone())];
+    if let Some(module) = text("targetModuleId") {
+        wanted.push(shape::module_identity(target.as_str(), module)?);
+    }
+    Ok(wanted)
 }
 
-/// Reads such an answer. Entries that are not understood are left out: their owners cannot connect.
-pub fn read_identities(answer: &Value) -> Vec<IdentityRecord> {
-    let items = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let records = items("devices").into_iter().chain(items("modules"));
-    records.filter_map(|item| read_identity(&item)).collect()
+/// `POST /devices/{actor}/modules/$edgeHub/putModuleOnBehalfOf`: `{authChain, module}`.
+pub async fn put_module(
+    State(service): State<Service>,
+    Path(actor): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    let module = body.get("module").ok_or_else(|| ServiceError::invalid("module is missing"))?;
+    let identity = module_of(&target, module)?;
+    let exists = service.hub.registry().get(&identity).map_err(RegistryError::from)?.is_some();
+    let condition = if exists { Condition::Present } else { Condition::Absent };
+    let put = service.hub.put_identity(&identity, shape::wanted(module)?, Some(condition))?;
+    Ok(Json(shape::registration(&service.hub, &put)).into_response())
 }
 
-/// Reads one registration of a device or module, in this answer or from the registry.
-pub fn read_identity(item: &Value) -> Option<IdentityRecord> {
-    let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let device = DeviceId::new(&text("/deviceId")?).ok()?;
-    let identity = match text("/moduleId") {
-        Some(module) => Identity::module(device, ModuleId::new(&module).ok()?),
-        None => Identity::device(device),
-    };
-    let authentication = match text("/authentication/type").as_deref() {
-        Some("sas") => Authentication::Sas {
-            primary_key: text("/authentication/symmetricKey/primaryKey")?,
-            secondary_key: text("/authentication/symmetricKey/secondaryKey")?,
-        },
-        Some("selfSigned") => Authentication::SelfSigned {
-            primary_thumbprint: text("/authentication/x509Thumbprint/primaryThumbprint")?,
-            secondary_thumbprint: text("/authentication/x509Thumbprint/secondaryThumbprint")?,
-        },
-        Some("certificateAuthority") => Authentication::CertificateAuthority,
-        _ => Authentication::None,
-    };
-    let enabled = text("/status").is_none_or(|status| status == "enabled");
-    Some(IdentityRecord { identity, generation_id: text("/generationId")?, enabled, authentication })
+/// `POST /devices/{actor}/modules/$edgeHub/getModuleOnBehalfOf`: `{authChain, moduleId}`.
+pub async fn get_module(
+    State(service): State<Service>,
+    Path(actor): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    let found = service.hub.registry().require(&module_of(&target, &body)?)?;
+    Ok(Json(shape::registration(&service.hub, &found)).into_response())
+}
+
+/// `POST /devices/{actor}/modules/$edgeHub/getModulesOnTargetDevice`: `{authChain}`.
+pub async fn list_modules(
+    State(service): State<Service>,
+    Path(actor): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    let modules = service.hub.registry().modules(&target).map_err(RegistryError::from)?;
+    let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
+    Ok(Json(shapes).into_response())
+}
+
+/// `POST /devices/{actor}/modules/$edgeHub/deleteModuleOnBehalfOf`: `{authChain, moduleId}`.
+pub async fn remove_module(
+    State(service): State<Service>,
+    Path(actor): Path<String>,
+    headers: HeaderMap,
+    Json(body): Json<Value>,
+) -> Answer {
+    let target = target(&service, &actor, &headers, &body).await?;
+    service.hub.remove_identity(&module_of(&target, &body)?, None)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn module_of(target: &DeviceId, body: &Value) -> Result<Identity, ServiceError> {
+    let module = body.get("moduleId").and_then(Value::as_str).unwrap_or_default();
+    shape::module_identity(target.as_str(), module)
+}
+
+/// Whom an edge hub asks about, after checking that it may.
+async fn target(service: &Service, actor: &str, headers: &HeaderMap, body: &Value) -> Result<DeviceId, ServiceError> {
+    let actor = shape::device_id(actor)?;
+    require_device(&service.hub, &service.key, headers, &actor).await?;
+    // Those who ask about themselves may leave the chain out.
+    let chain = body.get("authChain").and_then(Value::as_str).filter(|chain| !chain.is_empty());
+    Ok(service.hub.registry().target(chain.unwrap_or(actor.as_str()), &actor)?)
 }

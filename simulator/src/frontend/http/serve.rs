@@ -1,18 +1,73 @@
-//! HTTP/1.1 over a connection.
+//! HTTP/1.1 over a connection, until the client asks to go on with another protocol.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::TokioIo;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use edgectl_hub::clock::Clock;
+use edgectl_hub::gateway::Gateway;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::frontend::websocket::{self, Accepted};
+use crate::listen::Certificate;
+
+/// The head of a request must be there within this time after the connection or the answer before it.
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
+/// And its body within this time after that.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of the head: a hundred properties of some length.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bytes of a body: a deployment has at most a twin's desired properties for each of its modules.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is behind an HTTPS listener.
+#[derive(Clone)]
+pub struct Door {
+    /// Answers requests.
+    pub router: Router,
+    /// The hub that `WebSockets` lead to.
+    pub gateway: Arc<dyn Gateway>,
+    /// The time, for that hub's front ends.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the client of a request presented in the handshake, for handlers.
+#[derive(Debug, Clone)]
+pub struct PeerCertificate(pub Certificate);
+
 /// Serves one connection to its end.
-pub async fn serve<S>(stream: S, router: Router, shutdown: CancellationToken)
+pub async fn serve<S>(stream: S, certificate: Certificate, door: Door, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // The connection's last request may be that for a WebSocket; what it becomes is served here and not in a task of its
+    // own, so that it ends with the listener.
+    let (hand_over, mut handed_over) = mpsc::channel(1);
+    let router = TowerToHyperService::new(door.router);
+    let service = {
+        let certificate = certificate.clone();
+        service_fn(move |request| {
+            let (router, hand_over) = (router.clone(), hand_over.clone());
+            answer(request, PeerCertificate(certificate.clone()), router, hand_over)
+        })
+    };
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
         ended = &mut connection => if let Err(error) = ended {
@@ -24,4 +79,44 @@ where
             let _ = connection.await;
         }
     }
+    if let Ok(accepted) = handed_over.try_recv() {
+        websocket::serve(accepted, certificate, door.gateway, door.clock, shutdown).await;
+    }
+}
+
+async fn answer(
+    mut request: Request<Incoming>,
+    certificate: PeerCertificate,
+    router: TowerToHyperService<Router>,
+    hand_over: mpsc::Sender<Accepted>,
+) -> Result<Response<Body>, Infallible> {
+    if websocket::is_asked_for(request.headers()) {
+        let (response, accepted) = websocket::accept(&mut request);
+        if let Some(accepted) = accepted {
+            // Nothing comes after this request, so there is room for it.
+            let _ = hand_over.try_send(accepted);
+        }
+        return Ok(response);
+    }
+    let (mut parts, body) = request.into_parts();
+    let length =
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > MAX_BODY_BYTES) {
+        return Ok(given_up(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let body = match timeout(BODY_TIMEOUT, to_bytes(Body::new(body), MAX_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        // Longer than it said, or broken off, which leaves nobody to read the answer.
+        Ok(Err(_)) => return Ok(given_up(StatusCode::PAYLOAD_TOO_LARGE)),
+        Err(_) => return Ok(given_up(StatusCode::REQUEST_TIMEOUT)),
+    };
+    parts.extensions.insert(certificate);
+    router.call(Request::from_parts(parts, Body::from(body))).await
+}
+
+/// The answer to a request that is not read to its end, after which the connection is of no use.
+fn given_up(status: StatusCode) -> Response<Body> {
+    let mut response = status.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }

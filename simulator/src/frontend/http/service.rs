@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::sas::SharedKey;
 
 use super::answer::ServiceError;
-use super::{method, registry, scope, twins};
-
-/// Bytes of a request: a deployment has at most a twin's desired properties for each of its modules.
-const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+use super::{device_bound, device_messages, method, registry, scope, twins};
 
 /// A cloud hub, and the key of the policy that may use its service.
 #[derive(Clone)]
@@ -25,6 +22,7 @@ pub struct Service {
 
 /// The paths of the service.
 pub fn router(service: Service) -> Router {
+    let fetched_by_devices = device_bound::router(Arc::clone(&service.hub));
     Router::new()
         .route("/devices", get(registry::list_devices))
         .route("/devices/", get(registry::list_devices))
@@ -35,10 +33,8 @@ pub fn router(service: Service) -> Router {
             put(registry::put_module).get(registry::get_module).delete(registry::remove_module),
         )
         .route("/devices/{device}/applyConfigurationContent", post(registry::apply_content))
-        .route(
-            "/devices/{device}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope",
-            post(scope::identities_in_scope),
-        )
+        .route("/devices/{device}/messages/devicebound", post(device_messages::send))
+        .route("/devices/{device}/commands", delete(device_messages::purge))
         .route("/statistics/devices", get(registry::statistics))
         .route("/twins/{device}", get(twins::get_device).patch(twins::patch_device).put(twins::put_device))
         .route(
@@ -47,7 +43,22 @@ pub fn router(service: Service) -> Router {
         )
         .route("/twins/{device}/methods", post(method::call_device))
         .route("/twins/{device}/modules/{module}/methods", post(method::call_module))
+        .merge(edge_hubs())
         .fallback(async || ServiceError::no_such_path())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // The connection has a limit of its own.
+        .layer(DefaultBodyLimit::disable())
         .with_state(service)
+        .merge(fetched_by_devices)
+}
+
+/// What edge hubs ask.
+fn edge_hubs() -> Router<Service> {
+    let path = |operation: &str| format!("/devices/{{actor}}/modules/$edgeHub/{operation}");
+    Router::new()
+        .route(&path("devicesAndModulesInTargetDeviceScope"), post(scope::members_in_scope))
+        .route(&path("getDeviceAndModuleOnBehalfOf"), post(scope::member_on_behalf))
+        .route(&path("putModuleOnBehalfOf"), post(scope::put_module))
+        .route(&path("getModuleOnBehalfOf"), post(scope::get_module))
+        .route(&path("getModulesOnTargetDevice"), post(scope::list_modules))
+        .route(&path("deleteModuleOnBehalfOf"), post(scope::remove_module))
 }

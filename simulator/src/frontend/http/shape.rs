@@ -35,7 +35,7 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "connectionStateUpdatedTime": NEVER,
         "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": waiting(hub, identity),
         "authentication": authentication(&registration.record.authentication),
     });
     match &identity.module {
@@ -49,10 +49,15 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
             shape["statusUpdatedTime"] = json!(NEVER);
             shape["capabilities"] = json!({ "iotEdge": registration.edge });
             shape["deviceScope"] = json!(registration.scope);
-            shape["parentScopes"] = json!([]);
+            shape["parentScopes"] = json!(registration.member().parents);
         }
     }
     shape
+}
+
+/// Messages that wait for a device; modules get none.
+fn waiting(hub: &CloudHub, identity: &Identity) -> usize {
+    if identity.module.is_some() { 0 } else { hub.messages().count(&identity.device) }
 }
 
 /// How an identity proves itself.
@@ -62,8 +67,9 @@ pub fn authentication(authentication: &Authentication) -> Value {
             ("sas", json!({ "primaryKey": primary_key, "secondaryKey": secondary_key }), no_thumbprints())
         }
         Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint } => {
-            let thumbprints =
-                json!({ "primaryThumbprint": primary_thumbprint, "secondaryThumbprint": secondary_thumbprint });
+            let shown = |text: &String| if text.is_empty() { Value::Null } else { json!(text) };
+            let (primary, secondary) = (shown(primary_thumbprint), shown(secondary_thumbprint));
+            let thumbprints = json!({ "primaryThumbprint": primary, "secondaryThumbprint": secondary });
             ("selfSigned", no_keys(), thumbprints)
         }
         Authentication::CertificateAuthority => ("certificateAuthority", no_keys(), no_thumbprints()),
@@ -94,6 +100,11 @@ pub fn wanted(body: &Value) -> Result<Wanted, ServiceError> {
         authentication: wanted_authentication(body)?,
         edge: body.pointer("/capabilities/iotEdge").and_then(Value::as_bool),
         scope: text("/deviceScope"),
+        parents: body
+            .get("parentScopes")
+            .and_then(Value::as_array)
+            .filter(|scopes| !scopes.is_empty())
+            .map(|scopes| scopes.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         managed_by: text("/managedBy"),
         status_reason: text("/statusReason"),
     })
@@ -104,8 +115,9 @@ fn wanted_authentication(body: &Value) -> Result<Option<Authentication>, Service
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let primary_key = text("/authentication/symmetricKey/primaryKey");
     let primary_thumbprint = text("/authentication/x509Thumbprint/primaryThumbprint");
+    let secondary_thumbprint = text("/authentication/x509Thumbprint/secondaryThumbprint");
     let kind = match text("/authentication/type").as_str() {
-        "" if !primary_thumbprint.is_empty() => "selfSigned".to_owned(),
+        "" if !(primary_thumbprint.is_empty() && secondary_thumbprint.is_empty()) => "selfSigned".to_owned(),
         "" if body.pointer("/authentication/symmetricKey").is_some() => "sas".to_owned(),
         other => other.to_owned(),
     };
@@ -115,10 +127,7 @@ fn wanted_authentication(body: &Value) -> Result<Option<Authentication>, Service
             let secondary_key = text("/authentication/symmetricKey/secondaryKey");
             Ok(Some(Authentication::Sas { primary_key, secondary_key }))
         }
-        "selfSigned" => {
-            let secondary_thumbprint = text("/authentication/x509Thumbprint/secondaryThumbprint");
-            Ok(Some(Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint }))
-        }
+        "selfSigned" => Ok(Some(Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint })),
         "certificateAuthority" => Ok(Some(Authentication::CertificateAuthority)),
         "none" => Ok(Some(Authentication::None)),
         other => Err(ServiceError::invalid(format!("authentication type {other:?} does not exist"))),
@@ -151,6 +160,7 @@ pub fn twin_etag(headers: &HeaderMap) -> Result<Option<u64>, ServiceError> {
 /// A twin as the service shows it.
 pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
     let identity = &item.record.identity;
+    let authentication = authentication(&item.record.authentication);
     let mut shape = json!({
         "deviceId": identity.device,
         "etag": BASE64.encode(twin.etag.to_string()),
@@ -159,9 +169,9 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
         "statusUpdateTime": NEVER,
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "lastActivityTime": NEVER,
-        "cloudToDeviceMessageCount": 0,
-        "authenticationType": authentication(&item.record.authentication)["type"],
-        "x509Thumbprint": no_thumbprints(),
+        "cloudToDeviceMessageCount": waiting(hub, identity),
+        "authenticationType": authentication["type"],
+        "x509Thumbprint": authentication["x509Thumbprint"],
         "modelId": "",
         "version": twin.version,
         "properties": { "desired": twin.desired.for_service(), "reported": twin.reported.for_service() },
@@ -172,6 +182,7 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
             shape["tags"] = Value::Object(twin.tags.clone());
             shape["capabilities"] = json!({ "iotEdge": item.edge });
             shape["deviceScope"] = json!(item.scope);
+            shape["parentScopes"] = json!(item.member().parents);
         }
     }
     shape

@@ -31,7 +31,7 @@ pub async fn patch_device(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, false).await
+    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, false)
 }
 
 /// `PATCH /twins/{device}/modules/{module}`.
@@ -41,7 +41,7 @@ pub async fn patch_module(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, false).await
+    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, false)
 }
 
 /// `PUT /twins/{device}`.
@@ -51,7 +51,7 @@ pub async fn put_device(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, true).await
+    change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, true)
 }
 
 /// `PUT /twins/{device}/modules/{module}`.
@@ -61,7 +61,7 @@ pub async fn put_module(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, true).await
+    change(&service, &shape::module_identity(&device, &module)?, &headers, &body, true)
 }
 
 fn get(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
@@ -71,10 +71,10 @@ fn get(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
     Ok(Json(shape::twin(&service.hub, &registration, &twin)))
 }
 
-async fn change(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value, replace: bool) -> Answer {
+fn change(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value, replace: bool) -> Answer {
     require_service(&service.hub, &service.key, headers)?;
     let registration = service.hub.registry().require(identity)?;
     let change = shape::change(body, replace)?;
-    let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers)?).await?;
+    let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers)?)?;
     Ok(Json(shape::twin(&service.hub, &registration, &twin)))
 }

@@ -21,6 +21,7 @@ use super::outbox::Outbox;
 use super::refusal::connect_code;
 use super::session::{Reason, Session};
 use super::stream::{Exchange, PacketStream};
+use crate::listen::Certificate;
 
 /// A client must say who it is within this time.
 const CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -38,7 +39,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves one connection to its end.
 pub async fn serve<S>(
     stream: S,
-    certificates: Vec<Vec<u8>>,
+    certificate: Certificate,
     gateway: Arc<dyn Gateway>,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
@@ -52,7 +53,7 @@ pub async fn serve<S>(
     };
     // Whatever else comes first, or nothing at all, ends the connection without a word (3.1 of the standard).
     let Ok(Ok(Some(Packet::Connect(connect)))) = first else { return };
-    match admit(&connect, certificates, gateway.as_ref()).await {
+    match admit(&connect, certificate, gateway.as_ref()).await {
         Ok(client) => {
             let closed = shutdown.child_token();
             run(&mut stream, &connect, client, gateway, clock, closed).await;

@@ -8,14 +8,14 @@ use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Attachment, Client, Gateway, Refusal};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
 use edgectl_hub::method::MethodResponse;
-use edgectl_wire::mqtt::packet::{Packet, QualityOfService};
+use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::publish::{Delivery, Publish};
 use edgectl_wire::mqtt::subscribe::{SubAck, Subscribe, Unsubscribe};
 use serde_json::Value;
 
-use super::lane::{MessageLane, RequestLane};
 use super::link::{MqttLink, unacknowledged};
-use super::refusal::{twin_body, twin_status};
+use crate::frontend::lane::{MessageLane, RequestLane};
+use crate::frontend::twin_refusal::{twin_body, twin_status};
 use crate::mqtt::property_bag;
 use crate::mqtt::topic::{self, Published};
 
@@ -30,7 +30,7 @@ pub struct Session {
     clock: Arc<dyn Clock>,
     /// Where the client's messages come from, up to their properties.
     own_topic: String,
-    messages: MessageLane,
+    messages: MessageLane<PacketId>,
     subscriptions: RequestLane<Result<Packet, Refusal>>,
     twin_requests: RequestLane<Option<Packet>>,
 }
@@ -81,10 +81,13 @@ impl Session {
         tokio::select! {
             // A request is acknowledged before it is answered.
             biased;
-            acknowledgements = self.messages.done() => acknowledgements.map_err(|refusal| {
-                tracing::warn!(client = %self.attachment.client.identity, %refusal, "messages were refused");
-                "a message was refused"
-            }),
+            (acknowledged, taken) = self.messages.done() => match taken {
+                Ok(()) => Ok(acknowledged.into_iter().map(Packet::PubAck).collect()),
+                Err(refusal) => {
+                    tracing::warn!(client = %self.attachment.client.identity, %refusal, "messages were refused");
+                    Err("a message was refused")
+                }
+            },
             answer = self.subscriptions.done() => answer.map(|answer| vec![answer]).map_err(|refusal| {
                 // The SDKs take no notice of a refusal in SUBACK.
                 tracing::warn!(client = %self.attachment.client.identity, %refusal, "a subscription was refused");

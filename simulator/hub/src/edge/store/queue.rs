@@ -65,6 +65,11 @@ impl Queue {
         Self { arrivals, ..Self::default() }
     }
 
+    /// Whether a message that was in the queue no longer is.
+    pub fn is_done(&self, offset: u64) -> bool {
+        offset < self.done
+    }
+
     /// Takes over what an older segment holds for the queue.
     pub fn restore_share(&mut self, base: u64, share: &Share) {
         self.parts.push_back(Part { base, left: share.left, expires_ms: share.expires_ms });

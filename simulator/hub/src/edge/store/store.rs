@@ -28,7 +28,7 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Incoming {
     /// The message.
-    pub message: Message,
+    pub message: Arc<Message>,
     /// When it came, milliseconds since the Unix epoch.
     pub enqueued_ms: u64,
     /// Its queues; at least one.
@@ -131,20 +131,21 @@ impl Store {
     }
 
     /// Keeps messages. When this returns they are as safe as the store is set to keep them.
-    pub async fn append(&self, messages: Vec<Incoming>) -> Result<(), StoreError> {
+    pub async fn append(&self, messages: Vec<Incoming>) -> Result<u64, StoreError> {
         let mut arrivals = Vec::new();
-        let commit = {
+        let (first, commit) = {
             let mut inner = self.lock();
+            let first = inner.next_offset;
             inner.append(messages, self.commits.as_ref(), &mut arrivals)?;
-            self.commits.as_ref().map(Commits::current)
+            (first, self.commits.as_ref().map(Commits::current))
         };
         for arrival in arrivals {
             arrival.notify_one();
         }
-        match (&self.commits, commit) {
-            (Some(commits), Some(commit)) => self.synced(commits, commit).await,
-            _ => Ok(()),
+        if let (Some(commits), Some(commit)) = (&self.commits, commit) {
+            self.synced(commits, commit).await?;
         }
+        Ok(first)
     }
 
     /// Waits until what was written is on the disk. One of those who wait does it for all.
@@ -210,6 +211,11 @@ impl Store {
         let inner = self.lock();
         let lengths = inner.queues.iter().map(|(key, queue)| (key.clone(), queue.len() as usize));
         lengths.filter(|(_, length)| *length > 0).collect()
+    }
+
+    /// Whether a message that was put into a queue is still there.
+    pub fn holds(&self, queue: &QueueKey, offset: u64) -> bool {
+        self.lock().queues.get(queue).is_some_and(|queue| !queue.is_empty() && !queue.is_done(offset))
     }
 
     /// Told whenever a message comes in for the endpoint.
@@ -313,7 +319,7 @@ impl Inner {
         for (incoming, place) in messages.into_iter().zip(places) {
             let offset = self.next_offset;
             self.next_offset += 1;
-            let message = Arc::new(incoming.message);
+            let message = incoming.message;
             for target in incoming.targets {
                 let entry = Entry { offset, expires_ms: target.expires_ms, message: Arc::clone(&message) };
                 let place = Cursor { base, position: start + place };

@@ -106,7 +106,7 @@ impl Run {
         self.next += 1;
         let body = format!("{number:08}{}", "x".repeat(size));
         let targets = keys.iter().map(|queue| Target { queue: queue.clone(), expires_ms }).collect();
-        append(self.store(), vec![Incoming { message: Message::new(body), enqueued_ms: self.now, targets }]);
+        append(self.store(), vec![Incoming { message: Arc::new(Message::new(body)), enqueued_ms: self.now, targets }]);
         for key in keys {
             self.model.entry(key).or_default().waiting.push_back((number, expires_ms));
         }

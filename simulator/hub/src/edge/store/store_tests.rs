@@ -28,7 +28,7 @@ pub(super) fn key(endpoint: &str, priority: u32) -> QueueKey {
 
 fn incoming(body: &str, queues: &[&str], expires_ms: u64) -> Incoming {
     let targets = queues.iter().map(|queue| Target { queue: key(queue, 0), expires_ms }).collect();
-    Incoming { message: Message::new(body.to_owned()), enqueued_ms: 1, targets }
+    Incoming { message: Arc::new(Message::new(body.to_owned())), enqueued_ms: 1, targets }
 }
 
 fn open(directory: &TempDir) -> Store {

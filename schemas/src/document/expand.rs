@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use edgectl_schemas::document::node::Span;
-use edgectl_schemas::document::source_map::SourceMap;
+use super::node::Span;
+use super::source_map::SourceMap;
 
 /// Names that are a part of manifests and no variables, unless compatibility is asked for.
 pub const RESERVED: &[&str] = &["edgeAgent", "edgeHub", "upstream", "schema"];

@@ -1,4 +1,4 @@
-//! `edgectl message`.
+//! `edgectl message send`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,16 +8,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::SharedKey;
-use edgectl_simulator::client::device_client::{ClientOptions, DeviceClient};
+use edgectl_simulator::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::control::Request;
+use edgectl_simulator::link::Link;
 use edgectl_simulator::message::{Message, system};
-use edgectl_simulator::state::{Endpoints, StateDirectory, read_json};
+use edgectl_simulator::state::{Endpoints, read_json};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::commands::device::{ask, block_on, control_error};
-use crate::commands::target;
+use crate::commands::{leaf, target};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -30,34 +31,29 @@ const EXAMPLES: &str = "\
 Examples:
   edgectl message send filter input1 '{\"machine\": {\"temperature\": 80}}'
   edgectl message send --leaf thermometer '{\"temperature\": 80}' -p room=kitchen
+  edgectl message send --to-device thermometer '{\"interval\": 5}'    from the cloud
   edgectl message send filter input1 @reading.json";
 
 const MQTT_PORT: u16 = 8883;
 /// For the hub to take a message of a leaf device.
 const LEAF_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Send messages
+/// Put a message into an input of a module, or send one as a leaf device, or from the cloud to a device
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Send(Send),
-}
-
-/// Put a message into an input of a module, or send one as a leaf device
-#[derive(Debug, clap::Args)]
-struct Send {
-    /// MODULE INPUT BODY; with --leaf only BODY. The body is text, `@FILE`, or `-` for standard input
+    /// MODULE INPUT BODY; with --leaf or --to-device only BODY. The body is text, `@FILE`, or `-` for standard input
     #[arg(required = true, num_args = 1..=3, value_name = "MODULE INPUT BODY")]
     arguments: Vec<String>,
     /// Send as this leaf device; it is registered if it is not yet
     #[arg(long, value_name = "DEVICE")]
     leaf: Option<String>,
+    /// Send from the cloud to this device; it waits in the cloud hub until the device takes it
+    #[arg(long, value_name = "DEVICE", conflicts_with = "leaf")]
+    to_device: Option<String>,
+    /// When a message to a device is not wanted any more, as in 2030-01-01T00:00:00Z; after an hour without it
+    #[arg(long, value_name = "TIME", requires = "to_device")]
+    expiry: Option<String>,
     /// An application property
     #[arg(short, long = "property", value_name = "NAME=VALUE")]
     properties: Vec<String>,
@@ -71,39 +67,47 @@ struct Sent {
     from: String,
     to: String,
     bytes: usize,
+    /// The device's own number of the message, for `edgectl message trace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
 }
 
 impl Report for Sent {
-    fn text(&self, _style: Style) -> String {
-        format!("Sent {} bytes from {} to {}.\n", self.bytes, self.from, self.to)
+    fn text(&self, style: Style) -> String {
+        let next =
+            self.number.map(|number| format!("Next: {}\n", style.cyan(&format!("edgectl message trace {number}"))));
+        format!("Sent {} bytes from {} to {}.\n{}", self.bytes, self.from, self.to, next.unwrap_or_default())
     }
 }
 
 /// Sends the message.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let Command::Send(args) = args.command;
-    let solution = Solution::find(&context.settings.directory)?;
+    let solution = context.solution()?;
     let usage = |text: &str| {
         Err(CommandError::usage(text)
-            .hint("Give MODULE INPUT BODY, or --leaf DEVICE BODY; `edgectl message send --help` has examples."))
+            .hint("Give MODULE INPUT BODY, --leaf DEVICE BODY, or --to-device DEVICE BODY; `edgectl message send --help` has examples."))
     };
-    let sent = match (&args.leaf, &args.arguments[..]) {
+    let sent = match (args.leaf.as_ref().or(args.to_device.as_ref()), &args.arguments[..]) {
         (None, [module, input, body]) => {
             let message = message(&args, body, context)?;
             to_input(&solution, module, input, message)?
         }
-        (Some(leaf), [body]) => {
+        (Some(device), [body]) => {
             let message = message(&args, body, context)?;
-            as_leaf(&solution, leaf, message)?
+            if args.leaf.is_some() {
+                as_leaf(&solution, device, message)?
+            } else {
+                to_device(&solution, device, message)?
+            }
         }
         (None, _) => return usage("a module, an input and a body are needed"),
-        (Some(_), _) => return usage("a leaf device's message goes to the edge hub: only a body is needed"),
+        (Some(_), _) => return usage("a message of or to a device has no module and no input: only a body is needed"),
     };
     context.printer.result(&sent);
     Ok(())
 }
 
-fn message(args: &Send, body: &str, context: &Context) -> Result<Message, CommandError> {
+fn message(args: &Args, body: &str, context: &Context) -> Result<Message, CommandError> {
     let body = target::bytes_argument(body, &context.settings.directory)?;
     let is_json = serde_json::from_slice::<Value>(&body).is_ok();
     let mut message = Message::new(body);
@@ -118,7 +122,17 @@ fn message(args: &Send, body: &str, context: &Context) -> Result<Message, Comman
         message.system.set(system::CONTENT_TYPE, content_type);
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
     }
+    if let Some(expiry) = &args.expiry {
+        message.system.set(system::EXPIRY, expiry.clone());
+    }
     Ok(message)
+}
+
+/// Sends from the cloud, as a service does.
+fn to_device(solution: &Solution, device: &str, message: Message) -> Result<Sent, CommandError> {
+    let service = ServiceClient::new(access::simulated(solution)?)?;
+    block_on(service.send_to_device(device, &message))??;
+    Ok(Sent { from: "the cloud".to_owned(), to: device.to_owned(), bytes: message.body.len(), number: None })
 }
 
 fn to_input(solution: &Solution, module: &str, input: &str, message: Message) -> Result<Sent, CommandError> {
@@ -132,8 +146,8 @@ fn to_input(solution: &Solution, module: &str, input: &str, message: Message) ->
         properties: pairs(&message.properties),
         system: pairs(&message.system),
     };
-    block_on(ask(&StateDirectory::new(&solution.state()), &request))?.map_err(control_error)?;
-    Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len() })
+    let number = block_on(ask(&solution.device_state(), &request))?.map_err(control_error)?.as_u64();
+    Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len(), number })
 }
 
 /// Sends over MQTT, as a leaf device does: through the edge hub, with a key of its own.
@@ -146,12 +160,12 @@ fn as_leaf(solution: &Solution, leaf: &str, message: Message) -> Result<Sent, Co
     let hub = access::simulated(solution)?;
     let trust_bundle = hub.trust_bundle.clone().unwrap_or_default();
     let hub_host = hub.host.clone();
-    let state = StateDirectory::new(&solution.state());
+    let state = solution.device_state();
     let endpoints: Endpoints = read_json(&state.endpoints()).map_err(access::damaged)?.ok_or_else(access::no_device)?;
     let service = ServiceClient::new(hub)?;
     let bytes = message.body.len();
     block_on(async {
-        let key = leaf_key(&service, &solution.device, leaf).await?;
+        let key = leaf::key(&leaf::register(&service, &solution.device, leaf).await?, leaf)?;
         let identity = Identity::device(leaf_id);
         let client = connect(&endpoints, hub_host, &trust_bundle, identity, key)?;
         let sending = async {
@@ -166,22 +180,7 @@ fn as_leaf(solution: &Solution, leaf: &str, message: Message) -> Result<Sent, Co
             Err(_) => Err(CommandError::new(ErrorKind::TimedOut, "the edge hub did not take the message in time")),
         }
     })??;
-    Ok(Sent { from: leaf.to_owned(), to: endpoints.gateway_host_name, bytes })
-}
-
-/// The key of a leaf device in the edge device's scope; it is registered if it is not.
-async fn leaf_key(service: &ServiceClient, edge: &DeviceId, leaf: &str) -> Result<SharedKey, CommandError> {
-    let registration = match service.device(leaf).await {
-        Ok(registration) => registration,
-        Err(_) => {
-            let scope = service.device(edge.as_str()).await?.get("deviceScope").cloned().unwrap_or_default();
-            let wanted = json!({ "deviceId": leaf, "deviceScope": scope, "capabilities": { "iotEdge": false } });
-            service.put_device(leaf, &wanted).await?
-        }
-    };
-    let key = registration.pointer("/authentication/symmetricKey/primaryKey").and_then(Value::as_str);
-    SharedKey::from_base64(key.unwrap_or_default())
-        .map_err(|_| CommandError::failed(format!("leaf device {leaf} does not authenticate with a key")))
+    Ok(Sent { from: leaf.to_owned(), to: endpoints.gateway_host_name, bytes, number: None })
 }
 
 fn connect(
@@ -196,6 +195,7 @@ fn connect(
     let tls = edgectl_simulator::tls::client_config(trust_bundle).map_err(|error| failed(&error))?;
     let tokens = Arc::new(KeyTokens::new(&hub_host, &identity, key));
     let (client, mut events) = DeviceClient::start(ClientOptions {
+        link: Link::default(),
         hub_host,
         address: SocketAddr::new(gateway, MQTT_PORT),
         server_name: gateway.into(),
@@ -205,6 +205,8 @@ fn connect(
         product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
         auth_chain: None,
         keep_alive: Duration::from_mins(1),
+        session: SessionKind::Clean,
+        refusal: OnRefusal::End,
     });
     // Nothing is subscribed, so nothing is of interest here.
     tokio::spawn(async move { while events.recv().await.is_some() {} });

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use edgectl_hub::gateway::{Client, Gateway, Refusal};
 use edgectl_hub::message::Message;
-use edgectl_wire::mqtt::packet::{Packet, PacketId};
 
-/// Publishes of a client that the hub has not taken yet; more wait in the network.
+/// Messages of a client that the hub has not taken yet; more wait in the network.
 const WINDOW: usize = 64;
 /// Bytes of them: sixteen of the largest messages.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
@@ -21,37 +20,44 @@ const REQUESTS: usize = 32;
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Messages on their way to the hub. Those that wait together go together, so that what it costs to keep them is paid
-/// once; each is acknowledged when the hub has it, and in the order of publishing, as section 4.6 of the standard demands.
-pub struct MessageLane {
+/// once; each is acknowledged when the hub has it, and in the order of sending, as MQTT demands in its section 4.6.
+///
+/// `A` names a message to the client in its protocol's way.
+pub struct MessageLane<A> {
     gateway: Arc<dyn Gateway>,
     client: Client,
-    waiting: VecDeque<Publication>,
-    underway: Option<Batch>,
-    /// Publishes and bytes that wait or are under way.
+    waiting: VecDeque<Sent<A>>,
+    underway: Option<Batch<A>>,
+    /// Messages and bytes that wait or are under way.
     held: (usize, usize),
 }
 
-/// What is left of a publish.
-struct Publication {
-    /// None where the topic asks for something else, or for nothing, and only the acknowledgement has to wait its turn.
+/// What a client sent.
+struct Sent<A> {
+    /// None where it is not for the hub, and only the acknowledgement has to wait its turn.
     message: Option<Message>,
-    acknowledgement: Option<PacketId>,
+    acknowledgement: Option<A>,
 }
 
-struct Batch {
-    acknowledgements: Vec<PacketId>,
+struct Batch<A> {
+    acknowledgements: Vec<A>,
     work: Work<Result<(), Refusal>>,
 }
 
-impl MessageLane {
+impl<A> MessageLane<A> {
     /// A lane from a client to its hub.
     pub fn new(gateway: Arc<dyn Gateway>, client: Client) -> Self {
         Self { gateway, client, waiting: VecDeque::new(), underway: None, held: (0, 0) }
     }
 
-    /// Whether another publish may be taken.
+    /// Whether another message may be taken.
     pub fn has_room(&self) -> bool {
-        self.held.0 < WINDOW && self.held.1 < WINDOW_BYTES
+        self.held.0 < WINDOW && self.has_room_for_bytes()
+    }
+
+    /// The same where something else limits how many messages there are.
+    pub fn has_room_for_bytes(&self) -> bool {
+        self.held.1 < WINDOW_BYTES
     }
 
     /// Whether everything is done.
@@ -59,16 +65,16 @@ impl MessageLane {
         self.waiting.is_empty() && self.underway.is_none()
     }
 
-    /// Takes a publish: its message, if it is one for the hub, and what is to be acknowledged after it.
-    pub fn push(&mut self, message: Option<Message>, acknowledgement: Option<PacketId>) {
+    /// Takes what a client sent: a message, if it is one for the hub, and what is to be acknowledged after it.
+    pub fn push(&mut self, message: Option<Message>, acknowledgement: Option<A>) {
         self.held.0 += 1;
         self.held.1 += message.as_ref().map_or(0, |message| message.body.len());
-        self.waiting.push_back(Publication { message, acknowledgement });
+        self.waiting.push_back(Sent { message, acknowledgement });
     }
 
-    /// Waits until the hub has taken a batch, and returns the acknowledgements. Never returns while nothing waits. May be
-    /// dropped and called again.
-    pub async fn done(&mut self) -> Result<Vec<Packet>, Refusal> {
+    /// Waits until the hub has taken a batch or refused it, and returns what is to be acknowledged. Never returns while
+    /// nothing waits. May be dropped and called again.
+    pub async fn done(&mut self) -> (Vec<A>, Result<(), Refusal>) {
         if self.underway.is_none() && !self.waiting.is_empty() {
             self.underway = Some(self.next_batch());
         }
@@ -78,17 +84,17 @@ impl MessageLane {
         if self.waiting.is_empty() {
             self.held = (0, 0);
         } else {
-            let bodies = self.waiting.iter().filter_map(|publication| publication.message.as_ref());
+            let bodies = self.waiting.iter().filter_map(|sent| sent.message.as_ref());
             self.held = (self.waiting.len(), bodies.map(|message| message.body.len()).sum());
         }
-        result.map(|()| acknowledgements.into_iter().map(Packet::PubAck).collect())
+        (acknowledgements, result)
     }
 
-    fn next_batch(&mut self) -> Batch {
+    fn next_batch(&mut self) -> Batch<A> {
         let (mut messages, mut acknowledgements) = (Vec::new(), Vec::new());
-        for publication in self.waiting.drain(..) {
-            messages.extend(publication.message);
-            acknowledgements.extend(publication.acknowledgement);
+        for sent in self.waiting.drain(..) {
+            messages.extend(sent.message);
+            acknowledgements.extend(sent.acknowledgement);
         }
         let (gateway, client) = (Arc::clone(&self.gateway), self.client.clone());
         let work =

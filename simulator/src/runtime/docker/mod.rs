@@ -1,0 +1,11 @@
+//! Modules as containers of an engine: Docker, or podman's compatible socket as far as it goes.
+
+pub mod body;
+mod credentials;
+pub mod engine;
+mod events;
+mod images;
+pub mod logs;
+pub mod network;
+pub mod runtime;
+mod state;

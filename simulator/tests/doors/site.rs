@@ -1,0 +1,188 @@
+//! A cloud hub and an edge hub with all their listeners.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use edgectl_hub::auth::Authentication;
+use edgectl_hub::clock::{Clock, SystemClock};
+use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
+use edgectl_hub::cloud::registry::{Wanted, new_key};
+use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
+use edgectl_hub::gateway::Gateway;
+use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
+use edgectl_simulator::authority::Authority;
+use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
+use edgectl_simulator::client::registry::RegistryClient;
+use edgectl_simulator::client::token::{KeyTokens, now_seconds};
+use edgectl_simulator::frontend::http::serve::Door;
+use edgectl_simulator::frontend::http::service::{self, Service};
+use edgectl_simulator::frontend::{amqp, http, mqtt};
+use edgectl_simulator::link::Link;
+use edgectl_simulator::listen;
+use edgectl_simulator::tls::{ServerTls, client_config};
+use jiff::Timestamp;
+use rustls::pki_types::ServerName;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The cloud hub's name.
+pub const HOST: &str = "hub.example";
+const ADDRESS: &str = "127.0.0.1";
+
+/// An identity of the tests.
+pub fn id(text: &str) -> Identity {
+    Identity::parse(text).unwrap()
+}
+
+/// Where a hub listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Listeners {
+    /// MQTT.
+    pub mqtt: SocketAddr,
+    /// AMQP.
+    pub amqp: SocketAddr,
+    /// HTTPS.
+    pub https: SocketAddr,
+}
+
+/// A cloud hub with the edge device `edge`, its modules `m1` and `m2`, and leaf devices.
+pub struct Site {
+    /// The cloud hub.
+    pub cloud: Arc<CloudHub>,
+    /// Its listeners.
+    pub cloud_at: Listeners,
+    /// The edge hub.
+    pub edge: Arc<EdgeHub>,
+    /// Its listeners.
+    pub edge_at: Listeners,
+    /// Signs for servers, and for the clients that both hubs know.
+    pub authority: Arc<Authority>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+    _directory: TempDir,
+}
+
+impl Site {
+    /// Starts both.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = Arc::new(
+            Authority::open(&directory.path().join("authority"), &id("edge").device, Timestamp::now()).unwrap(),
+        );
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let listening = Listening { authority: &authority, shutdown: &shutdown, tasks: &tasks };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+
+        let folder = |name| {
+            let folder = directory.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let options = CloudHubOptions { host: HOST.to_owned(), directory: folder("cloud") };
+        let cloud = CloudHub::open(options, Arc::clone(&clock)).unwrap();
+        cloud.put_identity(&id("edge"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
+        for module in ["edge/m1", "edge/m2"] {
+            cloud.put_identity(&id(module), Wanted::default(), None).unwrap();
+        }
+        let service = Service { hub: Arc::clone(&cloud), key: SharedKey::from_base64(&new_key()).unwrap() };
+        let cloud_at = listening.start(Arc::clone(&cloud) as _, service::router(service)).await;
+
+        let key = |identity: &str| key_of(&cloud, identity);
+        let tls = client_config(authority.trust_bundle()).unwrap();
+        let tokens = |identity: &str| Arc::new(KeyTokens::new(HOST, &id(identity), key(identity)));
+        let registry =
+            RegistryClient::new(cloud_at.https, Link::default(), &tls, id("edge").device, tokens("edge")).unwrap();
+        let upstream = CloudGateway::new(CloudGatewayOptions {
+            link: Link::default(),
+            hub_host: HOST.to_owned(),
+            address: cloud_at.mqtt,
+            server_name: server_name(),
+            tls,
+            actor: id("edge/$edgeHub"),
+            tokens: tokens("edge/$edgeHub"),
+        });
+        let options = EdgeHubOptions {
+            device: id("edge").device,
+            hub_host: HOST.to_owned(),
+            gateway_host: ADDRESS.to_owned(),
+            durability: edgectl_hub::edge::store::durability::Durability::default(),
+            directory: folder("edge"),
+        };
+        let edge = EdgeHub::start(options, upstream, Arc::new(registry), clock).await.unwrap();
+        let calls = http::gateway::router(Arc::clone(&edge) as _, id("edge").device);
+        let edge_at = listening.start(Arc::clone(&edge) as _, calls).await;
+        Self { cloud, cloud_at, edge, edge_at, authority, shutdown, tasks, _directory: directory }
+    }
+
+    /// Registers a device below the edge device.
+    pub fn add_leaf(&self, name: &str, authentication: Option<Authentication>) {
+        let scope = self.cloud.registry().require(&id("edge")).unwrap().scope;
+        self.cloud.put_identity(&id(name), Wanted { scope, authentication, ..Wanted::default() }, None).unwrap();
+    }
+
+    /// Both hubs' listeners.
+    pub fn hubs(&self) -> [Listeners; 2] {
+        [self.cloud_at, self.edge_at]
+    }
+
+    /// The first key of an identity.
+    pub fn key(&self, identity: &str) -> SharedKey {
+        key_of(&self.cloud, identity)
+    }
+
+    /// A token that is good.
+    pub fn token(&self, identity: &str) -> String {
+        make_token(&self.key(identity), &encoded_audience(HOST, &id(identity)), now_seconds() + 600, None)
+    }
+
+    /// Ends everything.
+    pub async fn stop(self) {
+        self.edge.stop().await;
+        self.cloud.stop().await;
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The name in the certificates of all listeners.
+pub fn server_name() -> ServerName<'static> {
+    ServerName::try_from(ADDRESS).unwrap()
+}
+
+fn key_of(cloud: &CloudHub, identity: &str) -> SharedKey {
+    cloud.registry().require(&id(identity)).unwrap().record.keys().remove(0)
+}
+
+struct Listening<'a> {
+    authority: &'a Arc<Authority>,
+    shutdown: &'a CancellationToken,
+    tasks: &'a TaskTracker,
+}
+
+impl Listening<'_> {
+    async fn start(&self, gateway: Arc<dyn Gateway>, paths: axum::Router) -> Listeners {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tls = ServerTls::new(self.authority, &[ADDRESS], &clock).unwrap();
+        let bind = async || listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let (mqtt, amqp, https) = (bind().await, bind().await, bind().await);
+        let [mqtt_at, amqp_at, https_at] = [&mqtt, &amqp, &https].map(|listener| listener.local_addr().unwrap());
+        let at = Listeners { mqtt: mqtt_at, amqp: amqp_at, https: https_at };
+        let router = paths.merge(http::device::router(Arc::clone(&gateway)));
+        let door = Door { router, gateway: Arc::clone(&gateway), clock: Arc::clone(&clock) };
+        let (tls_too, end) = (|| Arc::clone(&tls), || self.shutdown.clone());
+        let (hub, time) = (Arc::clone(&gateway), Arc::clone(&clock));
+        self.tasks.spawn(listen::accept(mqtt, tls_too(), end(), move |stream, certificate, end| {
+            mqtt::connection::serve(stream, certificate, Arc::clone(&hub), Arc::clone(&time), end)
+        }));
+        self.tasks.spawn(listen::accept(amqp, tls_too(), end(), move |stream, certificate, end| {
+            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), end)
+        }));
+        self.tasks.spawn(listen::accept(https, tls_too(), end(), move |stream, certificate, end| {
+            http::serve::serve(stream, certificate, door.clone(), end)
+        }));
+        at
+    }
+}
