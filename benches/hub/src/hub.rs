@@ -4,13 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use edgectl_hub::auth::IdentityRecord;
 use edgectl_hub::clock::SystemClock;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::edge::scope::ScopeSource;
-use edgectl_hub::gateway::{
-    Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind,
-};
+use edgectl_hub::family::Member;
+use edgectl_hub::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::{DeviceId, Identity};
@@ -71,7 +69,12 @@ impl Gateway for Open {
     async fn authenticate(&self, identity: &Identity, _: &Credential) -> Result<Client, Refusal> {
         Ok(Client { identity: identity.clone(), expires_at: None })
     }
-    async fn attach(&self, client: &Client, kind: SessionKind, link: Arc<dyn ClientLink>) -> Result<Attachment, Refusal> {
+    async fn attach(
+        &self,
+        client: &Client,
+        kind: SessionKind,
+        link: Arc<dyn ClientLink>,
+    ) -> Result<Attachment, Refusal> {
         self.0.attach(client, kind, link).await
     }
     async fn detach(&self, attachment: &Attachment) {
@@ -92,7 +95,12 @@ impl Gateway for Open {
     async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
         self.0.unsubscribe(attachment, feature).await
     }
-    async fn invoke(&self, caller: &Client, target: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
+    async fn invoke(
+        &self,
+        caller: &Client,
+        target: &Identity,
+        request: MethodRequest,
+    ) -> Result<MethodResponse, Refusal> {
         Gateway::invoke(&*self.0, caller, target, request).await
     }
 }
@@ -150,7 +158,7 @@ impl Gateway for Cloud {
 
 #[async_trait]
 impl ScopeSource for Cloud {
-    async fn identities(&self) -> Result<Vec<IdentityRecord>, Refusal> {
+    async fn identities(&self) -> Result<Vec<Member>, Refusal> {
         Ok(Vec::new())
     }
 }

@@ -30,7 +30,8 @@ fn main() {
     std::fs::create_dir_all(&folder).unwrap();
     tls::make(&folder);
     let rounds = arguments.iter().find_map(|word| word.parse().ok()).unwrap_or(5);
-    let bench = Bench { folder, rounds, only: arguments.into_iter().filter(|word| word.parse::<u32>().is_err()).collect() };
+    let bench =
+        Bench { folder, rounds, only: arguments.into_iter().filter(|word| word.parse::<u32>().is_err()).collect() };
     bench.throughput();
     bench.latency();
     bench.store();
@@ -147,7 +148,8 @@ impl Bench {
         for _ in 0..self.rounds {
             let shape = Shape { publishers: 1, subscribers: 2, messages: 100_000, window: 100, size: 1024 };
             let both = load::run(&self.server(Kind::Hub("process"), false, 2), shape);
-            let (beside, kib) = load::beside_a_stopped_one(&self.server(Kind::Hub("process"), false, 2), shape.messages);
+            let (beside, kib) =
+                load::beside_a_stopped_one(&self.server(Kind::Hub("process"), false, 2), shape.messages);
             ratios.push(beside.rate / (both.rate / 2.0));
             memory.push(kib as f64 / 1024.0);
         }
@@ -201,6 +203,8 @@ impl Bench {
 /// Median with minimum and maximum.
 fn median(mut samples: Vec<f64>, unit: f64) -> String {
     samples.sort_by(f64::total_cmp);
-    let show = |value: f64| if value * unit >= 100.0 { format!("{:.0}", value * unit) } else { format!("{:.2}", value * unit) };
+    let show = |value: f64| {
+        if value * unit >= 100.0 { format!("{:.0}", value * unit) } else { format!("{:.2}", value * unit) }
+    };
     format!("{} [{}..{}]", show(samples[samples.len() / 2]), show(samples[0]), show(samples[samples.len() - 1]))
 }

@@ -135,14 +135,18 @@ impl Template {
         let mut body = Vec::new();
         text(
             &mut body,
-            &format!("devices/edge/modules/pub{publisher}/messages/events/%24.on=out&%24.ct=application%2Fjson&%24.ce=utf-8"),
+            &format!(
+                "devices/edge/modules/pub{publisher}/messages/events/%24.on=out&%24.ct=application%2Fjson&%24.ce=utf-8"
+            ),
         );
         let id = body.len();
         body.extend([0, 1]);
         let payload = body.len();
         body.extend(format!(r#"{{"pub":"{publisher:02}","seq":"{:0DIGITS$}","#, 0).bytes());
         body.extend(br#""machine":{"temperature":85.25,"pressure":7.5,"name":"press \"A\""},"#);
-        body.extend(br#""ambient":{"temperature":21.5,"humidity":24},"timeCreated":"2026-01-01T00:00:00Z","samples":["#);
+        body.extend(
+            br#""ambient":{"temperature":21.5,"humidity":24},"timeCreated":"2026-01-01T00:00:00Z","samples":["#,
+        );
         let mut sample = 0;
         while body.len() - payload + 60 < size {
             body.extend(format!(r#"{{"at":{sample},"value":{}.5,"ok":true}},"#, sample * 7 % 100).bytes());
