@@ -14,7 +14,7 @@ use super::durability::Durability;
 use super::files::{Appendable, Disk, Files, Memory};
 use super::log::{Log, LogError, failed};
 use super::queue::{Cursor, Entry, Queue};
-use super::record::{QueueKey, Read, Record, Target, Wanted, decode_for, encode_message, record_length};
+use super::record::{QueueKey, Record, Target, Wanted, decode_for, encode_message, record_length};
 use super::segment::{self, BLOCK_BYTES, Index, log_name};
 use crate::message::Message;
 
@@ -168,10 +168,7 @@ impl Store {
     pub fn take(&self, endpoint: &Arc<str>, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut batch = Batch::default();
         loop {
-            let reading = match self.lock().take(endpoint, count, now_ms, &mut batch)? {
-                Some(reading) => reading,
-                None => return Ok(batch),
-            };
+            let Some(reading) = self.lock().take(endpoint, count, now_ms, &mut batch)? else { return Ok(batch) };
             match reading.read() {
                 Ok(found) => self.lock().fill(&reading, found),
                 Err(error) => self.lock().give_up(&reading, &error),
@@ -275,16 +272,11 @@ impl Reading {
         let block = segment::read_block(file, self.from.position, length)
             .map_err(failed("reading", log_name(self.from.base)))?;
         let (mut at, mut entries) = (0, Vec::new());
-        loop {
-            match decode_for(&self.queue, self.done, &block[at..]) {
-                Ok((wanted, length)) => {
-                    if let Wanted::Message(offset, expires_ms, message) = wanted {
-                        entries.push(Entry { offset, expires_ms, message });
-                    }
-                    at += length;
-                }
-                Err(Read::Torn | Read::Damaged | Read::Record(..)) => break,
+        while let Ok((wanted, length)) = decode_for(&self.queue, self.done, &block[at..]) {
+            if let Wanted::Message(offset, expires_ms, message) = wanted {
+                entries.push(Entry { offset, expires_ms, message });
             }
+            at += length;
         }
         Ok(Found { entries, to: self.from.position + at as u64 })
     }

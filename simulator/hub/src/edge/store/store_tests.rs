@@ -18,6 +18,11 @@ const NEVER: u64 = u64::MAX;
 /// So small that a few messages make a segment, and fewer are kept in memory.
 const SMALL: Bounds = Bounds { segment_bytes: 600, memory_bytes: 2000, queue_memory_bytes: 700, limit_bytes: None };
 
+/// Whether a file's name has an ending.
+fn ends(name: &str, ending: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|found| found == ending)
+}
+
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
@@ -179,7 +184,7 @@ fn segments_that_nobody_wants_are_removed_also_behind_one_that_somebody_wants() 
         let batch = store.take(&"x".into(), 10, 100).unwrap();
         store.complete(&key("x", 0), batch.messages.last().unwrap().offset).unwrap();
     }
-    let logs = files.names().unwrap().iter().filter(|name| name.ends_with(".log")).count();
+    let logs = files.names().unwrap().iter().filter(|name| ends(name, "log")).count();
     assert!(logs <= 3, "{logs}");
     drop(store);
     let store = Store::on(files, Durability::Process, SMALL).unwrap();
@@ -195,7 +200,7 @@ fn an_index_that_is_missing_is_made_anew() {
     }
     let all = bodies(&store, "x");
     drop(store);
-    let indices: Vec<_> = files.names().unwrap().into_iter().filter(|name| name.ends_with(".index")).collect();
+    let indices: Vec<_> = files.names().unwrap().into_iter().filter(|name| ends(name, "index")).collect();
     assert!(indices.len() > 3);
     for name in &indices {
         files.remove(name).unwrap();
@@ -213,7 +218,7 @@ fn a_damaged_segment_loses_its_own_messages_alone() {
     }
     let last = "29".to_owned();
     drop(store);
-    let name = files.names().unwrap().into_iter().find(|name| name.ends_with(".log")).unwrap();
+    let name = files.names().unwrap().into_iter().find(|name| ends(name, "log")).unwrap();
     let file = files.open(&name).unwrap();
     file.truncate(40).unwrap();
     let store = Store::on(files, Durability::Process, SMALL).unwrap();
@@ -327,7 +332,7 @@ fn a_failed_sync_is_no_acknowledgement_and_what_follows_stands_elsewhere() {
     faults.sync.store(true, Ordering::SeqCst);
     let refused = block_on(store.append(vec![incoming("in doubt", &["x"], NEVER)]));
     assert!(matches!(refused, Err(StoreError::NotSynced)), "{refused:?}");
-    let logs = |files: &Faulty| files.names().unwrap().iter().filter(|name| name.ends_with(".log")).count();
+    let logs = |files: &Faulty| files.names().unwrap().iter().filter(|name| ends(name, "log")).count();
     assert_eq!(logs(&files), 1);
     faults.sync.store(false, Ordering::SeqCst);
     append(&store, vec![incoming("b", &["x"], NEVER)]);
@@ -563,7 +568,7 @@ impl Run {
     /// The process dies, perhaps while it writes: nothing that was kept is lost, and what was done may come back.
     fn crash(&mut self, torn: usize) {
         std::mem::forget(self.store.take());
-        let newest = self.files.names().unwrap().into_iter().filter(|name| name.ends_with(".log")).max();
+        let newest = self.files.names().unwrap().into_iter().filter(|name| ends(name, "log")).max();
         if let Some(newest) = newest {
             self.files.open(&newest).unwrap().append(&vec![9; torn]).unwrap();
         }
