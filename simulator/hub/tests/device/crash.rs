@@ -1,7 +1,5 @@
 //! A hub that is killed again and again while messages stream through it: what it acknowledged arrives, in order.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -98,21 +96,21 @@ fn prepare(directory: &Path) {
 
 /// Runs a process on the device and kills it at some point; it may just be writing, or not even have begun.
 fn live_and_be_killed(directory: &Path, first: u64) -> Life {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().expect("a process"))
         .args(["--exact", "crash::stream_until_killed", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
         .env(FIRST, first.to_string())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("a process");
     let mut life = Life::default();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() as usize;
+    let mut lines = BufReader::new(child.stdout.take().expect("a process")).lines().map_while(Result::ok);
+    let chance = SystemTime::now().duration_since(UNIX_EPOCH).expect("a process").subsec_nanos() as usize;
     for line in lines.by_ref().take(chance / 1000 % 600) {
         life.hear(&line);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill().expect("a process");
+    child.wait().expect("a process");
     // What stood in the pipe was said before.
     lines.for_each(|line| life.hear(&line));
     life

@@ -11,11 +11,12 @@ use tokio::sync::Notify;
 
 use super::commit::Commits;
 use super::durability::Durability;
-use super::files::{Appendable, Disk, Files, Memory};
+use super::files::{Disk, Files, Memory};
 use super::log::{Log, LogError, failed};
 use super::queue::{Cursor, Entry, Queue};
-use super::record::{QueueKey, Record, Target, Wanted, decode_for, encode_message, record_length};
-use super::segment::{self, BLOCK_BYTES, Index, log_name};
+use super::reading::{Found, Reading};
+use super::record::{QueueKey, Record, Target, encode_message};
+use super::segment::Index;
 use crate::message::Message;
 
 /// How many messages of a queue may be done before the log is told, if no append comes along that tells it anyway.
@@ -168,7 +169,8 @@ impl Store {
     pub fn take(&self, endpoint: &Arc<str>, count: usize, now_ms: u64) -> Result<Batch, LogError> {
         let mut batch = Batch::default();
         loop {
-            let Some(reading) = self.lock().take(endpoint, count, now_ms, &mut batch)? else { return Ok(batch) };
+            let reading = self.lock().take(endpoint, count, now_ms, &mut batch)?;
+            let Some(reading) = reading else { return Ok(batch) };
             match reading.read() {
                 Ok(found) => self.lock().fill(&reading, found),
                 Err(error) => self.lock().give_up(&reading, &error),
@@ -232,53 +234,6 @@ impl Drop for Store {
         if let Err(error) = self.lock().tell_now() {
             tracing::warn!(%error, "messages that were delivered may be delivered again");
         }
-    }
-}
-
-/// A block of the log that a queue has to read.
-struct Reading {
-    queue: QueueKey,
-    from: Cursor,
-    done: u64,
-    files: Arc<dyn Files>,
-    length: u64,
-}
-
-/// What stood in a block.
-struct Found {
-    entries: Vec<Entry>,
-    to: u64,
-}
-
-impl Reading {
-    fn read(&self) -> Result<Found, LogError> {
-        let name = || log_name(self.from.base);
-        let file = segment::open(self.files.as_ref(), self.from.base).map_err(failed("opening", name()))?;
-        let mut found = self.block(file.as_ref(), BLOCK_BYTES)?;
-        if found.to == self.from.position && found.to < self.length {
-            let header = segment::read_block(file.as_ref(), found.to, 8).map_err(failed("reading", name()))?;
-            found = self.block(file.as_ref(), record_length(&header).unwrap_or(BLOCK_BYTES))?;
-        }
-        if found.to == self.from.position && found.to < self.length {
-            let source = std::io::Error::other(format!("damaged at byte {}", found.to));
-            return Err(failed("reading", name())(source));
-        }
-        Ok(found)
-    }
-
-    /// The whole records of a block, up to the first that is damaged.
-    fn block(&self, file: &dyn Appendable, length: usize) -> Result<Found, LogError> {
-        let length = length.min((self.length - self.from.position.min(self.length)) as usize);
-        let block = segment::read_block(file, self.from.position, length)
-            .map_err(failed("reading", log_name(self.from.base)))?;
-        let (mut at, mut entries) = (0, Vec::new());
-        while let Ok((wanted, length)) = decode_for(&self.queue, self.done, &block[at..]) {
-            if let Wanted::Message(offset, expires_ms, message) = wanted {
-                entries.push(Entry { offset, expires_ms, message });
-            }
-            at += length;
-        }
-        Ok(Found { entries, to: self.from.position + at as u64 })
     }
 }
 

@@ -1,33 +1,28 @@
-//! The store as a whole: what it finds again, what it forgets, what failing files do to it, and beside a model.
+//! The store as a whole: what it finds again, what it forgets, and what failing files do to it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::durability::Durability;
 use super::files::{Appendable, Files, Memory};
 use super::record::{QueueKey, Target};
+use super::segment::{bases, index_name, log_name};
 use super::store::{Bounds, Incoming, Store, StoreError};
 use crate::message::Message;
 
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 /// So small that a few messages make a segment, and fewer are kept in memory.
-const SMALL: Bounds = Bounds { segment_bytes: 600, memory_bytes: 2000, queue_memory_bytes: 700, limit_bytes: None };
-
-/// Whether a file's name has an ending.
-fn ends(name: &str, ending: &str) -> bool {
-    std::path::Path::new(name).extension().is_some_and(|found| found == ending)
-}
+pub(super) const SMALL: Bounds =
+    Bounds { segment_bytes: 600, memory_bytes: 2000, queue_memory_bytes: 700, limit_bytes: None };
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
-fn key(endpoint: &str, priority: u32) -> QueueKey {
+pub(super) fn key(endpoint: &str, priority: u32) -> QueueKey {
     QueueKey { endpoint: endpoint.into(), priority }
 }
 
@@ -40,7 +35,7 @@ fn open(directory: &TempDir) -> Store {
     Store::open(directory.path(), Durability::Process).unwrap()
 }
 
-fn append(store: &Store, messages: Vec<Incoming>) {
+pub(super) fn append(store: &Store, messages: Vec<Incoming>) {
     block_on(store.append(messages)).unwrap();
 }
 
@@ -55,6 +50,11 @@ fn bodies(store: &Store, endpoint: &str) -> Vec<String> {
         }
         bodies.extend(batch.messages.iter().map(|entry| String::from_utf8(entry.message.body.to_vec()).unwrap()));
     }
+}
+
+/// The names of segments, oldest first.
+fn logs(files: &dyn Files) -> Vec<String> {
+    bases(files).unwrap().into_iter().map(log_name).collect()
 }
 
 fn segments(directory: &TempDir) -> Vec<std::path::PathBuf> {
@@ -184,8 +184,7 @@ fn segments_that_nobody_wants_are_removed_also_behind_one_that_somebody_wants() 
         let batch = store.take(&"x".into(), 10, 100).unwrap();
         store.complete(&key("x", 0), batch.messages.last().unwrap().offset).unwrap();
     }
-    let logs = files.names().unwrap().iter().filter(|name| ends(name, "log")).count();
-    assert!(logs <= 3, "{logs}");
+    assert!(logs(files.as_ref()).len() <= 3, "{:?}", files.names());
     drop(store);
     let store = Store::on(files, Durability::Process, SMALL).unwrap();
     assert_eq!((bodies(&store, "away"), bodies(&store, "x").len()), (vec!["first".to_owned()], 0));
@@ -200,7 +199,8 @@ fn an_index_that_is_missing_is_made_anew() {
     }
     let all = bodies(&store, "x");
     drop(store);
-    let indices: Vec<_> = files.names().unwrap().into_iter().filter(|name| ends(name, "index")).collect();
+    let indices: Vec<_> = bases(files.as_ref()).unwrap().into_iter().map(index_name).collect();
+    let indices: Vec<_> = indices.into_iter().filter(|name| files.names().unwrap().contains(name)).collect();
     assert!(indices.len() > 3);
     for name in &indices {
         files.remove(name).unwrap();
@@ -218,7 +218,7 @@ fn a_damaged_segment_loses_its_own_messages_alone() {
     }
     let last = "29".to_owned();
     drop(store);
-    let name = files.names().unwrap().into_iter().find(|name| ends(name, "log")).unwrap();
+    let name = logs(files.as_ref()).swap_remove(0);
     let file = files.open(&name).unwrap();
     file.truncate(40).unwrap();
     let store = Store::on(files, Durability::Process, SMALL).unwrap();
@@ -332,11 +332,11 @@ fn a_failed_sync_is_no_acknowledgement_and_what_follows_stands_elsewhere() {
     faults.sync.store(true, Ordering::SeqCst);
     let refused = block_on(store.append(vec![incoming("in doubt", &["x"], NEVER)]));
     assert!(matches!(refused, Err(StoreError::NotSynced)), "{refused:?}");
-    let logs = |files: &Faulty| files.names().unwrap().iter().filter(|name| ends(name, "log")).count();
-    assert_eq!(logs(&files), 1);
+
+    assert_eq!(logs(files.as_ref()).len(), 1);
     faults.sync.store(false, Ordering::SeqCst);
     append(&store, vec![incoming("b", &["x"], NEVER)]);
-    assert_eq!(logs(&files), 2);
+    assert_eq!(logs(files.as_ref()).len(), 2);
     let kept = bodies(&store, "x");
     assert_eq!((kept.first().map(String::as_str), kept.last().map(String::as_str)), (Some("a"), Some("b")));
 }
@@ -392,219 +392,4 @@ fn those_who_wait_for_a_sync_share_it() {
     });
     // All twenty write before the first of them gets to sync: one for the first, perhaps one for the rest.
     assert!(syncs.load(Ordering::SeqCst) <= 3, "{syncs:?}");
-}
-
-/// What is done to a store beside its model.
-#[derive(Debug, Clone)]
-enum Step {
-    Append { queues: Vec<(u8, bool)>, expires_in: Option<u64>, size: usize },
-    Take { endpoint: u8, count: usize },
-    Complete { endpoint: u8, share: usize },
-    GiveBack { endpoint: u8 },
-    Wait { ms: u64 },
-    Sweep,
-    Restart,
-    Crash { torn: usize },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let queues = proptest::collection::vec((0..3u8, any::<bool>()), 1..4);
-    prop_oneof![
-        6 => (queues, proptest::option::weighted(0.3, 1..40u64), 0..400usize)
-            .prop_map(|(queues, expires_in, size)| Step::Append { queues, expires_in, size }),
-        4 => (0..3u8, 1..9usize).prop_map(|(endpoint, count)| Step::Take { endpoint, count }),
-        4 => (0..3u8, 0..9usize).prop_map(|(endpoint, share)| Step::Complete { endpoint, share }),
-        1 => (0..3u8).prop_map(|endpoint| Step::GiveBack { endpoint }),
-        1 => (1..30u64).prop_map(|ms| Step::Wait { ms }),
-        1 => Just(Step::Sweep),
-        1 => Just(Step::Restart),
-        1 => (0..12usize).prop_map(|torn| Step::Crash { torn }),
-    ]
-}
-
-/// A queue of the model: what was appended and is not done, and what had been done but may come back after a crash.
-#[derive(Debug, Default)]
-struct Model {
-    waiting: VecDeque<(u64, u64)>,
-    taken: usize,
-    done: VecDeque<(u64, u64)>,
-}
-
-struct Run {
-    files: Arc<Memory>,
-    store: Option<Store>,
-    model: BTreeMap<QueueKey, Model>,
-    /// What is under way, by endpoint: the queue and the number of each message.
-    under_way: BTreeMap<u8, VecDeque<(QueueKey, u64, u64)>>,
-    now: u64,
-    next: u64,
-}
-
-impl Run {
-    fn new() -> Self {
-        let files = Arc::new(Memory::default());
-        let store = Some(Store::on(Arc::clone(&files) as _, Durability::Process, SMALL).unwrap());
-        Self { files, store, model: BTreeMap::new(), under_way: BTreeMap::new(), now: 1000, next: 0 }
-    }
-
-    fn store(&self) -> &Store {
-        self.store.as_ref().unwrap()
-    }
-
-    fn name(endpoint: u8) -> String {
-        format!("endpoint{endpoint}")
-    }
-
-    fn run(&mut self, step: Step) {
-        match step {
-            Step::Append { queues, expires_in, size } => self.append(queues, expires_in, size),
-            Step::Take { endpoint, count } => self.take(endpoint, count),
-            Step::Complete { endpoint, share } => self.complete(endpoint, share),
-            Step::GiveBack { endpoint } => self.give_back(endpoint),
-            Step::Wait { ms } => self.now += ms,
-            Step::Sweep => {
-                self.store().sweep(self.now);
-                self.forget_swept();
-            }
-            Step::Restart => {
-                self.store = None;
-                self.reopen();
-                for queue in self.model.values_mut() {
-                    queue.done.clear();
-                }
-            }
-            Step::Crash { torn } => self.crash(torn),
-        }
-    }
-
-    fn append(&mut self, queues: Vec<(u8, bool)>, expires_in: Option<u64>, size: usize) {
-        let expires_ms = expires_in.map_or(NEVER, |ms| self.now + ms);
-        let mut keys: Vec<QueueKey> =
-            queues.iter().map(|(endpoint, urgent)| key(&Self::name(*endpoint), u32::from(!urgent))).collect();
-        keys.sort();
-        keys.dedup();
-        let number = self.next;
-        self.next += 1;
-        let body = format!("{number:08}{}", "x".repeat(size));
-        let targets = keys.iter().map(|queue| Target { queue: queue.clone(), expires_ms }).collect();
-        append(self.store(), vec![Incoming { message: Arc::new(Message::new(body)), enqueued_ms: self.now, targets }]);
-        for key in keys {
-            self.model.entry(key).or_default().waiting.push_back((number, expires_ms));
-        }
-    }
-
-    fn take(&mut self, endpoint: u8, count: usize) {
-        let now = self.now;
-        let batch = self.store().take(&Self::name(endpoint).into(), count, now).unwrap();
-        // Queues of which nothing is under way lose what has expired at their front, up to the one that has something.
-        for (key, queue) in self.model.iter_mut().filter(|(key, _)| *key.endpoint == *Self::name(endpoint)) {
-            if batch.queue.as_ref().is_some_and(|found| found < key) {
-                break;
-            }
-            while queue.taken == 0 && queue.waiting.front().is_some_and(|(_, expires)| *expires <= now) {
-                queue.done.extend(queue.waiting.pop_front());
-            }
-        }
-        let Some(key) = batch.queue else {
-            for (key, queue) in self.model.iter().filter(|(key, _)| *key.endpoint == *Self::name(endpoint)) {
-                let next = queue.waiting.get(queue.taken);
-                assert!(next.is_none_or(|(_, expires)| *expires <= now), "{key:?} has {next:?} and nothing came");
-            }
-            return;
-        };
-        for entry in &batch.messages {
-            let number: u64 = std::str::from_utf8(&entry.message.body[..8]).unwrap().parse().unwrap();
-            let queue = self.model.get_mut(&key).unwrap();
-            assert_eq!(queue.waiting.get(queue.taken).map(|(number, _)| *number), Some(number), "{key:?} {queue:?}");
-            queue.taken += 1;
-            self.under_way.entry(endpoint).or_default().push_back((key.clone(), entry.offset, number));
-        }
-    }
-
-    fn complete(&mut self, endpoint: u8, share: usize) {
-        let under_way = self.under_way.entry(endpoint).or_default();
-        let count = share.min(under_way.len());
-        let done: Vec<_> = under_way.drain(..count).collect();
-        for (key, offset, number) in done {
-            self.store().complete(&key, offset).unwrap();
-            let queue = self.model.get_mut(&key).unwrap();
-            assert_eq!(queue.waiting.front().map(|(number, _)| *number), Some(number));
-            queue.done.extend(queue.waiting.pop_front());
-            queue.taken -= 1;
-        }
-    }
-
-    fn give_back(&mut self, endpoint: u8) {
-        self.store().give_back(&Self::name(endpoint).into());
-        self.under_way.remove(&endpoint);
-        for (_, queue) in self.model.iter_mut().filter(|(key, _)| *key.endpoint == *Self::name(endpoint)) {
-            queue.taken = 0;
-        }
-    }
-
-    /// Whole segments are swept, so that the store may have more left than its model, but nothing that has not expired.
-    fn forget_swept(&mut self) {
-        let lengths: BTreeMap<QueueKey, usize> = self.store().lengths().into_iter().collect();
-        let now = self.now;
-        for (key, queue) in &mut self.model {
-            let left = lengths.get(key).copied().unwrap_or_default();
-            while queue.waiting.len() > left {
-                let (number, expires) = queue.waiting.pop_front().unwrap();
-                assert!(expires <= now, "{number} was swept from {key:?}");
-                queue.done.push_back((number, expires));
-            }
-        }
-    }
-
-    fn reopen(&mut self) {
-        self.under_way.clear();
-        for queue in self.model.values_mut() {
-            queue.taken = 0;
-        }
-        self.store = Some(Store::on(Arc::clone(&self.files) as _, Durability::Process, SMALL).unwrap());
-        self.now += 1;
-    }
-
-    /// The process dies, perhaps while it writes: nothing that was kept is lost, and what was done may come back.
-    fn crash(&mut self, torn: usize) {
-        std::mem::forget(self.store.take());
-        let newest = self.files.names().unwrap().into_iter().filter(|name| ends(name, "log")).max();
-        if let Some(newest) = newest {
-            self.files.open(&newest).unwrap().append(&vec![9; torn]).unwrap();
-        }
-        self.reopen();
-        let lengths: BTreeMap<QueueKey, usize> = self.store().lengths().into_iter().collect();
-        for (key, queue) in &mut self.model {
-            let left = lengths.get(key).copied().unwrap_or_default();
-            while queue.waiting.len() < left {
-                let again = queue.done.pop_back();
-                queue.waiting.push_front(again.expect("only what was done comes back"));
-            }
-            queue.done.clear();
-        }
-        self.forget_swept();
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-    #[test]
-    fn does_what_the_model_does(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut run = Run::new();
-        for step in steps {
-            run.run(step);
-        }
-        // In the end everything can still be taken, in order.
-        for endpoint in 0..3 {
-            run.give_back(endpoint);
-            loop {
-                let before = run.under_way.get(&endpoint).map_or(0, VecDeque::len);
-                run.take(endpoint, 3);
-                if run.under_way.get(&endpoint).map_or(0, VecDeque::len) == before {
-                    break;
-                }
-                run.complete(endpoint, 2);
-            }
-        }
-    }
 }
