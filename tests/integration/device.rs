@@ -432,7 +432,7 @@ fn a_message_can_be_followed_to_where_it_is() {
     let trace = last_of_leaf();
     assert_eq!(trace["outcome"], "waiting");
     assert_eq!(trace["queues"][0]["endpoint"], "plant/nobody/in");
-    assert_eq!((&trace["queues"][0]["priority"], &trace["queues"][0]["messagesInQueue"]), (&json!(3), &json!(1)));
+    assert_eq!((&trace["queues"][0]["priority"], &trace["queues"][0]["waiting"]), (&json!(3), &json!(1)));
 
     let sent = solution.json(&["message", "send", "filter", "input1", "{\"machine\": {\"temperature\": 90}}"]);
     let number = sent["number"].to_string();

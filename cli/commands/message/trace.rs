@@ -80,7 +80,7 @@ struct Queue {
     waited_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
-    messages_in_queue: usize,
+    waiting: usize,
 }
 
 /// Asks the device and tells.
@@ -147,7 +147,7 @@ fn shown(queue: &QueueTrace, taken_ms: u64) -> Queue {
         settled_at: queue.settled_ms.map(time),
         waited_ms: queue.settled_ms.map(|at| at.saturating_sub(taken_ms)),
         expires_at: queue.expires_ms.map(time),
-        messages_in_queue: queue.waiting,
+        waiting: queue.waiting,
     }
 }
 
@@ -178,10 +178,10 @@ impl Followed {
         );
         for verdict in &self.routes {
             let why = match verdict.result {
-                "taken" => style.green("takes it").to_string(),
+                "taken" => style.green("takes it"),
                 "otherSource" => "comes from elsewhere".to_owned(),
-                "undefined" => style.yellow("the condition is undefined").to_string(),
-                _ => style.yellow("the condition is false").to_string(),
+                "undefined" => style.yellow("the condition is undefined"),
+                _ => style.yellow("the condition is false"),
             };
             text.push_str(&format!("  route {}: {why}\n", verdict.name));
             if matches!(verdict.result, "undefined" | "refused") {
@@ -210,7 +210,7 @@ impl Queue {
             QueueState::Rejected => format!("{}{at}", style.yellow("dropped: the endpoint refused it for good")),
             QueueState::Waiting => {
                 let until = self.expires_at.as_ref().map_or_else(String::new, |at| format!(", until {at} at most"));
-                format!("{} among {} messages{until}", style.yellow("waiting"), self.messages_in_queue)
+                format!("{} among {} messages{until}", style.yellow("waiting"), self.waiting)
             }
         }
     }

@@ -118,7 +118,9 @@ async function main() {
   const made = await register('keys', { symmetricKey: { primaryKey: '', secondaryKey: '' } });
   place.key = made.authentication.symmetricKey.primaryKey;
   await register('vouched', { type: 'certificateAuthority' });
-  for (const host of [place.gateway, place.hub]) {
+  // The edge hub keeps its own connection for a device that it has seen, and the cloud hub has room for one of a device: who comes
+  // to the cloud hub by itself does so before.
+  for (const host of [place.hub, place.gateway]) {
     for (const [Transport, way] of [[MqttWs, 'mqtt'], [AmqpWs, 'amqp'], [Http, 'http']]) {
       await withKey(Transport, way, host);
       await withCertificate(Transport, way, host);
