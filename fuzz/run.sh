@@ -26,7 +26,9 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 # With --target the flags are for the targets alone and not for the build scripts they need.
-cargo build --release --locked --target "$target"
+# The versions are those of the project; what the fuzzer needs beside them is added to the copy.
+cp ../Cargo.lock Cargo.lock
+cargo build --release --target "$target"
 built=${CARGO_TARGET_DIR:-target}/$target/release
 
 for name in "$@"; do
