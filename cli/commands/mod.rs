@@ -14,6 +14,7 @@ pub mod leaf;
 pub mod logs;
 pub mod message;
 pub mod method;
+pub mod metrics;
 pub mod new;
 pub mod render;
 pub mod route;

@@ -75,6 +75,8 @@ pub enum Request {
         /// Which.
         wanted: Wanted,
     },
+    /// What the edge hub counted and measured, as a list of metrics.
+    Metrics,
     /// Stops the device.
     Stop,
 }

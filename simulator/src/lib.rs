@@ -17,6 +17,7 @@ pub mod frontend;
 pub mod link;
 pub mod listen;
 pub mod message;
+pub mod metrics;
 pub mod modules;
 pub mod mqtt;
 pub mod ports;

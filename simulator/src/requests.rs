@@ -259,6 +259,7 @@ impl Handler for Requests {
             Request::Trace { wanted } => {
                 serde_json::to_value(self.edge.traces(&wanted)).map_err(|error| error.to_string())
             }
+            Request::Metrics => serde_json::to_value(self.edge.metrics()).map_err(|error| error.to_string()),
             Request::Stop => {
                 self.stop.cancel();
                 Ok(Value::Null)

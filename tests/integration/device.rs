@@ -439,3 +439,45 @@ fn a_message_can_be_followed_to_where_it_is() {
     wait_until("the filter has it", || solution.json(&["message", "trace", &number])[0]["outcome"] == "delivered");
     refused(solution.edgectl(&["message", "trace", "no-such-message"]).assert(), 1, "remembers no message");
 }
+
+#[test]
+fn metrics_have_the_real_hubs_names_and_count_what_happened() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    wait_until("messages are in the cloud", || received(&solution) > 2);
+    let sent = |to: &str| {
+        let families = solution.json(&["metrics", "edgehub_messages_sent_total"]);
+        let samples = families[0]["samples"].as_array().cloned().unwrap_or_default();
+        samples.into_iter().find(|sample| sample["labels"]["to"] == to)
+    };
+    wait_until("both deliveries are counted", || sent("upstream").is_some() && sent("plant/filter").is_some());
+    let upstream = sent("upstream").unwrap();
+    assert!(upstream["value"].as_f64().unwrap() >= 1.0, "{upstream}");
+    assert_eq!(upstream["labels"]["from"], "plant/filter");
+    assert_eq!(upstream["labels"]["edge_device"], "plant");
+    let inward = sent("plant/filter").unwrap();
+    assert_eq!(inward["labels"]["from_route_output"], "temperatureOutput", "{inward}");
+    assert_eq!(inward["labels"]["to_route_input"], "input1", "{inward}");
+
+    let text = solution.edgectl(&["metrics"]).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(text).unwrap();
+    for part in [
+        "# TYPE edgehub_messages_received_total counter\n",
+        "# TYPE edgehub_message_size_bytes summary\n",
+        "edgehub_connected_clients{",
+        "edgehub_client_connect_success_total{edge_device=\"plant\",id=\"plant/filter\",instance_number=\"",
+        "quantile=\"0.9999\"} ",
+        "edgehub_message_size_bytes_count{",
+        "edgehub_gettwin_total{",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.starts_with("edgehub_") && series.ends_with('}'), "{line}");
+        assert!(value == "NaN" || value.parse::<f64>().is_ok(), "{line}");
+    }
+    solution.edgectl(&["sim", "down"]).assert().success();
+    refused(solution.edgectl(&["metrics"]).assert(), 1, "no simulated device is running");
+}

@@ -9,6 +9,7 @@ use edgectl_schemas::route::source;
 use serde_json::Value;
 
 use super::hub::EdgeHub;
+use super::metrics;
 use super::report::HubReport;
 use super::twins::Twins;
 use super::upstream::Downstream;
@@ -27,7 +28,16 @@ const RETURN_TIME: Duration = Duration::from_secs(30);
 #[async_trait]
 impl Gateway for EdgeHub {
     async fn authenticate(&self, identity: &Identity, credential: &Credential) -> Result<Client, Refusal> {
-        self.scope.authenticate(identity, credential, &self.hosts()).await
+        let admitted = self.scope.authenticate(identity, credential, &self.hosts()).await;
+        if let Err(refusal) = &admitted {
+            let reason = if matches!(refusal, Refusal::Unauthorized(_) | Refusal::NotFound(_)) {
+                "not_authenticated"
+            } else {
+                "other"
+            };
+            self.metrics.count(&metrics::CONNECT_FAILED, &[&identity.to_string(), reason], 1);
+        }
+        admitted
     }
 
     async fn attach(
@@ -38,6 +48,7 @@ impl Gateway for EdgeHub {
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
         self.mirror.changed(&client.identity);
+        self.metrics.count(&metrics::CONNECT_SUCCESS, &[&client.identity.to_string()], 1);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
         self.report(&HubReport::client(&client.identity, true, &self.clock.now_text()));
         Ok(attachment)
@@ -49,6 +60,7 @@ impl Gateway for EdgeHub {
         }
         let identity = &attachment.client.identity;
         self.mirror.changed(identity);
+        self.metrics.count(&metrics::DISCONNECTED, &[&identity.to_string()], 1);
         self.ledger.record(Event::ClientDisconnected { client: identity.clone() });
         self.report(&HubReport::client(identity, false, &self.clock.now_text()));
     }
@@ -69,11 +81,17 @@ impl Gateway for EdgeHub {
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
-        self.twins.get(&client.identity).await
+        let started_ms = self.clock.now_ms();
+        let twin = self.twins.get(&client.identity).await;
+        let labels = ["edge_hub", &client.identity.to_string()];
+        self.metrics.count(&metrics::GET_TWIN, &labels, 1);
+        self.metrics.observe(&metrics::GET_TWIN_DURATION, &labels, [self.metrics.seconds_since(started_ms)]);
+        twin
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
         Twins::check(&patch)?;
+        let started_ms = self.clock.now_ms();
         let mut message = Message::new(patch.to_string());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
         message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
@@ -83,6 +101,10 @@ impl Gateway for EdgeHub {
         self.take(&client.identity, vec![(source::TWIN_CHANGES.into(), message)]).await?;
         self.twins.report(&client.identity, &patch)?;
         self.reported.notify_one();
+        let labels = ["edge_hub", &client.identity.to_string()];
+        self.metrics.count(&metrics::REPORTED_PROPERTIES, &labels, 1);
+        let seconds = self.metrics.seconds_since(started_ms);
+        self.metrics.observe(&metrics::REPORTED_PROPERTIES_DURATION, &labels, [seconds]);
         // The edge hub does not know which version the cloud will give it.
         Ok(None)
     }
@@ -105,14 +127,14 @@ impl Gateway for EdgeHub {
 
     async fn invoke(
         &self,
-        _caller: &Client,
+        caller: &Client,
         target: &Identity,
         request: MethodRequest,
     ) -> Result<MethodResponse, Refusal> {
         if request.payload.len() > MAX_PAYLOAD_BYTES {
             return Err(Refusal::TooLarge { size: request.payload.len(), limit: MAX_PAYLOAD_BYTES });
         }
-        self.call(target, request).await
+        self.called(&caller.identity.to_string(), target, request).await
     }
 }
 
@@ -144,7 +166,11 @@ impl Downstream for EdgeHub {
     }
 
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
-        if *identity == self.own { Ok(self.own_method(&request).await) } else { self.call(identity, request).await }
+        if *identity == self.own {
+            Ok(self.own_method(&request).await)
+        } else {
+            self.called("upstream", identity, request).await
+        }
     }
 
     async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
@@ -164,6 +190,16 @@ impl Downstream for EdgeHub {
 }
 
 impl EdgeHub {
+    /// Calls a method, and counts it.
+    async fn called(&self, from: &str, to: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
+        let started_ms = self.clock.now_ms();
+        let answer = self.call(to, request).await;
+        let labels = [from, &to.to_string()];
+        self.metrics.count(&metrics::DIRECT_METHODS, &labels, 1);
+        self.metrics.observe(&metrics::DIRECT_METHOD_DURATION, &labels, [self.metrics.seconds_since(started_ms)]);
+        answer
+    }
+
     /// The one method that the edge hub itself has: `RefreshDeviceScopeIdentityCache {"deviceIds": […]}`.
     async fn own_method(&self, request: &MethodRequest) -> MethodResponse {
         let answer = |status, payload: &'static str| MethodResponse { status, payload: payload.into() };

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
+use crate::edge::metrics::{self, Metrics};
 use crate::edge::store::queue::Entry;
 use crate::edge::store::record::QueueKey;
 use crate::edge::store::store::{Batch, Store};
@@ -41,6 +42,8 @@ pub struct Outbound {
     pub upstream: Arc<Upstream>,
     /// Where deliveries are written down.
     pub ledger: Arc<Ledger>,
+    /// What is counted and measured of deliveries.
+    pub metrics: Arc<Metrics>,
     /// What became of the last messages.
     pub trail: Arc<Trail>,
     /// What time it is.
@@ -102,11 +105,17 @@ impl Outbound {
                     self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
                     continue;
                 };
+                let started_ms = self.clock.now_ms();
                 let bodies = run.iter().map(|stored| Message::clone(&stored.message)).collect();
                 match self.upstream.send(&identity, bodies).await {
                     Ok(()) => {
                         delay = RETRY_DELAYS[0];
                         self.done(&queue, offsets, run.len(), None);
+                        let seconds = self.metrics.seconds_since(started_ms);
+                        for same in run.chunk_by(|a, b| output(&a.message) == output(&b.message)) {
+                            let origin = Origin::of(&same[0].message);
+                            self.sent(&queue, &origin, same.iter().map(|_| seconds));
+                        }
                     }
                     Err(refusal) if is_final(&refusal) => {
                         tracing::warn!(%identity, %refusal, "the cloud hub refused messages for good");
@@ -114,6 +123,7 @@ impl Outbound {
                     }
                     Err(refusal) => {
                         tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
+                        self.metrics.count(&metrics::OPERATION_RETRIED, &[&identity.to_string(), "SendMessage"], 1);
                         tokio::time::sleep(delay).await;
                         delay = (delay * 2).min(RETRY_DELAYS[1]);
                         break;
@@ -193,6 +203,11 @@ impl Outbound {
                 Ok(Settlement::Abandon) | Err(LinkClosed) => return false,
             };
             self.done(&last.queue, (run[0].0.offset, last.offset), run.len(), dropped);
+            if dropped.is_none() {
+                for same in run.chunk_by(|a, b| Arc::ptr_eq(&a.0.origin, &b.0.origin)) {
+                    self.sent(&last.queue, &same[0].0.origin, same.iter().map(|(given, _)| given.waited()));
+                }
+            }
         }
         true
     }
@@ -205,7 +220,20 @@ impl Outbound {
             .inspect_err(|error| tracing::error!(%error, %endpoint, "the store cannot be read"))
             .ok()?;
         self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired);
+        self.metrics.count(&metrics::MESSAGES_DROPPED, &["ttl_expiry", "", ""], batch.expired);
         Some(batch)
+    }
+
+    /// Counts messages that an endpoint acknowledged, with the seconds that each took.
+    fn sent(&self, queue: &QueueKey, origin: &Origin, seconds: impl ExactSizeIterator<Item = f64>) {
+        let (to, input) = match queue.endpoint.rsplit_once('/') {
+            Some((module, input)) => (module, input),
+            None => ("upstream", ""),
+        };
+        let priority = queue.priority.to_string();
+        let labels = [&*origin.from, to, &*origin.output, input, priority.as_str()];
+        self.metrics.count(&metrics::MESSAGES_SENT, &labels, seconds.len());
+        self.metrics.observe(&metrics::SEND_DURATION, &labels[..4], seconds);
     }
 
     fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
@@ -219,6 +247,39 @@ impl Outbound {
         };
         self.ledger.record_times(&event, count);
         self.trail.settled(queue, first, last, self.clock.now_ms(), dropped);
+    }
+}
+
+fn output(message: &Message) -> Option<&str> {
+    message.system.get(system::OUTPUT_NAME)
+}
+
+/// Where a message came from, as metrics tell it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// `device`, or `device/module`.
+    from: Box<str>,
+    output: Box<str>,
+}
+
+impl Origin {
+    /// Where a message came from.
+    pub(super) fn of(message: &Message) -> Self {
+        let device = message.system.get(system::CONNECTION_DEVICE_ID).unwrap_or_default();
+        let from = match message.system.get(system::CONNECTION_MODULE_ID) {
+            None => device.into(),
+            Some(module) => format!("{device}/{module}").into(),
+        };
+        Self { from, output: output(message).unwrap_or_default().into() }
+    }
+
+    /// Whether a message came from there, too.
+    pub(super) fn is_of(&self, message: &Message) -> bool {
+        let device = message.system.get(system::CONNECTION_DEVICE_ID).unwrap_or_default();
+        let rest = self.from.strip_prefix(device);
+        let module = rest.map(|rest| rest.strip_prefix('/').filter(|module| !module.is_empty()));
+        module == Some(message.system.get(system::CONNECTION_MODULE_ID))
+            && *self.output == *output(message).unwrap_or_default()
     }
 }
 

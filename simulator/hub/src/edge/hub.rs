@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Outbound, Target};
+use super::metrics::{self, Family, Metrics};
 use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
@@ -96,6 +97,7 @@ pub struct EdgeHub {
     pub(super) own: Identity,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) scope: Scope,
     pub(super) sessions: Arc<Sessions>,
     pub(super) twins: Twins,
@@ -130,6 +132,8 @@ impl EdgeHub {
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());
         let trail = Arc::new(Trail::default());
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
+        let metrics = Metrics::new(&options.hub_host, options.device.as_str(), Arc::clone(&clock));
+        let metrics = Arc::new(metrics);
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
             let upstream = Arc::new(Upstream::new(cloud, hub.clone()));
             let outbound = Arc::new(Outbound {
@@ -137,6 +141,7 @@ impl EdgeHub {
                 sessions: Arc::clone(&sessions),
                 upstream: Arc::clone(&upstream),
                 ledger: Arc::clone(&ledger),
+                metrics: Arc::clone(&metrics),
                 trail: Arc::clone(&trail),
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
@@ -156,6 +161,7 @@ impl EdgeHub {
                 own,
                 clock,
                 ledger,
+                metrics,
                 scope,
                 sessions,
                 upstream,
@@ -218,6 +224,17 @@ impl EdgeHub {
     /// The stream of what happens.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What was counted and measured, under the names of the real hub.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    pub fn metrics(&self) -> Vec<Family> {
+        let queues = self.store.lengths().into_iter().map(|(key, length)| {
+            let labels = vec![key.endpoint.to_string(), key.priority.to_string()];
+            (&metrics::QUEUE_LENGTH, labels, length as f64)
+        });
+        let clients = (&metrics::CONNECTED_CLIENTS, Vec::new(), self.sessions.connected().len() as f64);
+        self.metrics.families(queues.chain([clients]))
     }
 
     /// What became of the last messages.
@@ -360,6 +377,8 @@ impl EdgeHub {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
             let expired = self.store.sweep(self.clock.now_ms());
+            // Who sent them is not looked up any more.
+            self.metrics.count(&metrics::MESSAGES_DROPPED, &["ttl_expiry", "", ""], expired);
             self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, expired);
         }
     }
@@ -418,13 +437,16 @@ impl EdgeHub {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
+        let name = identity.to_string();
         let from = Arc::new(identity.clone());
         let mut passed = Vec::with_capacity(messages.len());
         for (source, message) in messages {
             let message = Arc::new(message);
             // A notice that no route wants is nobody's loss: it was not sent by anyone.
             let is_notice = *source == *TWIN_CHANGES;
-            happened.accepted += usize::from(!is_notice);
+            if !is_notice {
+                happened.took(&message);
+            }
             let routed = router.route(&source, Arc::clone(&message), now);
             happened.routed(routed.routes);
             // Its offset is known when it is kept; until then it is how many are kept before it.
@@ -435,18 +457,22 @@ impl EdgeHub {
             }
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
-                None => happened.unwanted += usize::from(!is_notice),
+                None if is_notice => {}
+                None => happened.dropped(),
             }
         }
         self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
         if !wanted.is_empty() {
-            let first = self.store.append(wanted).await.map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let first = self.store.append(wanted).await.map_err(|error| {
+                happened.failed(&self.metrics, &name);
+                Refusal::Unavailable(error.to_string())
+            })?;
             for offset in passed.iter_mut().filter_map(|message| message.offset.as_mut()) {
                 *offset += first;
             }
         }
         self.trail.passed(passed);
-        happened.record(&self.ledger, identity);
+        happened.record(&self.ledger, &self.metrics, identity, &name);
         Ok(())
     }
 
@@ -477,12 +503,39 @@ impl EdgeHub {
 /// What became of messages that came together.
 #[derive(Default)]
 struct Happened {
-    accepted: usize,
-    unwanted: usize,
+    /// Of each output: messages taken, and those that no route wanted.
+    outputs: Vec<(String, usize, usize)>,
+    /// Whose output came last.
+    output: usize,
+    sizes: Vec<usize>,
     routed: Vec<(Arc<str>, usize)>,
 }
 
 impl Happened {
+    fn took(&mut self, message: &Message) {
+        let output = message.system.get(system::OUTPUT_NAME).unwrap_or_default();
+        if self.outputs.get(self.output).is_none_or(|(known, ..)| known != output) {
+            self.output = self.outputs.iter().position(|(known, ..)| known == output).unwrap_or_else(|| {
+                self.outputs.push((output.to_owned(), 0, 0));
+                self.outputs.len() - 1
+            });
+        }
+        self.outputs[self.output].1 += 1;
+        self.sizes.push(message.body.len());
+    }
+
+    /// The last one is wanted by no route.
+    fn dropped(&mut self) {
+        self.outputs[self.output].2 += 1;
+    }
+
+    fn failed(&self, metrics: &Metrics, from: &str) {
+        for (output, taken, dropped) in &self.outputs {
+            let labels = ["storage_failure", from, output];
+            metrics.count(&metrics::MESSAGES_UNACKNOWLEDGED, &labels, taken - dropped);
+        }
+    }
+
     fn routed(&mut self, routes: Vec<Arc<str>>) {
         for route in routes {
             match self.routed.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &route)) {
@@ -492,12 +545,21 @@ impl Happened {
         }
     }
 
-    fn record(self, ledger: &Ledger, from: &Identity) {
-        ledger.record_times(&Event::MessageAccepted { from: from.clone() }, self.accepted);
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    fn record(self, ledger: &Ledger, metrics: &Metrics, from: &Identity, name: &str) {
+        ledger.record_times(&Event::MessageAccepted { from: from.clone() }, self.sizes.len());
+        for (output, taken, dropped) in &self.outputs {
+            metrics.count(&metrics::MESSAGES_RECEIVED, &[output, name], *taken);
+            metrics.count(&metrics::MESSAGES_DROPPED, &["no_route", name, output], *dropped);
+        }
+        if !self.sizes.is_empty() {
+            metrics.observe(&metrics::MESSAGE_SIZE, &[name], self.sizes.iter().map(|size| *size as f64));
+        }
         for (route, count) in self.routed {
             ledger.record_times(&Event::MessageRouted { route }, count);
         }
-        ledger.record_times(&Event::MessageDropped { reason: DropReason::NoRoute }, self.unwanted);
+        let unwanted = self.outputs.iter().map(|(.., dropped)| dropped).sum();
+        ledger.record_times(&Event::MessageDropped { reason: DropReason::NoRoute }, unwanted);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::delivery::ACKNOWLEDGEMENT_TIMEOUT;
+use super::delivery::{ACKNOWLEDGEMENT_TIMEOUT, Origin};
 use super::store::queue::Entry;
 use super::store::record::QueueKey;
 use crate::gateway::{ClientLink, Delivery, Destination};
@@ -33,6 +33,8 @@ pub(super) struct Line {
     under_way: VecDeque<Given>,
     bytes: usize,
     limit: usize,
+    /// Where the last message came from: most often the next one does, too.
+    origin: Option<Arc<Origin>>,
     /// When the first message under way became the first.
     since: Instant,
 }
@@ -43,8 +45,17 @@ pub(super) struct Given {
     pub(super) queue: QueueKey,
     /// Its offset there.
     pub(super) offset: u64,
+    /// Where it came from.
+    pub(super) origin: Arc<Origin>,
     bytes: usize,
     at: Instant,
+}
+
+impl Given {
+    /// Seconds since it was handed over.
+    pub(super) fn waited(&self) -> f64 {
+        self.at.elapsed().as_secs_f64()
+    }
 }
 
 impl Line {
@@ -57,6 +68,7 @@ impl Line {
             under_way: VecDeque::new(),
             bytes: 0,
             limit: 1,
+            origin: None,
             since: Instant::now(),
         }
     }
@@ -81,7 +93,10 @@ impl Line {
         for (index, stored) in messages.into_iter().enumerate() {
             let bytes = stored.message.body.len();
             self.bytes += bytes;
-            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, bytes, at: now });
+            let known = self.origin.take().filter(|origin| origin.is_of(&stored.message));
+            let origin = known.unwrap_or_else(|| Arc::new(Origin::of(&stored.message)));
+            self.origin = Some(Arc::clone(&origin));
+            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, origin, bytes, at: now });
             let delivery = Delivery {
                 destination: self.destination.clone(),
                 message: stored.message,

@@ -4,6 +4,7 @@ pub mod clients;
 pub mod delivery;
 pub mod hub;
 mod line;
+pub mod metrics;
 pub mod mirror;
 pub mod report;
 pub mod router;
