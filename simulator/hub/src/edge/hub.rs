@@ -358,7 +358,7 @@ impl EdgeHub {
     /// Gives up messages whose time is over, where nobody comes for them.
     async fn sweep(&self) {
         loop {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
+            self.clock.sleep(SWEEP_INTERVAL).await;
             let expired = self.store.sweep(self.clock.now_ms());
             self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, expired);
         }

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::delivery::ACKNOWLEDGEMENT_TIMEOUT;
 use super::store::queue::Entry;
 use super::store::record::QueueKey;
+use crate::clock::Clock;
 use crate::gateway::{ClientLink, Delivery, Destination};
 use crate::receipt::{Outcome, Receipts};
 
@@ -33,8 +32,9 @@ pub(super) struct Line {
     under_way: VecDeque<Given>,
     bytes: usize,
     limit: usize,
-    /// When the first message under way became the first.
-    since: Instant,
+    clock: Arc<dyn Clock>,
+    /// When the first message under way became the first, milliseconds since the Unix epoch.
+    since_ms: u64,
 }
 
 /// A message under way.
@@ -44,12 +44,12 @@ pub(super) struct Given {
     /// Its offset there.
     pub(super) offset: u64,
     bytes: usize,
-    at: Instant,
+    at_ms: u64,
 }
 
 impl Line {
     /// Nothing is under way yet.
-    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination) -> Self {
+    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination, clock: Arc<dyn Clock>) -> Self {
         Self {
             link,
             receipts: Arc::default(),
@@ -57,7 +57,8 @@ impl Line {
             under_way: VecDeque::new(),
             bytes: 0,
             limit: 1,
-            since: Instant::now(),
+            since_ms: clock.now_ms(),
+            clock,
         }
     }
 
@@ -66,22 +67,26 @@ impl Line {
         if self.bytes < MAX_BYTES { self.limit.saturating_sub(self.under_way.len()) } else { 0 }
     }
 
-    /// When the first message under way is no longer waited for; none if nothing is under way.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.under_way.is_empty()).then(|| self.since + ACKNOWLEDGEMENT_TIMEOUT)
+    /// How long the first message under way is still waited for; all the time there is if nothing is under way.
+    pub(super) fn time_left(&self) -> Duration {
+        if self.under_way.is_empty() {
+            return ACKNOWLEDGEMENT_TIMEOUT;
+        }
+        let waited = self.clock.now_ms().saturating_sub(self.since_ms);
+        ACKNOWLEDGEMENT_TIMEOUT.saturating_sub(Duration::from_millis(waited))
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
     pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: Vec<Entry>, redelivered: usize) {
-        let now = Instant::now();
+        let now_ms = self.clock.now_ms();
         if self.under_way.is_empty() {
-            self.since = now;
+            self.since_ms = now_ms;
         }
         let mut deliveries = Vec::with_capacity(messages.len());
         for (index, stored) in messages.into_iter().enumerate() {
             let bytes = stored.message.body.len();
             self.bytes += bytes;
-            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, bytes, at: now });
+            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, bytes, at_ms: now_ms });
             let delivery = Delivery {
                 destination: self.destination.clone(),
                 message: stored.message,
@@ -94,15 +99,19 @@ impl Line {
 
     /// What is settled, in order.
     pub(super) fn collect(&mut self) -> Vec<(Given, Outcome)> {
-        let now = Instant::now();
+        let now_ms = self.clock.now_ms();
         let mut settled = Vec::new();
         for outcome in self.receipts.collect() {
             let Some(given) = self.under_way.pop_front() else { break };
             self.bytes -= given.bytes;
-            self.limit = if now - given.at < PROMPT { (self.limit + 1).min(MAX_MESSAGES) } else { 1 };
+            self.limit = if Duration::from_millis(now_ms.saturating_sub(given.at_ms)) < PROMPT {
+                (self.limit + 1).min(MAX_MESSAGES)
+            } else {
+                1
+            };
             settled.push((given, outcome));
         }
-        self.since = now;
+        self.since_ms = now_ms;
         settled
     }
 }
