@@ -209,7 +209,7 @@ impl Outbound {
     fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
         if let Err(error) = self.store.complete(queue, last) {
             // The messages will be delivered once more after a restart, which at-least-once allows.
-            tracing::error!(%error, "the store cannot be written");
+            tracing::error!(%error, %queue, "the store cannot be written");
         }
         let event = match dropped {
             None => Event::MessageDelivered { endpoint: Arc::clone(&queue.endpoint) },
