@@ -27,8 +27,8 @@ impl Places {
 
     /// The highest offset that the queue is done with.
     fn checkpoint(&self, queue: &Queue) -> i64 {
-        let done = self.0.iter().filter(|offset| queue.is_done(self.place(**offset)));
-        done.last().copied().expect("the checkpoint that it began with")
+        let mut done = self.0.iter().filter(|offset| queue.is_done(self.place(**offset)));
+        done.next_back().copied().expect("the checkpoint that it began with")
     }
 }
 
