@@ -1,12 +1,10 @@
 //! From a queue of the store to its endpoint: one task for each, strictly in order.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
@@ -124,7 +122,7 @@ impl Outbound {
                     Err(refusal) => {
                         tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
                         self.metrics.count(&metrics::OPERATION_RETRIED, &[&identity.to_string(), "SendMessage"], 1);
-                        tokio::time::sleep(delay).await;
+                        self.clock.sleep(delay).await;
                         delay = (delay * 2).min(RETRY_DELAYS[1]);
                         break;
                     }
@@ -142,7 +140,7 @@ impl Outbound {
             match self.take(endpoint, count) {
                 Some(Batch { queue: Some(queue), messages, .. }) => return (queue, messages),
                 Some(_) => arrival.await,
-                None => tokio::time::sleep(RETRY_DELAYS[1]).await,
+                None => self.clock.sleep(RETRY_DELAYS[1]).await,
             }
         }
     }
@@ -151,17 +149,17 @@ impl Outbound {
         let destination = Destination::Input(input.into());
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-            let mut line = Line::new(link, destination.clone());
+            let mut line = Line::new(link, destination.clone(), Arc::clone(&self.clock));
             self.feed(endpoint, identity, &mut line).await;
             self.store.give_back(endpoint);
-            tokio::time::sleep(REDELIVERY_DELAY).await;
+            self.clock.sleep(REDELIVERY_DELAY).await;
         }
     }
 
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
     async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line) {
         let arrivals = self.store.arrivals(endpoint);
-        let mut overdue = pin!(tokio::time::sleep(ACKNOWLEDGEMENT_TIMEOUT));
+        let mut overdue = self.clock.sleep(ACKNOWLEDGEMENT_TIMEOUT);
         loop {
             let arrival = arrivals.notified();
             let link = self.sessions.link(identity, Feature::Inputs);
@@ -169,14 +167,14 @@ impl Outbound {
                 return;
             }
             if !self.fill(endpoint, line) {
-                return tokio::time::sleep(RETRY_DELAYS[1]).await;
+                return self.clock.sleep(RETRY_DELAYS[1]).await;
             }
             tokio::select! {
                 () = line.receipts.settled() => if !self.collect(line) { return },
                 () = arrival, if line.room() > 0 => {}
-                () = overdue.as_mut() => match line.deadline() {
-                    Some(deadline) if deadline <= Instant::now() => return,
-                    deadline => overdue.as_mut().reset(deadline.unwrap_or(Instant::now() + ACKNOWLEDGEMENT_TIMEOUT)),
+                () = overdue.as_mut() => match line.time_left() {
+                    Duration::ZERO => return,
+                    left => overdue = self.clock.sleep(left),
                 },
             }
         }
@@ -205,7 +203,11 @@ impl Outbound {
             self.done(&last.queue, (run[0].0.offset, last.offset), run.len(), dropped);
             if dropped.is_none() {
                 for same in run.chunk_by(|a, b| Arc::ptr_eq(&a.0.origin, &b.0.origin)) {
-                    self.sent(&last.queue, &same[0].0.origin, same.iter().map(|(given, _)| given.waited()));
+                    self.sent(
+                        &last.queue,
+                        &same[0].0.origin,
+                        same.iter().map(|(given, _)| self.metrics.seconds_since(given.at_ms)),
+                    );
                 }
             }
         }
@@ -239,7 +241,7 @@ impl Outbound {
     fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
         if let Err(error) = self.store.complete(queue, last) {
             // The messages will be delivered once more after a restart, which at-least-once allows.
-            tracing::error!(%error, "the store cannot be written");
+            tracing::error!(%error, %queue, "the store cannot be written");
         }
         let event = match dropped {
             None => Event::MessageDelivered { endpoint: Arc::clone(&queue.endpoint) },

@@ -375,7 +375,7 @@ impl EdgeHub {
     /// Gives up messages whose time is over, where nobody comes for them.
     async fn sweep(&self) {
         loop {
-            tokio::time::sleep(SWEEP_INTERVAL).await;
+            self.clock.sleep(SWEEP_INTERVAL).await;
             let expired = self.store.sweep(self.clock.now_ms());
             // Who sent them is not looked up any more.
             self.metrics.count(&metrics::MESSAGES_DROPPED, &["ttl_expiry", "", ""], expired);

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::delivery::{ACKNOWLEDGEMENT_TIMEOUT, Origin};
 use super::store::queue::Entry;
 use super::store::record::QueueKey;
+use crate::clock::Clock;
 use crate::gateway::{ClientLink, Delivery, Destination};
 use crate::receipt::{Outcome, Receipts};
 
@@ -35,8 +34,9 @@ pub(super) struct Line {
     limit: usize,
     /// Where the last message came from: most often the next one does, too.
     origin: Option<Arc<Origin>>,
-    /// When the first message under way became the first.
-    since: Instant,
+    clock: Arc<dyn Clock>,
+    /// When the first message under way became the first, milliseconds since the Unix epoch.
+    since_ms: u64,
 }
 
 /// A message under way.
@@ -48,19 +48,13 @@ pub(super) struct Given {
     /// Where it came from.
     pub(super) origin: Arc<Origin>,
     bytes: usize,
-    at: Instant,
-}
-
-impl Given {
-    /// Seconds since it was handed over.
-    pub(super) fn waited(&self) -> f64 {
-        self.at.elapsed().as_secs_f64()
-    }
+    /// When it was handed over, milliseconds since the Unix epoch.
+    pub(super) at_ms: u64,
 }
 
 impl Line {
     /// Nothing is under way yet.
-    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination) -> Self {
+    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination, clock: Arc<dyn Clock>) -> Self {
         Self {
             link,
             receipts: Arc::default(),
@@ -69,7 +63,8 @@ impl Line {
             bytes: 0,
             limit: 1,
             origin: None,
-            since: Instant::now(),
+            since_ms: clock.now_ms(),
+            clock,
         }
     }
 
@@ -78,16 +73,20 @@ impl Line {
         if self.bytes < MAX_BYTES { self.limit.saturating_sub(self.under_way.len()) } else { 0 }
     }
 
-    /// When the first message under way is no longer waited for; none if nothing is under way.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.under_way.is_empty()).then(|| self.since + ACKNOWLEDGEMENT_TIMEOUT)
+    /// How long the first message under way is still waited for; all the time there is if nothing is under way.
+    pub(super) fn time_left(&self) -> Duration {
+        if self.under_way.is_empty() {
+            return ACKNOWLEDGEMENT_TIMEOUT;
+        }
+        let waited = self.clock.now_ms().saturating_sub(self.since_ms);
+        ACKNOWLEDGEMENT_TIMEOUT.saturating_sub(Duration::from_millis(waited))
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
     pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: Vec<Entry>, redelivered: usize) {
-        let now = Instant::now();
+        let now_ms = self.clock.now_ms();
         if self.under_way.is_empty() {
-            self.since = now;
+            self.since_ms = now_ms;
         }
         let mut deliveries = Vec::with_capacity(messages.len());
         for (index, stored) in messages.into_iter().enumerate() {
@@ -96,7 +95,13 @@ impl Line {
             let known = self.origin.take().filter(|origin| origin.is_of(&stored.message));
             let origin = known.unwrap_or_else(|| Arc::new(Origin::of(&stored.message)));
             self.origin = Some(Arc::clone(&origin));
-            self.under_way.push_back(Given { queue: queue.clone(), offset: stored.offset, origin, bytes, at: now });
+            self.under_way.push_back(Given {
+                queue: queue.clone(),
+                offset: stored.offset,
+                origin,
+                bytes,
+                at_ms: now_ms,
+            });
             let delivery = Delivery {
                 destination: self.destination.clone(),
                 message: stored.message,
@@ -109,15 +114,19 @@ impl Line {
 
     /// What is settled, in order.
     pub(super) fn collect(&mut self) -> Vec<(Given, Outcome)> {
-        let now = Instant::now();
+        let now_ms = self.clock.now_ms();
         let mut settled = Vec::new();
         for outcome in self.receipts.collect() {
             let Some(given) = self.under_way.pop_front() else { break };
             self.bytes -= given.bytes;
-            self.limit = if now - given.at < PROMPT { (self.limit + 1).min(MAX_MESSAGES) } else { 1 };
+            self.limit = if Duration::from_millis(now_ms.saturating_sub(given.at_ms)) < PROMPT {
+                (self.limit + 1).min(MAX_MESSAGES)
+            } else {
+                1
+            };
             settled.push((given, outcome));
         }
-        self.since = now;
+        self.since_ms = now_ms;
         settled
     }
 }

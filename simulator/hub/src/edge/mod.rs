@@ -2,6 +2,8 @@
 
 pub mod clients;
 pub mod delivery;
+#[cfg(test)]
+mod delivery_vectors;
 pub mod hub;
 mod line;
 pub mod metrics;

@@ -1,13 +1,15 @@
 //! Messages: to the cloud, from module to module, over interruptions, and what becomes of those nobody takes.
 
+use std::time::Duration;
+
 use edgectl_hub::event::DropReason;
-use edgectl_hub::gateway::{Destination, Feature, Refusal, SessionKind, Settlement};
+use edgectl_hub::gateway::{Credential, Destination, Feature, Gateway as _, Refusal, SessionKind, Settlement};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use edgectl_schemas::ids::ModuleId;
 use serde_json::json;
 use tempfile::tempdir;
 
-use super::device::{Device, texts};
+use super::device::{Device, id, texts, token};
 
 fn upstream() -> serde_json::Value {
     json!({ "up": "FROM /messages/* INTO $upstream" })
@@ -274,4 +276,35 @@ async fn a_message_can_be_put_into_an_input_past_all_routes() {
     let given = sink.given().await;
     assert_eq!(given.delivery.destination, Destination::Input("in9".into()));
     given.settle(Settlement::Complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_hours_without_the_cloud_pass_in_a_moment() {
+    let directory = tempdir().unwrap();
+    let routes = json!({
+        "short": { "route": "FROM /messages/modules/source/outputs/short INTO $upstream", "timeToLiveSecs": 3600 },
+        "long": { "route": "FROM /messages/modules/source/outputs/long INTO $upstream", "timeToLiveSecs": 10_000 },
+    });
+    let device = Device::start(directory.path(), routes).await;
+    let source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    source.twin().await;
+    let early = device.authenticate("edge/sink").await.unwrap().expires_at.unwrap();
+    let early = Credential::Token(token(&device.cloud, &id("edge/sink"), early));
+    device.way.interrupt().await;
+    source.send(Some("short"), "gone").await.unwrap();
+    source.send(Some("long"), "kept").await.unwrap();
+    device.desire("edge/source", json!({ "colour": "green" }));
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    // A token ran out meanwhile; a new one is taken without the cloud.
+    let refused = device.hub.authenticate(&id("edge/sink"), &early).await;
+    assert!(matches!(refused, Err(Refusal::Unauthorized(_))), "{refused:?}");
+    device.authenticate("edge/sink").await.unwrap();
+    source.send(Some("short"), "fresh").await.unwrap();
+    device.way.mend().await;
+    assert_eq!(texts(&device.received(2).await), ["kept", "fresh"]);
+    device.until(|status| status.counters.dropped.get(&DropReason::TtlExpiry) == Some(&1)).await;
+    device.until(|status| status.queues.is_empty()).await;
+    while source.twin().await["desired"]["colour"] != "green" {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }

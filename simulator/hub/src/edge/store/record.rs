@@ -12,9 +12,11 @@
 //! properties := count u32 · (name text · 0 | name text · 1 · value text)*
 //! ```
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut as _, Bytes};
+use edgectl_schemas::route::definition::Priority;
 
 use crate::message::{Message, Properties};
 
@@ -49,6 +51,9 @@ pub struct StoredMessage {
     pub message: Arc<Message>,
 }
 
+/// Between endpoint and priority in the name of a queue.
+const PRIORITY_DELIMITER: &str = "_Pri";
+
 /// An endpoint has a queue for each priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {
@@ -56,6 +61,28 @@ pub struct QueueKey {
     pub endpoint: Arc<str>,
     /// 0 is the most urgent.
     pub priority: u32,
+}
+
+impl QueueKey {
+    /// The name of a queue, as the real hub's store has it, split. What has no number behind the last delimiter is the
+    /// endpoint's queue of the default priority.
+    pub fn parse(name: &str) -> Self {
+        let split = name.rsplit_once(PRIORITY_DELIMITER);
+        let found = split.and_then(|(endpoint, number)| Some((endpoint, number.trim().parse().ok()?)));
+        let (endpoint, priority) = found.unwrap_or((name, Priority::DEFAULT.number()));
+        Self { endpoint: endpoint.into(), priority }
+    }
+}
+
+impl fmt::Display for QueueKey {
+    /// The name that the real hub's store has for the queue: the endpoint, and the priority unless it is the default.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.endpoint)?;
+        if self.priority == Priority::DEFAULT.number() {
+            return Ok(());
+        }
+        write!(formatter, "{PRIORITY_DELIMITER}{}", self.priority)
+    }
 }
 
 /// A queue that a message stands in.
