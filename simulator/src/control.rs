@@ -75,6 +75,11 @@ pub enum Request {
         /// Which.
         wanted: Wanted,
     },
+    /// What the device would do about a deployment; nothing is changed.
+    Plan {
+        /// The deployment's `modulesContent`.
+        modules_content: Value,
+    },
     /// Stops the device.
     Stop,
 }

@@ -19,6 +19,7 @@ pub mod listen;
 pub mod message;
 pub mod modules;
 pub mod mqtt;
+pub mod plan;
 pub mod ports;
 pub mod requests;
 pub mod runtime;
