@@ -72,9 +72,10 @@ impl Requests {
             let module = ModuleId::new(name).map_err(|error| format!("module {name:?}: {error}"))?;
             let identity = Identity::module(self.device.clone(), module);
             let is_known = cloud.registry().get(&identity).map_err(|error| error.to_string())?.is_some();
-            let known = match is_known {
-                true => cloud.twin_of(&identity).map_err(|error| error.to_string())?.desired.properties,
-                false => Map::new(),
+            let known = if is_known {
+                cloud.twin_of(&identity).map_err(|error| error.to_string())?.desired.properties
+            } else {
+                Map::new()
             };
             let empty = Value::Object(Map::new());
             let found = changes("", &Value::Object(known), desired_of(section).unwrap_or(&empty));
