@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Missing,
     /// It took too long.
     TimedOut,
+    /// Something would change.
+    Changes,
     /// The other side refused.
     Denied,
     /// A mistake of ours.
@@ -39,6 +41,7 @@ impl ErrorKind {
             Self::Build => 5,
             Self::Missing => 6,
             Self::TimedOut => 7,
+            Self::Changes => 8,
             Self::Denied => 9,
             Self::Bug => 70,
             Self::Interrupted => 130,
@@ -54,6 +57,7 @@ impl ErrorKind {
             Self::Build => "build",
             Self::Missing => "missing",
             Self::TimedOut => "timedOut",
+            Self::Changes => "changes",
             Self::Denied => "denied",
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::commands::device::{Signals, block_on, control_error};
+use crate::commands::sim;
 use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
@@ -25,7 +26,8 @@ use crate::solution::solution::Solution;
 const EXAMPLES: &str = "\
 Examples:
   edgectl deploy                         render the solution's template and deploy it
-  edgectl deploy -f deployment.json      deploy a manifest as it is";
+  edgectl deploy -f deployment.json      deploy a manifest as it is
+  edgectl deploy --plan                  show what would be done, and change nothing";
 
 /// How often the device is asked how far it is.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -48,6 +50,12 @@ pub struct Args {
     /// Do not wait until the modules run
     #[arg(long)]
     no_wait: bool,
+    /// Show what the device would do, and why, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: exit with status 8 when something would change
+    #[arg(long, requires = "plan")]
+    detailed_exitcode: bool,
 }
 
 /// What was deployed.
@@ -73,6 +81,9 @@ impl Report for Deployed {
 
 /// Renders, checks, applies and waits.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
+    if args.plan {
+        return sim::plan::show(args.file.as_deref(), &args.platform, args.detailed_exitcode, context);
+    }
     let solution = context.solution()?;
     let manifest = match &args.file {
         Some(path) => manifest::read(&context.settings.directory.join(path), context)?,

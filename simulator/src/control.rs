@@ -77,6 +77,11 @@ pub enum Request {
     },
     /// What the edge hub counted and measured, as a list of metrics.
     Metrics,
+    /// What the device would do about a deployment; nothing is changed.
+    Plan {
+        /// The deployment's `modulesContent`.
+        modules_content: Value,
+    },
     /// Stops the device.
     Stop,
 }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
-use crate::agent::reconcile::{Agent, AgentOptions};
+use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
 use crate::agent_link::{AgentLink, STOP_TIMEOUT, reported};
@@ -208,6 +208,7 @@ impl Device {
             cloud: cloud.clone(),
             parent: parent_socket,
             agent: agent.client.clone(),
+            questions: agent.questions.clone(),
             runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
@@ -290,6 +291,7 @@ struct RunningAgent {
     runtime: Arc<ChosenRuntime>,
     modules: Arc<Modules>,
     client: DeviceClient,
+    questions: mpsc::Sender<Question>,
     /// Ends the agent, which stops its modules.
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -464,10 +466,11 @@ impl Ground {
             },
             reported(&client).await,
         );
-        tasks.spawn(agent.run(desired_seen, reports, shutdown.clone()));
+        let (questions, asked) = mpsc::channel(1);
+        tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
         let link = AgentLink { client: client.clone(), desired, runtime: module_runtime };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
-        Ok(RunningAgent { runtime, modules, client, shutdown, tasks })
+        Ok(RunningAgent { runtime, modules, client, questions, shutdown, tasks })
     }
 
     /// One of the runtime's own modules: the device asks for its key like for those of the others.

@@ -20,6 +20,7 @@ pub mod message;
 pub mod metrics;
 pub mod modules;
 pub mod mqtt;
+pub mod plan;
 pub mod ports;
 pub mod requests;
 pub mod runtime;

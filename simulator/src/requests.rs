@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::reconcile::Question;
 use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
 use crate::control::{self, Handler, Next, Request};
@@ -38,6 +39,8 @@ pub struct Requests {
     pub parent: Option<PathBuf>,
     /// The agent's connection.
     pub agent: DeviceClient,
+    /// What the agent would do is asked here.
+    pub questions: mpsc::Sender<Question>,
     /// The network to the hub above.
     pub link: Link,
     /// The modules.
@@ -260,6 +263,10 @@ impl Handler for Requests {
                 serde_json::to_value(self.edge.traces(&wanted)).map_err(|error| error.to_string())
             }
             Request::Metrics => serde_json::to_value(self.edge.metrics()).map_err(|error| error.to_string()),
+            Request::Plan { modules_content } => {
+                let forecast = self.plan(&modules_content).await?;
+                serde_json::to_value(forecast).map_err(|error| error.to_string())
+            }
             Request::Stop => {
                 self.stop.cancel();
                 Ok(Value::Null)

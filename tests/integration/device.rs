@@ -14,12 +14,12 @@ use crate::binary::{edgectl, refused};
 const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A solution of built-in modules, whose device ends with it.
-struct Solution {
+pub struct Solution {
     place: TempDir,
 }
 
 impl Solution {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(json!({
             "SimulatedTemperatureSensor": module("mcr.microsoft.com/azureiotedge-simulated-temperature-sensor:1.0"),
             "filter": module("edgectl-filter:1.0"),
@@ -49,17 +49,17 @@ impl Solution {
         solution
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.place.path().join("plant")
     }
 
-    fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
+    pub fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
         let mut command = edgectl(&self.root());
         command.args(arguments).timeout(TIMEOUT);
         command
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.edgectl(arguments).arg("--json").assert().success().get_output().stdout.clone();
         serde_json::from_slice(&output).unwrap()
     }
@@ -80,7 +80,7 @@ impl Solution {
     }
 
     /// The processes of the running modules.
-    fn processes(&self) -> Vec<u32> {
+    pub fn processes(&self) -> Vec<u32> {
         let status = self.json(&["status"]);
         let modules = status["modules"].as_array().unwrap();
         modules.iter().map(|module| u32::try_from(module["process"].as_u64().unwrap()).unwrap()).collect()
@@ -94,7 +94,7 @@ impl Drop for Solution {
     }
 }
 
-fn module(image: &str) -> Value {
+pub fn module(image: &str) -> Value {
     json!({
         "type": "docker", "status": "running", "restartPolicy": "always",
         "env": { "MessageDelay": { "value": "00:00:00.1" }, "MessageCount": { "value": "-1" } },

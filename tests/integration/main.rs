@@ -18,6 +18,7 @@ mod layers;
 mod network;
 mod new;
 mod node_client;
+mod plan;
 mod render;
 mod route;
 mod schema;

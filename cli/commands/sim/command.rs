@@ -15,6 +15,7 @@ enum Command {
     Up(super::up::Args),
     Down(super::down::Args),
     Network(super::network::Args),
+    Plan(super::plan::Args),
 }
 
 /// Dispatches.
@@ -23,5 +24,6 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         Command::Up(args) => super::up::run(args, context),
         Command::Down(args) => super::down::run(&args, context),
         Command::Network(args) => super::network::run(&args, context),
+        Command::Plan(args) => super::plan::run(args, context),
     }
 }

@@ -3,4 +3,5 @@
 pub mod command;
 pub mod down;
 pub mod network;
+pub mod plan;
 pub mod up;

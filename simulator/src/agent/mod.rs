@@ -6,6 +6,7 @@
 pub mod deployment;
 pub mod diff;
 pub mod environment;
+pub mod forecast;
 pub mod identity;
 mod ledger;
 pub mod methods;

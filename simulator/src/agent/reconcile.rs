@@ -11,14 +11,15 @@ use std::time::Duration;
 use edgectl_schemas::manifest::image_reference;
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::deployment::{self, Deployment, ModuleSpecification};
 use crate::agent::environment::{DeviceEnvironment, ModuleEnvironment, module_environment, module_id};
+use crate::agent::forecast::{Forecast, forecast};
 use crate::agent::identity::{IdentityProvider, ModuleIdentity};
 use crate::agent::ledger::Ledger;
-use crate::agent::plan::{Command, Situation, UpdateMode, plan};
+use crate::agent::plan::{Command, CurrentModule, Situation, UpdateMode, plan};
 use crate::agent::report::{AgentFacts, DeploymentStatus, ModuleReport, Report, difference, reported};
 use crate::agent::restart::RestartRules;
 use crate::agent::runner::RunHistory;
@@ -53,6 +54,15 @@ impl fmt::Debug for AgentOptions {
     }
 }
 
+/// What the agent would do if this were desired. Asked of the agent, since it alone knows what it deployed.
+#[derive(Debug)]
+pub struct Question {
+    /// Desired properties of `$edgeAgent`, whole.
+    pub desired: Value,
+    /// Where the answer goes; an error where the properties are no deployment or the runtime fails.
+    pub answer: oneshot::Sender<Result<Forecast, String>>,
+}
+
 /// The edge agent of a device.
 #[derive(Debug)]
 pub struct Agent {
@@ -68,6 +78,7 @@ pub struct Agent {
     ledger: Ledger,
     history: RunHistory,
     reported: Value,
+    questions: mpsc::Receiver<Question>,
 }
 
 impl Agent {
@@ -89,7 +100,15 @@ impl Agent {
             ledger: Ledger::default(),
             history: RunHistory::default(),
             reported,
+            // Nobody asks.
+            questions: mpsc::channel(1).1,
         }
+    }
+
+    /// Answers questions between two looks.
+    #[must_use]
+    pub fn answering(self, questions: mpsc::Receiver<Question>) -> Self {
+        Self { questions, ..self }
     }
 
     /// Runs until the shutdown, then stops every module and reports that.
@@ -125,6 +144,12 @@ impl Agent {
                 },
                 Ok(()) = exits.changed(), if heed_exits => {
                     heed_exits = false;
+                    continue;
+                }
+                Some(question) = self.questions.recv() => {
+                    let answer = self.forecast(&question.desired).await;
+                    // Who asked may have gone.
+                    let _ = question.answer.send(answer);
                     continue;
                 }
                 () = tokio::time::sleep(self.options.period) => {}
@@ -164,7 +189,7 @@ impl Agent {
         let mode = UpdateMode::of(&deployment.edge_agent);
         let commands = plan(&Situation {
             desired: &deployment.modules,
-            current: &states.iter().map(|state| (state.name.clone(), self.ledger.current(state, &rules))).collect(),
+            current: &self.current(&states),
             without_identity: &without_identity,
             rules: &rules,
             mode,
@@ -190,6 +215,26 @@ impl Agent {
         }
         errors.extend(self.drop_identities(&deployment).await);
         self.conclude(&errors);
+    }
+
+    /// The modules that are there, as the plan sees them.
+    fn current(&self, states: &[ModuleState]) -> BTreeMap<String, CurrentModule> {
+        let rules = &self.options.rules;
+        states.iter().map(|state| (state.name.clone(), self.ledger.current(state, rules))).collect()
+    }
+
+    /// What would be done if this were desired. Every module is taken to get an identity, and nothing is changed.
+    async fn forecast(&self, desired: &Value) -> Result<Forecast, String> {
+        let deployment = deployment::parse(desired).map_err(|error| error.to_string())?;
+        let states = self.options.runtime.list().await.map_err(|error| explain(&error))?;
+        Ok(forecast(&Situation {
+            desired: &deployment.modules,
+            current: &self.current(&states),
+            without_identity: &BTreeSet::new(),
+            rules: &self.options.rules,
+            mode: UpdateMode::of(&deployment.edge_agent),
+            now: (self.options.clock)(),
+        }))
     }
 
     fn conclude(&mut self, errors: &[String]) {
