@@ -16,6 +16,7 @@ pub mod message;
 pub mod method;
 pub mod new;
 pub mod render;
+pub mod restart;
 pub mod route;
 pub mod schema;
 pub mod sim;
