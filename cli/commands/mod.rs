@@ -17,6 +17,7 @@ pub mod method;
 pub mod metrics;
 pub mod new;
 pub mod render;
+pub mod restart;
 pub mod route;
 pub mod schema;
 pub mod sim;

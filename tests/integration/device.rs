@@ -256,6 +256,7 @@ fn without_a_device_there_is_nothing_to_talk_to() {
         &["deploy"][..],
         &["status"],
         &["logs", "filter"],
+        &["restart", "filter"],
         &["events"],
         &["twin", "get"],
         &["method", "invoke", "filter", "x"],
@@ -265,6 +266,17 @@ fn without_a_device_there_is_nothing_to_talk_to() {
     }
     let nowhere = tempdir().unwrap();
     refused(edgectl(nowhere.path()).arg("status").assert(), 2, "no solution in");
+}
+
+#[test]
+fn modules_are_restarted_by_name_and_none_when_a_name_is_unknown() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    refused(solution.edgectl(&["restart", "filter", "Fliter"]).assert(), 1, "Did you mean `filter`?");
+    let restarted = solution.edgectl(&["--json", "restart", "filter", "filter"]).assert().success();
+    let answer: Value = serde_json::from_slice(&restarted.get_output().stdout).unwrap();
+    assert_eq!(answer, json!({ "restarted": ["filter"] }));
 }
 
 #[test]
