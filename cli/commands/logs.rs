@@ -2,6 +2,8 @@
 
 use edgectl_simulator::control::{self, Next, Request};
 use edgectl_simulator::state::StateDirectory;
+use jiff::{SignedDuration, Timestamp};
+use regex::Regex;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,31 +15,68 @@ use crate::settings::Context;
 
 const EXAMPLES: &str = "\
 Examples:
-  edgectl logs filter
-  edgectl logs filter -f --tail 20";
+  edgectl logs                           what all modules printed, in the order of time
+  edgectl logs filter -f --tail 20
+  edgectl logs filter sensor --since 10m
+  edgectl logs --filter 'error|refused' --since 2026-01-31T08:00:00Z";
 
-/// Show what a module printed
+/// Show what modules printed
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct Args {
-    /// The module
-    module: String,
+    /// The modules; without any, all of the device
+    #[arg(value_name = "MODULE")]
+    modules: Vec<String>,
     /// Go on with new lines
     #[arg(short, long)]
     follow: bool,
-    /// Only the last so many lines of what is there
+    /// Of each module only the last so many lines of what is there, before the filter
     #[arg(long, value_name = "LINES")]
     tail: Option<usize>,
+    /// Nothing older: a time, as in 2026-01-31T08:00:00Z, or how long ago, as in 90s, 10m or 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Nothing newer: likewise
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "follow")]
+    until: Option<Timestamp>,
+    /// Only lines that this regular expression is found in
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<Regex>,
 }
 
-/// A line: `{"timestamp", "stream", "text"}`.
+/// A time, or how long ago it is.
+fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let ago: SignedDuration = text
+        .parse()
+        .map_err(|_| "neither a time such as 2026-01-31T08:00:00Z nor a duration such as 10m".to_owned())?;
+    if ago.is_negative() {
+        return Err("a duration is how long ago, and not negative".to_owned());
+    }
+    Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than there are times".to_owned())
+}
+
+/// A line: `{"timestamp", "module", "stream", "text"}`.
 #[derive(Serialize)]
-#[serde(transparent)]
-struct Line(Value);
+struct Line {
+    #[serde(flatten)]
+    value: Value,
+    #[serde(skip)]
+    is_named: bool,
+}
+
+impl Line {
+    fn part(&self, name: &str) -> &str {
+        self.value.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+}
 
 impl Report for Line {
-    fn text(&self, _style: Style) -> String {
-        format!("{}\n", self.0.get("text").and_then(Value::as_str).unwrap_or_default())
+    fn text(&self, style: Style) -> String {
+        let text = self.part("text");
+        if self.is_named { format!("{} {text}\n", style.bold(self.part("module"))) } else { format!("{text}\n") }
     }
 }
 
@@ -55,10 +94,30 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 }
 
 async fn show(args: Args, state: &StateDirectory, printer: &Printer) -> Result<(), CommandError> {
-    let request = Request::Logs { module: args.module, follow: args.follow, tail: args.tail };
+    let is_named = args.modules.len() != 1;
+    let Args { modules, follow, tail, since, until, filter } = args;
+    let request = Request::Logs { modules, follow, tail, since, until };
     let mut conversation = control::ask(&state.control_socket(), &request).await.map_err(control_error)?;
-    while let Next::Item(line) = conversation.next().await.map_err(control_error)? {
-        printer.item(&Line(line));
+    while let Next::Item(value) = conversation.next().await.map_err(control_error)? {
+        let line = Line { value, is_named };
+        if filter.as_ref().is_none_or(|filter| filter.is_match(line.part("text"))) {
+            printer.item(&line);
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_or_counted_back() {
+        assert_eq!(time("2026-01-31T08:00:00Z").unwrap().as_second(), 1_769_846_400);
+        let ago = time("10m").unwrap();
+        assert!((599..=660).contains(&(Timestamp::now().as_second() - ago.as_second())));
+        for wrong in ["yesterday", "-5m", "", "9999999999999999h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -33,12 +34,16 @@ pub enum Request {
     Status,
     /// Lines that modules printed.
     Logs {
-        /// The module.
-        module: String,
+        /// The modules; all of the device if there are none.
+        modules: Vec<String>,
         /// Whether to go on with new lines.
         follow: bool,
-        /// Only so many lines of what is there.
+        /// Of each module only so many lines of what is there.
         tail: Option<usize>,
+        /// No lines older than this.
+        since: Option<Timestamp>,
+        /// No lines newer than this.
+        until: Option<Timestamp>,
     },
     /// Messages that reached the cloud hub.
     Events {

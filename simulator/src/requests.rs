@@ -21,13 +21,43 @@ use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
 use crate::control::{self, Handler, Next, Request};
 use crate::link::{Conditions, Link};
-use crate::runtime::module_runtime::{LogQuery, ModuleRuntime};
+use crate::runtime::module_runtime::{LogLine, LogQuery, ModuleRuntime};
 use crate::state::Endpoints;
 
 /// Events that are read at once.
 const EVENT_BATCH: usize = 256;
 /// For the hub above to answer what the agent reported.
 const TWIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn log_item(module: &str, line: &LogLine) -> Value {
+    json!({ "timestamp": line.at.to_string(), "module": module, "stream": line.stream.as_str(), "text": line.text })
+}
+
+async fn hand_on(module: String, mut lines: mpsc::Receiver<LogLine>, items: &mpsc::Sender<Value>) {
+    while let Some(line) = lines.recv().await {
+        if items.send(log_item(&module, &line)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands on lines of several modules, the oldest first.
+async fn merge(sources: Vec<(String, mpsc::Receiver<LogLine>)>, items: &mpsc::Sender<Value>) {
+    let mut heads = Vec::with_capacity(sources.len());
+    for (module, mut lines) in sources {
+        heads.extend(lines.recv().await.map(|line| (line, module, lines)));
+    }
+    while let Some(oldest) = (0..heads.len()).min_by_key(|index| heads[*index].0.at) {
+        let (line, module, lines) = &mut heads[oldest];
+        if items.send(log_item(module, line)).await.is_err() {
+            return;
+        }
+        match lines.recv().await {
+            Some(next) => *line = next,
+            None => drop(heads.remove(oldest)),
+        }
+    }
+}
 
 /// What answers are made of.
 pub struct Requests {
@@ -142,13 +172,24 @@ impl Requests {
         status.await.and_then(|status| status.get("receivedByCloud")?.as_u64()).unwrap_or_default()
     }
 
-    async fn logs(&self, module: &str, query: LogQuery, items: mpsc::Sender<Value>) -> Result<Value, String> {
-        let mut lines = self.runtime.logs(module, query).await.map_err(|error| error.to_string())?;
-        while let Some(line) = lines.recv().await {
-            let item = json!({ "timestamp": line.at.to_string(), "stream": line.stream.as_str(), "text": line.text });
-            if items.send(item).await.is_err() {
-                break;
-            }
+    /// Lines of modules: those there are in the order of their times, those to come as they come.
+    async fn logs(&self, modules: Vec<String>, query: LogQuery, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        let modules = if modules.is_empty() {
+            let states = self.runtime.list().await.map_err(|error| error.to_string())?;
+            states.into_iter().map(|state| state.name).collect()
+        } else {
+            modules
+        };
+        let mut sources = Vec::with_capacity(modules.len());
+        for module in modules {
+            let lines = self.runtime.logs(&module, query.clone()).await.map_err(|error| error.to_string())?;
+            sources.push((module, lines));
+        }
+        if query.follow {
+            let followed = sources.into_iter().map(|(module, lines)| hand_on(module, lines, &items));
+            futures_util::future::join_all(followed).await;
+        } else {
+            merge(sources, &items).await;
         }
         Ok(Value::Null)
     }
@@ -245,8 +286,8 @@ impl Handler for Requests {
                 let status = self.status().await?;
                 serde_json::to_value(status).map_err(|error| error.to_string())
             }
-            Request::Logs { module, follow, tail } => {
-                self.logs(&module, LogQuery { tail, follow, ..LogQuery::default() }, items).await
+            Request::Logs { modules, follow, tail, since, until } => {
+                self.logs(modules, LogQuery { tail, since, until, follow }, items).await
             }
             Request::Events { follow, from } => self.events(from, follow, items).await,
             Request::Send { module, input, body, properties, system } => {

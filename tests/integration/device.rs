@@ -453,6 +453,35 @@ fn a_message_can_be_followed_to_where_it_is() {
 }
 
 #[test]
+fn logs_of_several_modules_come_in_the_order_of_time() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    let lines = |arguments: &[&str]| -> Vec<Value> {
+        let output = solution.edgectl(arguments).arg("--json").assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let of = |lines: &[Value], module: &str| lines.iter().filter(|line| line["module"] == module).count();
+    wait_until("both have printed", || {
+        let lines = lines(&["logs"]);
+        of(&lines, "filter") > 0 && of(&lines, "SimulatedTemperatureSensor") > 1
+    });
+    let all = lines(&["logs", "filter", "SimulatedTemperatureSensor", "--since", "1h"]);
+    let times: Vec<jiff::Timestamp> =
+        all.iter().map(|line| line["timestamp"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    let first = all.iter().find(|line| line["module"] == "SimulatedTemperatureSensor").unwrap().clone();
+    let until = lines(&["logs", "SimulatedTemperatureSensor", "--until", first["timestamp"].as_str().unwrap()]);
+    assert_eq!(until, [first]);
+    assert_eq!(lines(&["logs", "--filter", "no module prints this"]), Vec::<Value>::new());
+    let text = solution.edgectl(&["logs", "--tail", "1"]).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("filter ")), "{text}");
+    refused(solution.edgectl(&["logs", "--since", "yesterday"]).assert(), 2, "10m");
+    refused(solution.edgectl(&["logs", "nobody"]).assert(), 1, "nobody");
+}
+
+#[test]
 fn metrics_have_the_real_hubs_names_and_count_what_happened() {
     let solution = Solution::new();
     solution.edgectl(&["sim", "up", "-d"]).assert().success();
