@@ -479,6 +479,14 @@ fn logs_of_several_modules_come_in_the_order_of_time() {
     assert!(text.lines().any(|line| line.starts_with("filter ")), "{text}");
     refused(solution.edgectl(&["logs", "--since", "yesterday"]).assert(), 2, "10m");
     refused(solution.edgectl(&["logs", "nobody"]).assert(), 1, "nobody");
+
+    let filter = solution.json(&["inspect", "filter"]);
+    assert_eq!((filter["identity"].as_str(), filter["status"].as_str()), (Some("plant/filter"), Some("running")));
+    assert_eq!(filter["env"]["MessageDelay"], "00:00:00.1", "{filter}");
+    assert_eq!(filter["deployment"]["restartPolicy"], "always", "{filter}");
+    assert_eq!(filter["routes"].as_object().unwrap().len(), 2, "{filter}");
+    solution.edgectl(&["inspect", "filter"]).assert().success().stdout(predicates::str::contains("filterToCloud"));
+    refused(solution.edgectl(&["inspect", "nobody"]).assert(), 1, "no module nobody");
 }
 
 #[test]
