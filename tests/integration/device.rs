@@ -230,6 +230,36 @@ fn two_solutions_run_side_by_side() {
 }
 
 #[test]
+fn all_devices_of_a_user_are_listed_until_their_state_is_gone() {
+    let home = tempdir().unwrap();
+    let solution = Solution::new();
+    let listed = || -> Vec<Value> {
+        let output = edgectl(home.path()).env("XDG_STATE_HOME", home.path()).args(["sim", "list", "--json"]).output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(listed(), Vec::<Value>::new());
+    let up = |arguments: &[&str]| {
+        let started = solution.edgectl(arguments).env("XDG_STATE_HOME", home.path()).assert().success();
+        String::from_utf8(started.get_output().stdout.clone()).unwrap()
+    };
+    assert!(up(&["sim", "up", "-d"]).contains("Next: edgectl deploy\n"));
+    let below = up(&["--device", "child", "sim", "up", "-d", "--parent", "plant"]);
+    assert!(below.contains("Next: edgectl --device child deploy\n"), "{below}");
+    let devices = listed();
+    let names: Vec<&str> = devices.iter().map(|device| device["device"].as_str().unwrap()).collect();
+    assert_eq!(names, ["child", "plant"]);
+    assert!(devices.iter().all(
+        |device| device["running"] == true && is_alive(u32::try_from(device["process"].as_u64().unwrap()).unwrap())
+    ));
+    assert_eq!(devices[0]["endpoints"]["parent"], "plant", "{devices:?}");
+    up(&["--device", "child", "sim", "down"]);
+    assert_eq!(listed()[0]["running"], false);
+    up(&["sim", "down"]);
+    fs::remove_dir_all(solution.root().join(".edgectl")).unwrap();
+    assert_eq!(listed(), Vec::<Value>::new());
+}
+
+#[test]
 fn a_device_runs_once_and_says_who_runs() {
     let solution = Solution::new();
     solution.edgectl(&["sim", "up", "-d"]).assert().success();
