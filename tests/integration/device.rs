@@ -510,6 +510,23 @@ fn logs_of_several_modules_come_in_the_order_of_time() {
     refused(solution.edgectl(&["logs", "--since", "yesterday"]).assert(), 2, "10m");
     refused(solution.edgectl(&["logs", "nobody"]).assert(), 1, "nobody");
 
+    let request = r#"{"schemaVersion":"1.0","items":[{"id":"^sim","filter":{"tail":2}}],"contentType":"json"}"#;
+    let answer = solution.json(&["method", "invoke", "$edgeAgent", "GetModuleLogs", request]);
+    assert_eq!(
+        (answer["status"].as_i64(), answer["payload"][0]["id"].as_str()),
+        (Some(200), Some("SimulatedTemperatureSensor")),
+        "{answer}"
+    );
+    let payload: Value = serde_json::from_str(answer["payload"][0]["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (payload.as_array().unwrap().len(), payload[0]["device"].as_str(), payload[0]["loglevel"].as_i64()),
+        (2, Some("plant"), Some(6))
+    );
+    let packed = r#"{"schemaVersion":"1.0","items":[{"id":"filter"}],"encoding":"gzip"}"#;
+    let answer = solution.json(&["method", "invoke", "$edgeAgent", "getmodulelogs", packed]);
+    // The first bytes of what is compressed with gzip, in base64.
+    assert!(answer["payload"][0]["payloadBytes"].as_str().unwrap().starts_with("H4sI"), "{answer}");
+
     let filter = solution.json(&["inspect", "filter"]);
     assert_eq!((filter["identity"].as_str(), filter["status"].as_str()), (Some("plant/filter"), Some("running")));
     assert_eq!(filter["env"]["MessageDelay"], "00:00:00.1", "{filter}");
