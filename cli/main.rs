@@ -1,6 +1,7 @@
 //! The `edgectl` command: parse, dispatch, print the error, exit with its status.
 
 mod commands;
+mod doctor;
 mod error;
 mod image;
 mod output;
@@ -62,6 +63,7 @@ enum Command {
     Layers(commands::layers::Args),
     Schema(commands::schema::Args),
     Explain(commands::explain::Args),
+    Doctor(commands::doctor::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -93,6 +95,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Route(args) => commands::route::command::run(args, context),
         Command::Validate(args) => commands::validate::run(args, context),
         Command::Explain(args) => commands::explain::run(args, context),
+        Command::Doctor(args) => commands::doctor::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }
