@@ -85,7 +85,9 @@ fn variables(patient: &Patient<'_>) -> Finding {
     let found = patient.findings_of(&[&rules::UNDEFINED_VARIABLE]);
     let name = |message: &str| message.split('`').nth(1).map(str::to_owned);
     let names: BTreeSet<String> = found.iter().filter_map(|found| name(&found.message)).collect();
-    let names: Vec<String> = names.into_iter().collect();
+    // Repositories are put into lower case, with the variables in them.
+    let is_twin = |name: &&String| **name == name.to_lowercase() && names.contains(&name.to_uppercase());
+    let names: Vec<String> = names.iter().filter(|name| !is_twin(name)).cloned().collect();
     if names.is_empty() {
         return Finding::ok("all are set");
     }

@@ -6,12 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use edgectl_simulator::authority::root_validity;
-use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
+use edgectl_simulator::state::{Endpoints, ServiceAccess, read_json};
 
 use super::check::{Check, Finding, Scope, listed};
 use super::fix::{Fix, is_open_to_others};
 use super::patient::Patient;
 
+/// What clients trust, which everybody may read.
+const PUBLIC_CERTIFICATES: &str = "trust-bundle.pem";
 /// Bytes that the address of a Unix socket holds, the last one being zero.
 const SOCKET_ADDRESS_BYTES: usize = 108;
 /// Bytes of the longest name of a socket of ours, with the separator before it.
@@ -38,14 +40,14 @@ pub const CHECKS: &[Check] = &[
 
 const NO_STATE: &str = "no device was started here yet";
 
-/// Every file and directory of the state that others may read, or that is another user's.
+/// Directories of the state and files with keys that others may read, or that are another user's.
 fn private(patient: &Patient<'_>) -> Finding {
     let (Some(state), Some(solution)) = (patient.state(), &patient.solution) else { return Finding::skipped(NO_STATE) };
-    let mut paths = vec![solution.state(), state.root().to_owned()];
-    for folder in [state.root().to_owned(), state.authority(), state.cloud(), state.edge()] {
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        paths.extend(entries.filter(|path| holds_secrets(path, &state)));
-    }
+    let root = state.root().to_owned();
+    let mut paths = vec![solution.state(), root, state.authority(), state.cloud(), state.edge(), state.modules()];
+    let keys = fs::read_dir(state.authority()).into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.extend(keys.filter(|path| !path.ends_with(PUBLIC_CERTIFICATES)));
+    paths.push(state.service());
     let metadata = |path: &PathBuf| fs::symlink_metadata(path).ok();
     let user = rustix::process::geteuid().as_raw();
     let foreign = paths.iter().find(|path| metadata(path).is_some_and(|metadata| metadata.uid() != user));
@@ -66,12 +68,6 @@ fn private(patient: &Patient<'_>) -> Finding {
         .cause("Keys of the device and of its hub are in it.")
         .mend(format!("chmod -R go= {}", solution.state().display()))
         .fix(Fix::MakePrivate(paths))
-}
-
-/// Keys, and the directories around them. What is public, or made by modules, is left as it is.
-fn holds_secrets(path: &Path, state: &StateDirectory) -> bool {
-    let is_key = path.extension().is_some_and(|extension| extension == "pem") && !path.ends_with("trust-bundle.pem");
-    path.is_dir() || is_key || *path == state.service()
 }
 
 fn stale(patient: &Patient<'_>) -> Finding {
@@ -163,8 +159,8 @@ fn certificates(patient: &Patient<'_>) -> Finding {
                 .mend(mend);
         }
     };
-    if let Err(error) = fs::read(folder.join("trust-bundle.pem")) {
-        return Finding::error(format!("trust-bundle.pem cannot be read: {error}"))
+    if let Err(error) = fs::read(folder.join(PUBLIC_CERTIFICATES)) {
+        return Finding::error(format!("{PUBLIC_CERTIFICATES} cannot be read: {error}"))
             .cause("Clients outside the device trust what stands in it.")
             .mend("edgectl sim up -d writes it anew");
     }

@@ -145,7 +145,8 @@ fn what_is_wrong_with_documents_is_found() {
     });
     expect(&tree.look("DOC110"), "error", "not set: PLANT_PASSWORD");
     expect(&tree.look("DOC504"), "error", "not set: PLANT_PASSWORD");
-    tree.write(".env", "PLANT_PASSWORD=x\n");
+    let env = fs::read_to_string(tree.root().join(".env")).unwrap();
+    tree.write(".env", &format!("{env}\nPLANT_PASSWORD=x\n"));
     expect(&tree.look("DOC110"), "ok", "one");
     expect(&tree.look("DOC504"), "ok", "");
     tree.template(|agent| agent["runtime"]["settings"]["registryCredentials"]["mine"]["username"] = json!(""));
