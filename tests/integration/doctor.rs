@@ -218,7 +218,7 @@ fn what_was_built_and_is_gone_is_found() {
             .unwrap()
             .to_owned();
     let digest = <sha2::Sha256 as sha2::Digest>::digest(image.as_bytes());
-    let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = format!("{:032x}", u128::from_be_bytes(digest[..16].try_into().unwrap()));
     tree.write(&format!(".edgectl/images/{name}.json"), &record(&image).to_string());
     expect(&tree.look("DOC509"), "error", "what was built of filter is gone");
     tree.write(".edgectl/build/filter/venv.stamp", "");
