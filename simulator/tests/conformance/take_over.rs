@@ -1,0 +1,80 @@
+//! One client, two connections: the later one stays.
+
+use edgectl_hub::gateway::{Feature, Settlement};
+use edgectl_hub::message::Message;
+
+use crate::clients::client::{Refused, connect};
+use crate::door::Door;
+use crate::site::{Site, id};
+use crate::table::{Behaviour, Hub};
+
+/// How the first one is told.
+fn told(door: Door) -> Refused {
+    match door {
+        Door::Mqtt | Door::MqttSocket => Refused::Closed,
+        Door::Amqp | Door::AmqpSocket => Refused::condition("amqp:link:stolen"),
+        Door::Https => panic!("requests are no connections"),
+    }
+}
+
+#[tokio::test]
+async fn a_second_connection_ends_the_first_whatever_both_speak() {
+    let site = Site::start().await;
+    site.route_all_up().await;
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for first in Behaviour::TakeOver.doors(hub) {
+            for second in Behaviour::TakeOver.doors(hub) {
+                let module = format!("edge/{hub}-{first}-{second}");
+                site.add_module(&module);
+                let mut old = connect(&site, (hub, first), &module).await;
+                old.listen(Feature::Methods).await;
+                let mut new = connect(&site, (hub, second), &module).await;
+                assert_eq!(old.ended().await, told(first), "{module}");
+                assert_eq!(new.send(&Message::new("still here")).await, Ok(()), "{module}");
+                site.received(&module, 1).await;
+            }
+        }
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn messages_under_way_to_the_first_go_to_the_second() {
+    let site = Site::start().await;
+    for first in Behaviour::Inputs.doors(Hub::Edge) {
+        for second in Behaviour::Inputs.doors(Hub::Edge) {
+            let module = format!("edge/{first}-{second}");
+            site.add_module(&module);
+            let name = id(&module).module.unwrap();
+            site.edge.put_into_input(&name, "in", Message::new("one")).await.unwrap();
+            let mut old = connect(&site, (Hub::Edge, first), &module).await;
+            old.listen(Feature::Inputs).await;
+            assert_eq!(old.receive().await.message.body, "one", "{module}");
+            let mut new = connect(&site, (Hub::Edge, second), &module).await;
+            new.listen(Feature::Inputs).await;
+            let received = new.receive().await;
+            assert_eq!(received.message.body, "one", "{module}");
+            new.settle(&received, Settlement::Complete).await;
+        }
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn requests_end_no_connection() {
+    let site = Site::start().await;
+    site.route_all_up().await;
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for door in Behaviour::TakeOver.doors(hub) {
+            let module = format!("edge/{hub}-{door}");
+            site.add_module(&module);
+            let mut there = connect(&site, (hub, door), &module).await;
+            for other in Behaviour::TakeOver.lacking(hub) {
+                assert_eq!(connect(&site, (hub, other), &module).await.send(&Message::new("x")).await, Ok(()));
+            }
+            assert_eq!(there.send(&Message::new("y")).await, Ok(()), "{module}");
+            site.received(&module, 2).await;
+        }
+    }
+    site.stop().await;
+}
