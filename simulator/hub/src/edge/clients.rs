@@ -8,6 +8,7 @@ use edgectl_schemas::ids::Identity;
 use edgectl_schemas::route::source;
 use serde_json::Value;
 
+use super::delivery::REDELIVERY_DELAY;
 use super::hub::EdgeHub;
 use super::metrics;
 use super::report::HubReport;
@@ -17,13 +18,16 @@ use crate::clock::within;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal, SessionKind,
+    Settlement,
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 
 /// How long a message from the cloud is held for a client that just went away.
 const RETURN_TIME: Duration = Duration::from_secs(30);
+/// Deliveries after which a message from the cloud is given up, as the cloud hub does it.
+const MAX_DELIVERIES: usize = 10;
 
 #[async_trait]
 impl Gateway for EdgeHub {
@@ -173,11 +177,20 @@ impl Downstream for EdgeHub {
         }
     }
 
-    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
-        // The cloud sends while the client is here; one that just left may be back in a moment.
-        let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
-        let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
-        link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
+    /// What goes upwards may have no way to give a message back, as MQTT has none, so one that the client gives back or
+    /// leaves behind is handed over again from here.
+    async fn cloud_to_device(&self, identity: &Identity, mut delivery: Delivery) -> Settlement {
+        for _ in 0..MAX_DELIVERIES {
+            // The cloud sends while the client is here; one that just left may be back in a moment.
+            let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
+            let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
+            match link.deliver_one(delivery.clone()).await {
+                Ok(Settlement::Abandon) | Err(LinkClosed) => delivery.redelivered = true,
+                Ok(settlement) => return settlement,
+            }
+            self.clock.sleep(REDELIVERY_DELAY).await;
+        }
+        Settlement::Reject
     }
 
     async fn is_gone(&self, identity: &Identity) -> bool {

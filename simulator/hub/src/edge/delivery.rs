@@ -28,7 +28,7 @@ const UPSTREAM_BATCH: usize = 100;
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// How long a module that gave a message back, or whose connection just ended, is left alone.
-const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
+pub(super) const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
 
 /// What all deliveries share.
 pub struct Outbound {

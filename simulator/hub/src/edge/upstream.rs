@@ -200,17 +200,26 @@ struct CloudLink {
 #[async_trait]
 impl ClientLink for CloudLink {
     fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
-        let Some(downstream) = self.downstream.upgrade() else { return };
-        let identity = self.identity.clone();
+        let link = Self { identity: self.identity.clone(), downstream: self.downstream.clone() };
         tokio::spawn(async move {
             for (delivery, receipt) in deliveries {
-                receipt.settle(match delivery.destination {
-                    Destination::CloudToDevice => downstream.cloud_to_device(&identity, delivery).await,
-                    // A cloud hub has no routes into modules.
-                    Destination::Input(_) => Settlement::Reject,
-                });
+                if let Ok(settlement) = link.deliver_one(delivery).await {
+                    receipt.settle(settlement);
+                }
             }
         });
+    }
+
+    /// Who stops waiting has lost the message, and will send it again: nothing of it may go on here.
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        match delivery.destination {
+            Destination::CloudToDevice => {
+                let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
+                Ok(downstream.cloud_to_device(&self.identity, delivery).await)
+            }
+            // A cloud hub has no routes into modules.
+            Destination::Input(_) => Ok(Settlement::Reject),
+        }
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

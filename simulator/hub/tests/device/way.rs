@@ -14,7 +14,7 @@ use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::Member;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
-    SessionKind,
+    SessionKind, Settlement,
 };
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -371,6 +371,10 @@ struct Relay {
 impl ClientLink for Relay {
     fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
         self.inner.deliver(deliveries);
+    }
+
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        self.inner.deliver_one(delivery).await
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
