@@ -17,24 +17,30 @@ pub fn add_known(site: &Site, name: &str, primary: &str, secondary: &str) {
     site.add_leaf(name, Some(Authentication::SelfSigned { primary_thumbprint, secondary_thumbprint }));
 }
 
-/// A device for each kind of proof that is good.
-fn good(site: &Site) -> Vec<(&'static str, Proof)> {
+/// A client for each kind of proof that is good. Each hub has its own: who is connected to the edge hub is, through it,
+/// connected to the cloud hub.
+fn good(site: &Site, hub: Hub) -> Vec<(String, Proof)> {
     let now = Timestamp::now();
+    let names = ["keys", "sha1", "sha256", "vouched"].map(|kind| format!("{kind}-{hub}"));
+    let [keys, sha1, sha256, vouched] = names.clone();
+    let (module, other_module) = (format!("edge/own-{hub}"), format!("edge/device-{hub}"));
+    for module in [&module, &other_module] {
+        site.add_module(module);
+    }
+    site.add_leaf(&keys, None);
     let known: Issued = self_signed_client(&id("whoever"), now).unwrap();
-    let [sha1, sha256] = &known.thumbprints;
-    add_known(site, "sha1", sha1, "");
-    add_known(site, "sha256", &"A".repeat(40), sha256);
-    site.add_leaf("vouched", Some(Authentication::CertificateAuthority));
-    site.add_leaf("keys", None);
-    let vouched = site.authority.issue_client(&id("vouched"), now).unwrap();
+    add_known(site, &sha1, &known.thumbprints[0], "");
+    add_known(site, &sha256, &"A".repeat(40), &known.thumbprints[1]);
+    site.add_leaf(&vouched, Some(Authentication::CertificateAuthority));
+    let issued = site.authority.issue_client(&id(&vouched), now).unwrap();
     vec![
-        ("keys", Proof::token(site.token("keys"))),
-        ("edge/m1", Proof::token(site.token("edge/m1"))),
+        (keys.clone(), Proof::token(site.token(&keys))),
+        (module.clone(), Proof::token(site.token(&module))),
         // A device's token is good for its modules.
-        ("edge/m2", Proof::token(site.token("edge"))),
-        ("sha1", Proof::certificate(&known)),
-        ("sha256", Proof::certificate(&known)),
-        ("vouched", Proof::certificate(&vouched)),
+        (other_module, Proof::token(site.token("edge"))),
+        (sha1, Proof::certificate(&known)),
+        (sha256, Proof::certificate(&known)),
+        (vouched, Proof::certificate(&issued)),
     ]
 }
 
@@ -42,18 +48,20 @@ fn good(site: &Site) -> Vec<(&'static str, Proof)> {
 async fn every_proof_is_good_over_both_versions_of_tls() {
     let site = Site::start().await;
     site.route_all_up().await;
-    for (identity, proof) in good(&site) {
-        let mut sent = 0;
-        for version in [&TLS12, &TLS13] {
-            let proof = Proof { version: Some(version), ..proof.clone() };
-            for place in Behaviour::Telemetry.places() {
-                let client = connect_with(&site, place, identity, &proof).await;
-                let sending = async { client?.send(&Message::new("x")).await };
-                assert_eq!(sending.await, Ok(()), "{identity} over {:?} at {place:?}", version.version);
-                sent += 1;
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for (identity, proof) in good(&site, hub) {
+            let mut sent = 0;
+            for version in [&TLS12, &TLS13] {
+                let proof = Proof { version: Some(version), ..proof.clone() };
+                for door in Behaviour::Telemetry.doors(hub) {
+                    let client = connect_with(&site, (hub, door), &identity, &proof).await;
+                    let sending = async { client?.send(&Message::new("x")).await };
+                    assert_eq!(sending.await, Ok(()), "{identity} over {:?} at {door}", version.version);
+                    sent += 1;
+                }
             }
+            site.received(&identity, sent).await;
         }
-        site.received(identity, sent).await;
     }
     site.stop().await;
 }
@@ -62,17 +70,17 @@ async fn every_proof_is_good_over_both_versions_of_tls() {
 async fn amqp_begins_in_every_way() {
     let site = Site::start().await;
     site.route_all_up().await;
-    for (identity, proof) in good(&site) {
-        let openings: &[Opening] = if proof.token.is_some() {
-            &[Opening::Bare, Opening::Mechanism("ANONYMOUS"), Opening::Mechanism("MSSBCBS"), Opening::Plain]
-        } else {
-            &[Opening::Bare, Opening::Mechanism("ANONYMOUS"), Opening::Mechanism("EXTERNAL")]
-        };
-        for hub in [Hub::Edge, Hub::Cloud] {
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for (identity, proof) in good(&site, hub) {
+            let openings: &[Opening] = if proof.token.is_some() {
+                &[Opening::Bare, Opening::Mechanism("ANONYMOUS"), Opening::Mechanism("MSSBCBS"), Opening::Plain]
+            } else {
+                &[Opening::Bare, Opening::Mechanism("ANONYMOUS"), Opening::Mechanism("EXTERNAL")]
+            };
             for door in [Door::Amqp, Door::AmqpSocket] {
                 for opening in openings {
                     let proof = Proof { opening: *opening, ..proof.clone() };
-                    let client = connect_with(&site, (hub, door), identity, &proof).await;
+                    let client = connect_with(&site, (hub, door), &identity, &proof).await;
                     let sending = async { client?.send(&Message::new("x")).await };
                     assert_eq!(sending.await, Ok(()), "{identity} with {opening:?} at {hub} {door}");
                 }

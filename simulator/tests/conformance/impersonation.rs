@@ -125,8 +125,10 @@ async fn a_twin_is_the_askers_own() {
     let site = Site::start().await;
     site.desire("edge/m2", json!({ "secret": 1 }));
     for (hub, door) in Behaviour::Twins.places() {
-        let mut m1 = connect(&site, (hub, door), "edge/m1").await;
-        let twin = String::from_utf8(m1.twin().await.body.to_vec()).unwrap();
+        let module = format!("edge/{hub}-{door}");
+        site.add_module(&module);
+        let twin = connect(&site, (hub, door), &module).await.twin().await;
+        let twin = String::from_utf8(twin.body.to_vec()).unwrap();
         assert!(!twin.contains("secret"), "{twin} at {hub} {door}");
     }
     site.stop().await;

@@ -6,7 +6,7 @@ use edgectl_hub::message::Message;
 use edgectl_hub::method::MethodRequest;
 use serde_json::json;
 
-use crate::clients::client::{Proof, connect};
+use crate::clients::client::{Client as _, Proof, connect};
 use crate::clients::mqtt::MqttClient;
 use crate::door::Door;
 use crate::site::{Site, id};
@@ -60,18 +60,19 @@ async fn a_session_remembers_all_that_was_subscribed_to() {
         let proof = Proof::token(site.token(&module));
         let mut first = MqttClient::connect(&site, site.at(hub), door, &module, &proof).await.ok().unwrap();
         assert!(!first.session_present, "{module}");
-        crate::clients::client::Client::listen(&mut first, Feature::Methods).await;
-        crate::clients::client::Client::listen(&mut first, Feature::DesiredProperties).await;
+        first.listen(Feature::Methods).await;
+        first.listen(Feature::DesiredProperties).await;
+        first.twin().await;
         drop(first);
 
         let mut again = MqttClient::connect(&site, site.at(hub), door, &module, &proof).await.ok().unwrap();
         assert!(again.session_present, "{module}");
         site.desire(&module, json!({ "color": "red" }));
-        let told = crate::clients::client::Client::desired(&mut again).await;
+        let told = again.desired().await;
         assert_eq!(told["color"], "red", "{module}");
         let asked = async {
-            let call = crate::clients::client::Client::called(&mut again).await;
-            crate::clients::client::Client::answer(&mut again, &call.number, 200, "1").await;
+            let call = again.called().await;
+            again.answer(&call.number, 200, "1").await;
         };
         let identity = id(&module);
         let (answer, ()) = tokio::join!(site.cloud.call(&identity, request()), asked);

@@ -41,20 +41,35 @@ async fn a_second_connection_ends_the_first_whatever_both_speak() {
 #[tokio::test]
 async fn messages_under_way_to_the_first_go_to_the_second() {
     let site = Site::start().await;
-    for first in Behaviour::Inputs.doors(Hub::Edge) {
-        for second in Behaviour::Inputs.doors(Hub::Edge) {
-            let module = format!("edge/{first}-{second}");
-            site.add_module(&module);
-            let name = id(&module).module.unwrap();
-            site.edge.put_into_input(&name, "in", Message::new("one")).await.unwrap();
-            let mut old = connect(&site, (Hub::Edge, first), &module).await;
-            old.listen(Feature::Inputs).await;
-            assert_eq!(old.receive().await.message.body, "one", "{module}");
-            let mut new = connect(&site, (Hub::Edge, second), &module).await;
-            new.listen(Feature::Inputs).await;
-            let received = new.receive().await;
-            assert_eq!(received.message.body, "one", "{module}");
-            new.settle(&received, Settlement::Complete).await;
+    let cases = [(Behaviour::Inputs, Feature::Inputs), (Behaviour::CloudToDevice, Feature::CloudToDevice)];
+    for (behaviour, feature) in cases {
+        for (hub, first) in behaviour.places() {
+            for second in behaviour.doors(hub).into_iter().filter(|door| Behaviour::TakeOver.doors(hub).contains(door))
+            {
+                if !Behaviour::TakeOver.doors(hub).contains(&first) {
+                    continue;
+                }
+                let identity = if feature == Feature::Inputs {
+                    let module = format!("edge/{first}-{second}");
+                    site.add_module(&module);
+                    let name = id(&module).module.unwrap();
+                    site.edge.put_into_input(&name, "in", Message::new("one")).await.unwrap();
+                    module
+                } else {
+                    let leaf = format!("{hub}-{first}-{second}");
+                    site.add_leaf(&leaf, None);
+                    site.cloud.send_to_device(&id(&leaf).device, Message::new("one")).unwrap();
+                    leaf
+                };
+                let mut old = connect(&site, (hub, first), &identity).await;
+                old.listen(feature).await;
+                assert_eq!(old.receive().await.message.body, "one", "{identity}");
+                let mut new = connect(&site, (hub, second), &identity).await;
+                new.listen(feature).await;
+                let received = new.receive().await;
+                assert_eq!(received.message.body, "one", "{identity}");
+                new.settle(&received, Settlement::Complete).await;
+            }
         }
     }
     site.stop().await;

@@ -202,6 +202,9 @@ pub async fn put_token(connection: &mut AmqpConnection, identity: &str, token: &
     connection.send(sender, &request).await?;
     let (_, _, answer) = connection.message(receiver).await;
     assert_eq!(answer.properties.correlation_id, request.properties.message_id);
+    for link in [sender, receiver] {
+        connection.detach(link).await;
+    }
     match answer.application_properties.get("status-code").and_then(Value::as_integer) {
         Some(200) => Ok(()),
         status => Err(Refused::Token(status.expect("a status"))),

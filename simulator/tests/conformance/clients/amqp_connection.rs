@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use edgectl_simulator::amqp::frames::{FrameReader, FrameWriter};
-use edgectl_wire::amqp::attach::{Attach, ReceiverSettleMode, Role, SenderSettleMode};
+use edgectl_wire::amqp::attach::{Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode};
 use edgectl_wire::amqp::delivery_state::DeliveryState;
 use edgectl_wire::amqp::frame::{Frame, ProtocolHeader};
 use edgectl_wire::amqp::message::AnnotatedMessage;
@@ -191,6 +191,18 @@ impl AmqpConnection {
             self.say(Performative::Flow(window)).await;
         }
         Ok(handle)
+    }
+
+    /// Ends a link.
+    pub async fn detach(&mut self, handle: u32) {
+        self.say(Performative::Detach(Detach { handle, closed: true, error: None })).await;
+        let ended = |heard: &Heard| match heard {
+            Heard::Performative(Performative::Detach(detach)) if detach.handle == handle => {
+                Some(detach.error.is_none())
+            }
+            _ => None,
+        };
+        assert_eq!(self.find(ended).await, Some(true));
     }
 
     /// Sends a message, and waits until the hub says what became of it.

@@ -55,6 +55,7 @@ impl<'a> HttpsClient<'a> {
     pub async fn call(&self, target: &str, body: &Value) -> (u16, Value) {
         let path = format!("/twins/{}/methods", target.replace('/', "/modules/"));
         let request = Request::post(path).header("x-ms-edge-moduleId", &self.identity);
+        let request = request.header("Content-Type", "application/json");
         let (status, _, body) = self.ask(request, body.to_string()).await;
         (status, serde_json::from_slice(&body).unwrap_or_else(|_| String::from_utf8_lossy(&body).into()))
     }
