@@ -2,13 +2,15 @@
 
 use edgectl_hub::auth::Authentication;
 use edgectl_hub::message::Message;
+use edgectl_schemas::sas::{encoded_audience, make_token};
 use edgectl_simulator::authority::{Issued, self_signed_client};
+use edgectl_simulator::client::token::now_seconds;
 use jiff::Timestamp;
 use rustls::version::{TLS12, TLS13};
 
-use crate::clients::client::{Opening, Proof, connect_with};
+use crate::clients::client::{Opening, Proof, Refused, connect_with};
 use crate::door::Door;
-use crate::site::{Site, id};
+use crate::site::{ADDRESS, Site, id};
 use crate::table::{Behaviour, Hub};
 
 /// Registers a device that its hub knows by a thumbprint of a certificate.
@@ -86,6 +88,36 @@ async fn amqp_begins_in_every_way() {
                 }
             }
         }
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_may_be_for_the_edge_hubs_own_name() {
+    let site = Site::start().await;
+    let token = make_token(&site.key("edge/m1"), &encoded_audience(ADDRESS, &id("edge/m1")), now_seconds() + 600, None);
+    for (hub, door) in Behaviour::Telemetry.places() {
+        let client = connect_with(&site, (hub, door), "edge/m1", &Proof::token(&token)).await;
+        let sending = async { client?.send(&Message::new("x")).await };
+        // To the cloud hub that is another hub's.
+        assert_eq!(sending.await.is_ok(), hub == Hub::Edge, "{hub} {door}");
+    }
+    site.stop().await;
+}
+
+/// Some clients show a certificate to everyone who asks.
+#[tokio::test]
+async fn beside_a_token_a_certificate_counts_over_https_alone() {
+    let site = Site::start().await;
+    site.add_leaf("keys", None);
+    let certificate = self_signed_client(&id("keys"), Timestamp::now()).unwrap();
+    let proof = Proof { token: Some(site.token("keys")), ..Proof::certificate(&certificate) };
+    for (hub, door) in Behaviour::Telemetry.places() {
+        let client = connect_with(&site, (hub, door), "keys", &proof).await;
+        let sending = async { client?.send(&Message::new("x")).await };
+        // The real hub looks at the certificate of a request first.
+        let expected = if door == Door::Https { Err(Refused::Status(401)) } else { Ok(()) };
+        assert_eq!(sending.await, expected, "{hub} {door}");
     }
     site.stop().await;
 }

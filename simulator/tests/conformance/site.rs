@@ -35,7 +35,8 @@ use crate::table::Hub;
 
 /// The cloud hub's name.
 pub const HOST: &str = "hub.example";
-const ADDRESS: &str = "127.0.0.1";
+/// The name of both hubs' listeners, and the edge hub's own.
+pub const ADDRESS: &str = "127.0.0.1";
 
 /// An identity of the tests.
 pub fn id(text: &str) -> Identity {

@@ -50,6 +50,7 @@ impl std::fmt::Display for Hub {
 }
 
 /// The columns are those of [`DOORS`]: MQTT over TLS, in a `WebSocket`, AMQP over TLS, in a `WebSocket`, HTTPS.
+#[expect(clippy::match_same_arms, reason = "each row has a reason of its own")]
 const fn row(behaviour: Behaviour) -> [Cell; 5] {
     use Cell::{Both, Cloud, Edge, Neither};
     match behaviour {

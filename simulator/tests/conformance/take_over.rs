@@ -17,58 +17,57 @@ fn told(door: Door) -> Refused {
     }
 }
 
+/// The doors of the first and of the second connection.
+fn pairs(hub: Hub) -> Vec<(Door, Door)> {
+    let doors = || Behaviour::TakeOver.doors(hub);
+    doors().into_iter().flat_map(|first| doors().into_iter().map(move |second| (first, second))).collect()
+}
+
 #[tokio::test]
 async fn a_second_connection_ends_the_first_whatever_both_speak() {
     let site = Site::start().await;
     site.route_all_up().await;
     for hub in [Hub::Edge, Hub::Cloud] {
-        for first in Behaviour::TakeOver.doors(hub) {
-            for second in Behaviour::TakeOver.doors(hub) {
-                let module = format!("edge/{hub}-{first}-{second}");
-                site.add_module(&module);
-                let mut old = connect(&site, (hub, first), &module).await;
-                old.listen(Feature::Methods).await;
-                let mut new = connect(&site, (hub, second), &module).await;
-                assert_eq!(old.ended().await, told(first), "{module}");
-                assert_eq!(new.send(&Message::new("still here")).await, Ok(()), "{module}");
-                site.received(&module, 1).await;
-            }
+        for (first, second) in pairs(hub) {
+            let module = format!("edge/{hub}-{first}-{second}");
+            site.add_module(&module);
+            let mut old = connect(&site, (hub, first), &module).await;
+            old.listen(Feature::Methods).await;
+            let mut new = connect(&site, (hub, second), &module).await;
+            assert_eq!(old.ended().await, told(first), "{module}");
+            assert_eq!(new.send(&Message::new("still here")).await, Ok(()), "{module}");
+            site.received(&module, 1).await;
         }
     }
     site.stop().await;
 }
 
+/// A message reaches a client over one protocol, which then connects over another.
+async fn moves(site: &Site, hub: Hub, identity: &str, feature: Feature, [first, second]: [Door; 2]) {
+    let mut old = connect(site, (hub, first), identity).await;
+    old.listen(feature).await;
+    assert_eq!(old.receive().await.message.body, "one", "{identity}");
+    let mut new = connect(site, (hub, second), identity).await;
+    new.listen(feature).await;
+    let received = new.receive().await;
+    assert_eq!(received.message.body, "one", "{identity}");
+    new.settle(&received, Settlement::Complete).await;
+}
+
 #[tokio::test]
 async fn messages_under_way_to_the_first_go_to_the_second() {
     let site = Site::start().await;
-    let cases = [(Behaviour::Inputs, Feature::Inputs), (Behaviour::CloudToDevice, Feature::CloudToDevice)];
-    for (behaviour, feature) in cases {
-        for (hub, first) in behaviour.places() {
-            for second in behaviour.doors(hub).into_iter().filter(|door| Behaviour::TakeOver.doors(hub).contains(door))
-            {
-                if !Behaviour::TakeOver.doors(hub).contains(&first) {
-                    continue;
-                }
-                let identity = if feature == Feature::Inputs {
-                    let module = format!("edge/{first}-{second}");
-                    site.add_module(&module);
-                    let name = id(&module).module.unwrap();
-                    site.edge.put_into_input(&name, "in", Message::new("one")).await.unwrap();
-                    module
-                } else {
-                    let leaf = format!("{hub}-{first}-{second}");
-                    site.add_leaf(&leaf, None);
-                    site.cloud.send_to_device(&id(&leaf).device, Message::new("one")).unwrap();
-                    leaf
-                };
-                let mut old = connect(&site, (hub, first), &identity).await;
-                old.listen(feature).await;
-                assert_eq!(old.receive().await.message.body, "one", "{identity}");
-                let mut new = connect(&site, (hub, second), &identity).await;
-                new.listen(feature).await;
-                let received = new.receive().await;
-                assert_eq!(received.message.body, "one", "{identity}");
-                new.settle(&received, Settlement::Complete).await;
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for (first, second) in pairs(hub) {
+            let (module, leaf) = (format!("edge/{hub}-{first}-{second}"), format!("{hub}-{first}-{second}"));
+            site.add_leaf(&leaf, None);
+            site.cloud.send_to_device(&id(&leaf).device, Message::new("one")).unwrap();
+            moves(&site, hub, &leaf, Feature::CloudToDevice, [first, second]).await;
+            if hub == Hub::Edge {
+                site.add_module(&module);
+                let name = id(&module).module.unwrap();
+                site.edge.put_into_input(&name, "in", Message::new("one")).await.unwrap();
+                moves(&site, hub, &module, Feature::Inputs, [first, second]).await;
             }
         }
     }
