@@ -8,7 +8,8 @@ use edgectl_simulator::client::token::now_seconds;
 use jiff::Timestamp;
 use rustls::version::{TLS12, TLS13};
 
-use crate::clients::client::{Opening, Proof, Refused, connect_with};
+use crate::clients::amqp::{AmqpClient, put_token};
+use crate::clients::client::{Client as _, Opening, Proof, Refused, connect_with};
 use crate::door::Door;
 use crate::site::{ADDRESS, Site, id};
 use crate::table::{Behaviour, Hub};
@@ -118,6 +119,27 @@ async fn beside_a_token_a_certificate_counts_over_https_alone() {
         // The real hub looks at the certificate of a request first.
         let expected = if door == Door::Https { Err(Refused::Status(401)) } else { Ok(()) };
         assert_eq!(sending.await, expected, "{hub} {door}");
+    }
+    site.stop().await;
+}
+
+/// Over MQTT a token is renewed with a new connection.
+#[tokio::test]
+async fn over_amqp_a_token_is_renewed_while_links_go_on() {
+    let site = Site::start().await;
+    for hub in [Hub::Edge, Hub::Cloud] {
+        for door in [Door::Amqp, Door::AmqpSocket] {
+            let module = format!("edge/{hub}-{door}");
+            site.add_module(&module);
+            let token = site.token(&module);
+            let proof = Proof::token(&token);
+            let mut client = AmqpClient::connect(&site, site.at(hub), door, &module, &proof).await.ok().unwrap();
+            for (token, expected) in [(&token, Ok(())), (&site.token("edge/m1"), Err(Refused::Token(401)))] {
+                assert_eq!(put_token(&mut client.connection, &module, token).await, expected, "{module}");
+                // A token that does not hold takes nothing from the one that does.
+                assert_eq!(client.send(&Message::new("x")).await, Ok(()), "{module}");
+            }
+        }
     }
     site.stop().await;
 }

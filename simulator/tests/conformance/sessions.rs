@@ -1,12 +1,15 @@
 //! What outlives a connection: subscriptions where the protocol has sessions, and messages that were not acknowledged
 //! always.
 
+use std::time::Duration;
+
 use edgectl_hub::gateway::{Feature, Refusal, Settlement};
 use edgectl_hub::message::Message;
 use edgectl_hub::method::MethodRequest;
 use serde_json::json;
 
 use crate::clients::client::{Client as _, Proof, connect};
+use crate::clients::https::HttpsClient;
 use crate::clients::mqtt::MqttClient;
 use crate::door::Door;
 use crate::site::{Site, id};
@@ -82,14 +85,14 @@ async fn a_session_remembers_all_that_was_subscribed_to() {
 }
 
 fn request() -> MethodRequest {
-    let time = std::time::Duration::from_secs(30);
+    let time = Duration::from_secs(30);
     MethodRequest { name: "poke".to_owned(), payload: "1".into(), response_timeout: time, connect_timeout: time }
 }
 
 #[tokio::test]
 async fn without_sessions_a_client_listens_to_nothing_when_it_is_back() {
     let site = Site::start().await;
-    let request = || MethodRequest { connect_timeout: std::time::Duration::ZERO, ..request() };
+    let request = || MethodRequest { connect_timeout: Duration::ZERO, ..request() };
     for door in [Door::Amqp, Door::AmqpSocket] {
         assert!(Behaviour::Sessions.lacking(Hub::Cloud).contains(&door));
         let module = format!("edge/{door}");
@@ -100,6 +103,37 @@ async fn without_sessions_a_client_listens_to_nothing_when_it_is_back() {
         let _back = connect(&site, (Hub::Cloud, door), &module).await;
         let called = site.cloud.call(&id(&module), request()).await;
         assert_eq!(called, Err(Refusal::NotConnected(id(&module))), "{door}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn who_stops_listening_is_asked_no_more_until_it_listens_again() {
+    let site = Site::start().await;
+    for (hub, door) in Behaviour::Methods.places() {
+        let module = format!("edge/{hub}-{door}");
+        site.add_module(&module);
+        let mut client = connect(&site, (hub, door), &module).await;
+        for feature in [Feature::Methods, Feature::DesiredProperties] {
+            client.listen(feature).await;
+            client.stop_listening(feature).await;
+        }
+        if hub == Hub::Edge {
+            let caller = HttpsClient::new(&site, site.at(hub), "edge/m1", &Proof::token(site.token("edge/m1")));
+            assert_eq!(caller.call(&module, &json!({ "methodName": "poke" })).await.0, 404, "{module}");
+            client.listen(Feature::Inputs).await;
+            put(&site, &module, "first").await;
+            let first = client.receive().await;
+            client.settle(&first, Settlement::Complete).await;
+            client.stop_listening(Feature::Inputs).await;
+            put(&site, &module, "second").await;
+            client.listen(Feature::Inputs).await;
+            assert_eq!(client.receive().await.message.body, "second", "{module}");
+        } else {
+            let request = MethodRequest { connect_timeout: Duration::ZERO, ..request() };
+            let called = site.cloud.call(&id(&module), request).await;
+            assert_eq!(called, Err(Refusal::NotConnected(id(&module))), "{module}");
+        }
     }
     site.stop().await;
 }

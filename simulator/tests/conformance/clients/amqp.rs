@@ -120,6 +120,22 @@ impl Client for AmqpClient {
         }
     }
 
+    async fn stop_listening(&mut self, feature: Feature) {
+        let links = match feature {
+            Feature::Inputs | Feature::CloudToDevice => vec![self.messages.take().expect("it listens")],
+            Feature::Methods => {
+                self.methods.take().map(|(sender, receiver)| vec![sender, receiver]).expect("it listens")
+            }
+            Feature::DesiredProperties => {
+                assert_eq!(self.ask_twin("DELETE", Some(DESIRED), " ").await.status, 200);
+                Vec::new()
+            }
+        };
+        for link in links {
+            self.connection.detach(link).await;
+        }
+    }
+
     async fn twin(&mut self) -> TwinAnswer {
         self.ask_twin("GET", None, " ").await
     }

@@ -126,6 +126,11 @@ pub trait Client: Send {
         lacks()
     }
 
+    /// Listens no more, and waits until the hub knows.
+    async fn stop_listening(&mut self, _feature: Feature) {
+        lacks()
+    }
+
     /// Asks for the twin.
     async fn twin(&mut self) -> TwinAnswer {
         lacks()

@@ -11,7 +11,7 @@ use edgectl_simulator::mqtt::packets::{PacketReader, PacketWriter};
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::publish::{Delivery, Publish};
-use edgectl_wire::mqtt::subscribe::Subscribe;
+use edgectl_wire::mqtt::subscribe::{Subscribe, Unsubscribe};
 use serde_json::Value;
 use tokio::io::{ReadHalf, WriteHalf, split};
 
@@ -145,6 +145,15 @@ impl MqttClient {
         assert_eq!(self.find(granted).await, Some(vec![Some(QualityOfService::AtLeastOnce)]), "{filter}");
     }
 
+    fn filter(&self, feature: Feature) -> String {
+        match feature {
+            Feature::Inputs => format!("{}/inputs/#", self.path),
+            Feature::CloudToDevice => format!("{}/messages/devicebound/#", self.path),
+            Feature::Methods => "$iothub/methods/POST/#".to_owned(),
+            Feature::DesiredProperties => "$iothub/twin/PATCH/properties/desired/#".to_owned(),
+        }
+    }
+
     async fn ask_twin(&mut self, topic: &str, payload: &str) -> TwinAnswer {
         let request = self.next_id().to_string();
         self.publish(format!("{topic}/?$rid={request}"), payload.to_owned()).await.expect("the connection goes on");
@@ -188,13 +197,14 @@ impl Client for MqttClient {
     }
 
     async fn listen(&mut self, feature: Feature) {
-        let filter = match feature {
-            Feature::Inputs => format!("{}/inputs/#", self.path),
-            Feature::CloudToDevice => format!("{}/messages/devicebound/#", self.path),
-            Feature::Methods => "$iothub/methods/POST/#".to_owned(),
-            Feature::DesiredProperties => "$iothub/twin/PATCH/properties/desired/#".to_owned(),
-        };
-        self.subscribe(&filter).await;
+        self.subscribe(&self.filter(feature)).await;
+    }
+
+    async fn stop_listening(&mut self, feature: Feature) {
+        let (id, filters) = (self.next_id(), vec![self.filter(feature)]);
+        self.put(Packet::Unsubscribe(Unsubscribe { id, filters })).await;
+        let done = |packet: &Packet| (*packet == Packet::UnsubAck(id)).then_some(());
+        self.find(done).await.expect("the connection goes on");
     }
 
     async fn twin(&mut self) -> TwinAnswer {
