@@ -47,6 +47,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// Where the container engine listens, as `DOCKER_HOST` says; none for the usual place.
     pub engine_host: Option<String>,
+    /// Where it is remembered which devices the user has started; none for a user without a home.
+    pub device_index: Option<PathBuf>,
     /// The folder with the user's settings of container engines.
     pub engine_config: Option<PathBuf>,
 }
@@ -89,6 +91,10 @@ impl Context {
         let engine_host = named("DOCKER_HOST").cloned();
         let engine_config =
             named("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(named("HOME")?).join(".docker")));
+        let device_index = named("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(named("HOME")?).join(".local/state")))
+            .map(|state| state.join("edgectl").join("devices"));
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {
             printer: Printer {
@@ -105,6 +111,7 @@ impl Context {
                 environment,
                 program: std::env::current_exe()?,
                 engine_host,
+                device_index,
                 engine_config,
             },
         })

@@ -1,8 +1,9 @@
 //! `edgectl logs`.
 
 use edgectl_simulator::control::{self, Next, Request};
+use edgectl_simulator::runtime::log_time;
 use edgectl_simulator::state::StateDirectory;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use regex::Regex;
 use serde::Serialize;
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub struct Args {
     /// Of each module only the last so many lines of what is there, before the filter
     #[arg(long, value_name = "LINES")]
     tail: Option<usize>,
-    /// Nothing older: a time, as in 2026-01-31T08:00:00Z, or how long ago, as in 90s, 10m or 2h
+    /// Nothing older: a time, as in 2026-01-31T08:00:00Z, or how long ago, as in 90s, 10m or 1d
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Nothing newer: likewise
@@ -44,18 +45,8 @@ pub struct Args {
     filter: Option<Regex>,
 }
 
-/// A time, or how long ago it is.
 fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let ago: SignedDuration = text
-        .parse()
-        .map_err(|_| "neither a time such as 2026-01-31T08:00:00Z nor a duration such as 10m".to_owned())?;
-    if ago.is_negative() {
-        return Err("a duration is how long ago, and not negative".to_owned());
-    }
-    Timestamp::now().checked_sub(ago).map_err(|_| "longer ago than there are times".to_owned())
+    log_time::parse(text, Timestamp::now()).map_err(|error| error.to_string())
 }
 
 /// A line: `{"timestamp", "module", "stream", "text"}`.
@@ -105,19 +96,4 @@ async fn show(args: Args, state: &StateDirectory, printer: &Printer) -> Result<(
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_or_counted_back() {
-        assert_eq!(time("2026-01-31T08:00:00Z").unwrap().as_second(), 1_769_846_400);
-        let ago = time("10m").unwrap();
-        assert!((599..=660).contains(&(Timestamp::now().as_second() - ago.as_second())));
-        for wrong in ["yesterday", "-5m", "", "9999999999999999h"] {
-            assert!(time(wrong).is_err(), "{wrong}");
-        }
-    }
 }

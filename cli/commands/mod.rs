@@ -7,6 +7,7 @@ pub mod deploy;
 pub mod device;
 pub mod events;
 pub mod explain;
+pub mod inspect;
 pub mod internal;
 pub mod interrupt;
 pub mod layers;

@@ -4,6 +4,7 @@ pub mod check;
 pub mod dotenv;
 pub mod endpoints;
 pub mod files;
+pub mod known_devices;
 pub mod manifest;
 pub mod module_json;
 pub mod placeholder;

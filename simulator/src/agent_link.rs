@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::methods::handle_method;
+use crate::agent::methods::method::{AgentIdentity, handle_method};
 use crate::client::device_client::{ClientEvent, DeviceClient};
 use crate::runtime::module_runtime::ModuleRuntime;
 
@@ -27,6 +27,8 @@ pub struct AgentLink {
     pub desired: watch::Sender<Option<Value>>,
     /// What methods act on.
     pub runtime: Arc<dyn ModuleRuntime>,
+    /// Whose agent it is.
+    pub identity: AgentIdentity,
 }
 
 impl AgentLink {
@@ -74,9 +76,10 @@ impl AgentLink {
             ClientEvent::Connected { .. } => self.pull().await,
             ClientEvent::Desired(patch) => self.patch(patch).await,
             ClientEvent::Method { request, respond } => {
-                let runtime = Arc::clone(&self.runtime);
+                let (runtime, identity) = (Arc::clone(&self.runtime), self.identity.clone());
                 tokio::spawn(async move {
-                    let answer = handle_method(runtime.as_ref(), STOP_TIMEOUT, &request.name, &request.payload).await;
+                    let answer =
+                        handle_method(runtime.as_ref(), &identity, STOP_TIMEOUT, &request.name, &request.payload).await;
                     let payload = answer.payload.map_or_else(bytes::Bytes::new, |payload| payload.to_string().into());
                     // The caller may have given up.
                     let _ = respond.send(MethodResponse { status: answer.status, payload });

@@ -65,6 +65,11 @@ pub enum Request {
         /// System properties, by the names that routes use.
         system: Vec<(String, String)>,
     },
+    /// All that is known of a module.
+    Inspect {
+        /// The module.
+        module: String,
+    },
     /// Restarts a module.
     Restart {
         /// The module.

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
+use crate::agent::methods::method::AgentIdentity;
 use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
@@ -468,7 +469,8 @@ impl Ground {
         );
         let (questions, asked) = mpsc::channel(1);
         tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
-        let link = AgentLink { client: client.clone(), desired, runtime: module_runtime };
+        let identity = AgentIdentity { hub: self.endpoints.hub_host_name.clone(), device: self.device.to_string() };
+        let link = AgentLink { client: client.clone(), desired, runtime: module_runtime, identity };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
         Ok(RunningAgent { runtime, modules, client, questions, shutdown, tasks })
     }

@@ -14,6 +14,7 @@ pub mod control;
 pub mod device;
 pub mod durability;
 pub mod frontend;
+pub mod inspect;
 pub mod link;
 pub mod listen;
 pub mod message;

@@ -126,7 +126,7 @@ pub struct ModuleStatus {
 }
 
 impl Requests {
-    async fn status(&self) -> Result<DeviceStatus, String> {
+    pub(crate) async fn status(&self) -> Result<DeviceStatus, String> {
         let reported = self.reported().await?;
         let hub = self.edge.status();
         let states = self.runtime.list().await.map_err(|error| error.to_string())?;
@@ -149,6 +149,18 @@ impl Requests {
             received_by_cloud: self.received_by_cloud().await,
             network: self.link.conditions(),
         })
+    }
+
+    /// What the agent is told, as the cloud hub has it.
+    pub(crate) async fn desired(&self) -> Result<Value, String> {
+        let Some(cloud) = &self.cloud else {
+            let twin = tokio::time::timeout(TWIN_TIMEOUT, self.agent.twin()).await;
+            let twin = twin.ok().and_then(Result::ok).unwrap_or_default();
+            return Ok(twin.get("desired").cloned().unwrap_or_default());
+        };
+        let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
+        let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
+        Ok(Value::Object(twin.desired.properties))
     }
 
     /// What the agent reported, as the cloud hub has it.
@@ -302,6 +314,9 @@ impl Handler for Requests {
             }
             Request::Trace { wanted } => {
                 serde_json::to_value(self.edge.traces(&wanted)).map_err(|error| error.to_string())
+            }
+            Request::Inspect { module } => {
+                serde_json::to_value(self.inspect(&module).await?).map_err(|error| error.to_string())
             }
             Request::Metrics => serde_json::to_value(self.edge.metrics()).map_err(|error| error.to_string()),
             Request::Plan { modules_content } => {

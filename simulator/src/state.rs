@@ -171,6 +171,11 @@ impl StateDirectory {
         Ok(file)
     }
 
+    /// The process that holds the device's lock, or held it last.
+    pub fn holder(&self) -> Option<u32> {
+        std::fs::read_to_string(self.root.join("lock")).ok()?.trim().parse().ok()
+    }
+
     /// Whether the directory is still there: it may be removed at any time, which ends the device.
     pub fn is_present(&self) -> bool {
         self.root.join("lock").exists()

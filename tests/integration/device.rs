@@ -230,6 +230,36 @@ fn two_solutions_run_side_by_side() {
 }
 
 #[test]
+fn all_devices_of_a_user_are_listed_until_their_state_is_gone() {
+    let home = tempdir().unwrap();
+    let solution = Solution::new();
+    let listed = || -> Vec<Value> {
+        let output = edgectl(home.path()).env("XDG_STATE_HOME", home.path()).args(["sim", "list", "--json"]).output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    };
+    assert_eq!(listed(), Vec::<Value>::new());
+    let up = |arguments: &[&str]| {
+        let started = solution.edgectl(arguments).env("XDG_STATE_HOME", home.path()).assert().success();
+        String::from_utf8(started.get_output().stdout.clone()).unwrap()
+    };
+    assert!(up(&["sim", "up", "-d"]).contains("Next: edgectl deploy\n"));
+    let below = up(&["--device", "child", "sim", "up", "-d", "--parent", "plant"]);
+    assert!(below.contains("Next: edgectl --device child deploy\n"), "{below}");
+    let devices = listed();
+    let names: Vec<&str> = devices.iter().map(|device| device["device"].as_str().unwrap()).collect();
+    assert_eq!(names, ["child", "plant"]);
+    assert!(devices.iter().all(
+        |device| device["running"] == true && is_alive(u32::try_from(device["process"].as_u64().unwrap()).unwrap())
+    ));
+    assert_eq!(devices[0]["endpoints"]["parent"], "plant", "{devices:?}");
+    up(&["--device", "child", "sim", "down"]);
+    assert_eq!(listed()[0]["running"], false);
+    up(&["sim", "down"]);
+    fs::remove_dir_all(solution.root().join(".edgectl")).unwrap();
+    assert_eq!(listed(), Vec::<Value>::new());
+}
+
+#[test]
 fn a_device_runs_once_and_says_who_runs() {
     let solution = Solution::new();
     solution.edgectl(&["sim", "up", "-d"]).assert().success();
@@ -479,6 +509,31 @@ fn logs_of_several_modules_come_in_the_order_of_time() {
     assert!(text.lines().any(|line| line.starts_with("filter ")), "{text}");
     refused(solution.edgectl(&["logs", "--since", "yesterday"]).assert(), 2, "10m");
     refused(solution.edgectl(&["logs", "nobody"]).assert(), 1, "nobody");
+
+    let request = r#"{"schemaVersion":"1.0","items":[{"id":"^sim","filter":{"tail":2}}],"contentType":"json"}"#;
+    let answer = solution.json(&["method", "invoke", "$edgeAgent", "GetModuleLogs", request]);
+    assert_eq!(
+        (answer["status"].as_i64(), answer["payload"][0]["id"].as_str()),
+        (Some(200), Some("SimulatedTemperatureSensor")),
+        "{answer}"
+    );
+    let payload: Value = serde_json::from_str(answer["payload"][0]["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (payload.as_array().unwrap().len(), payload[0]["device"].as_str(), payload[0]["loglevel"].as_i64()),
+        (2, Some("plant"), Some(6))
+    );
+    let packed = r#"{"schemaVersion":"1.0","items":[{"id":"filter"}],"encoding":"gzip"}"#;
+    let answer = solution.json(&["method", "invoke", "$edgeAgent", "getmodulelogs", packed]);
+    // The first bytes of what is compressed with gzip, in base64.
+    assert!(answer["payload"][0]["payloadBytes"].as_str().unwrap().starts_with("H4sI"), "{answer}");
+
+    let filter = solution.json(&["inspect", "filter"]);
+    assert_eq!((filter["identity"].as_str(), filter["status"].as_str()), (Some("plant/filter"), Some("running")));
+    assert_eq!(filter["env"]["MessageDelay"], "00:00:00.1", "{filter}");
+    assert_eq!(filter["deployment"]["restartPolicy"], "always", "{filter}");
+    assert_eq!(filter["routes"].as_object().unwrap().len(), 2, "{filter}");
+    solution.edgectl(&["inspect", "filter"]).assert().success().stdout(predicates::str::contains("filterToCloud"));
+    refused(solution.edgectl(&["inspect", "nobody"]).assert(), 1, "no module nobody");
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub struct Args {
 enum Command {
     Up(super::up::Args),
     Down(super::down::Args),
+    List(super::list::Args),
     Network(super::network::Args),
     Plan(super::plan::Args),
 }
@@ -23,6 +24,10 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     match args.command {
         Command::Up(args) => super::up::run(args, context),
         Command::Down(args) => super::down::run(&args, context),
+        Command::List(args) => {
+            super::list::run(&args, context);
+            Ok(())
+        }
         Command::Network(args) => super::network::run(&args, context),
         Command::Plan(args) => super::plan::run(args, context),
     }

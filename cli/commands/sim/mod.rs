@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod down;
+pub mod list;
 pub mod network;
 pub mod plan;
 pub mod up;

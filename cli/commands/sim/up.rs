@@ -20,6 +20,7 @@ use crate::output::style::Style;
 use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
+use crate::solution::known_devices::KnownDevice;
 use crate::solution::solution::Solution;
 
 const EXAMPLES: &str = "\
@@ -68,6 +69,9 @@ struct Started<'a> {
     #[serde(flatten)]
     endpoints: &'a Endpoints,
     detached: bool,
+    /// What other commands need to work with this device.
+    #[serde(skip)]
+    flag: String,
 }
 
 impl Report for Started<'_> {
@@ -88,10 +92,15 @@ impl Report for Started<'_> {
                  To have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=443\n",
             );
         }
-        let next = if self.detached { "edgectl deploy" } else { "edgectl deploy (in another terminal); Ctrl-C stops" };
-        text.push_str(&format!("Next: {}\n", style.cyan(next)));
+        let next = format!("edgectl {}deploy", self.flag);
+        let rest = if self.detached { "" } else { " (in another terminal); Ctrl-C stops" };
+        text.push_str(&format!("Next: {}{rest}\n", style.cyan(&next)));
         text
     }
+}
+
+fn flag(solution: &Solution) -> String {
+    if solution.device_is_own { String::new() } else { format!("--device {} ", solution.device) }
 }
 
 /// Starts the device, here or in the background.
@@ -118,7 +127,11 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
             device = Device::start(options) => device.map_err(device::start_error)?,
             signal = signals.next() => return Err(signal),
         };
-        context.printer.item(&Started { endpoints: device.endpoints(), detached: args.detached });
+        if let Some(index) = &context.settings.device_index {
+            KnownDevice::of(solution).remember(index);
+        }
+        let started = Started { endpoints: device.endpoints(), detached: args.detached, flag: flag(solution) };
+        context.printer.item(&started);
         let outcome = tokio::select! {
             stopped = device.stopped() => Ok(stopped),
             signal = signals.next() => Err(signal),
@@ -203,7 +216,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
         }
     }
     if let Ok(endpoints) = serde_json::from_str::<Endpoints>(&first) {
-        context.printer.result(&Started { endpoints: &endpoints, detached: true });
+        context.printer.result(&Started { endpoints: &endpoints, detached: true, flag: flag(solution) });
         return Ok(());
     }
     let status = child.wait().map_err(|error| CommandError::failed(error.to_string()))?;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::identity::{IdentityError, IdentityProvider, ModuleIdentity};
-use crate::agent::methods::{MethodAnswer, handle_method};
+use crate::agent::methods::method::{AgentIdentity, MethodAnswer, handle_method};
 use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
@@ -324,7 +324,8 @@ async fn methods_answer_as_the_vectors_say() {
     let mut agent = start(Value::Null);
     agent.deploy(1, &json!({"mod1": module("a"), "mod2": module("b")})).await;
     let call = async |name: &str, payload: &str| {
-        handle_method(&*agent.runtime, Duration::from_secs(10), name, payload.as_bytes()).await
+        handle_method(&*agent.runtime, &AgentIdentity::default(), Duration::from_secs(10), name, payload.as_bytes())
+            .await
     };
     assert_eq!(call("PING", "").await, MethodAnswer { status: 200, payload: None });
     assert_eq!(call("restartmodule", r#"{"schemaVersion":"1.0","id":"mod1"}"#).await.status, 200);

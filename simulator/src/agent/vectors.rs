@@ -13,6 +13,8 @@ use crate::agent::diff::diff;
 use crate::agent::environment::{
     DeviceEnvironment, ModuleEnvironment, UpstreamProtocol, module_environment, module_id,
 };
+use crate::agent::methods::log_line;
+use crate::agent::methods::log_request::LogRequest;
 use crate::agent::plan::{Command, CurrentModule, Situation, UpdateMode, plan};
 use crate::agent::restart::RestartRules;
 use crate::agent::runner::RunHistory;
@@ -155,9 +157,33 @@ fn check_decisions(vector: &Value) -> bool {
             assert_eq!(json!(protocol), *expected, "{vector}");
         }
         "plan_runner" => check_runner(vector),
+        "parse_log_line" => {
+            let line = log_line::parse(text(input));
+            let line = json!({ "level": line.level, "timestamp": line.timestamp, "text": line.text });
+            assert_eq!(line, *expected, "{vector}");
+        }
+        "log_match_ids" => {
+            let selected = select(&json!([input["id"]]), &input["modules"]);
+            let names: Vec<String> = selected.into_iter().map(|(name, _)| name).collect();
+            assert_eq!(json!(names), *expected, "{vector}");
+        }
+        "log_select_items" => {
+            let selected: BTreeMap<String, usize> = select(&input["itemIds"], &input["modules"]).into_iter().collect();
+            assert_eq!(json!(selected), *expected, "{vector}");
+        }
         _ => return false,
     }
     true
+}
+
+/// The modules that items with these identifiers ask for, each with the number of its item.
+fn select(ids: &Value, modules: &Value) -> Vec<(String, usize)> {
+    let ids = ids.as_array().unwrap();
+    let items: Vec<Value> =
+        ids.iter().enumerate().map(|(number, id)| json!({ "id": id, "filter": { "tail": number } })).collect();
+    let request = LogRequest::read(&json!({ "items": items }), Timestamp::UNIX_EPOCH).unwrap();
+    let modules = modules.as_array().unwrap().iter().map(|module| text(module).to_owned());
+    request.select(modules).into_iter().map(|(name, item)| (name, item.tail.unwrap())).collect()
 }
 
 fn check_env(input: &Value) -> BTreeMap<String, String> {
@@ -246,7 +272,7 @@ fn agent_vectors() {
         return;
     }
     assert!(each("agent.json", check_documents).len() >= 9);
-    assert!(each("agent.json", check_decisions).len() >= 4);
+    assert!(each("agent.json", check_decisions).len() >= 7);
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod docker;
 pub mod group_record;
 pub mod launcher;
 pub mod log_file;
+pub mod log_time;
 pub mod module_runtime;
 pub mod process;
 mod process_group;

@@ -1,14 +1,27 @@
-//! Direct methods of `$edgeAgent`. Their names are taken in any case.
+//! Which method is called, and what it answers. Names are taken in any case.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use jiff::Timestamp;
+
+use super::logs;
 use crate::runtime::module_runtime::{ModuleRuntime, RuntimeError};
 
 const PING: &str = "ping";
 const RESTART_MODULE: &str = "RestartModule";
-const SUPPORTED: [&str; 2] = [PING, RESTART_MODULE];
+const GET_MODULE_LOGS: &str = "GetModuleLogs";
+const SUPPORTED: [&str; 3] = [PING, RESTART_MODULE, GET_MODULE_LOGS];
+
+/// Whose agent it is.
+#[derive(Debug, Clone, Default)]
+pub struct AgentIdentity {
+    /// The cloud hub's host name.
+    pub hub: String,
+    /// The device.
+    pub device: String,
+}
 
 /// What a method answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +41,15 @@ pub enum MethodError {
     /// The request's schema version is another one.
     #[error("schema version {0:?} is not supported, 1.0 is")]
     SchemaVersion(String),
+    /// The answer would be too large.
+    #[error("the logs are longer than {limit} bytes: ask for fewer lines with `tail`, `since`, `until` or `regex`")]
+    TooMuch {
+        /// Most bytes of an answer.
+        limit: usize,
+    },
+    /// Something on the machine failed.
+    #[error("{0}")]
+    Failed(String),
     /// The runtime did not do it.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -38,7 +60,7 @@ impl MethodError {
     pub fn status(&self) -> i32 {
         match self {
             Self::Argument(_) => 400,
-            Self::SchemaVersion(_) | Self::Runtime(_) => 500,
+            Self::SchemaVersion(_) | Self::TooMuch { .. } | Self::Failed(_) | Self::Runtime(_) => 500,
         }
     }
 }
@@ -47,22 +69,33 @@ impl MethodError {
 /// `stop_timeout` to end.
 pub async fn handle_method(
     runtime: &dyn ModuleRuntime,
+    identity: &AgentIdentity,
     stop_timeout: Duration,
     name: &str,
     payload: &[u8],
 ) -> MethodAnswer {
     let outcome = match SUPPORTED.iter().find(|supported| supported.eq_ignore_ascii_case(name)) {
-        Some(&PING) => Ok(()),
-        Some(&RESTART_MODULE) => restart_module(runtime, stop_timeout, payload).await,
+        Some(&PING) => Ok(None),
+        Some(&RESTART_MODULE) => restart_module(runtime, stop_timeout, payload).await.map(|()| None),
+        Some(&GET_MODULE_LOGS) => get_module_logs(runtime, identity, payload).await.map(Some),
         _ => Err(MethodError::Argument(format!(
             "unknown command {name:?}, supported commands: {}",
             SUPPORTED.join(", ")
         ))),
     };
     match outcome {
-        Ok(()) => MethodAnswer { status: 200, payload: None },
+        Ok(payload) => MethodAnswer { status: 200, payload },
         Err(error) => MethodAnswer { status: error.status(), payload: Some(json!({"message": error.to_string()})) },
     }
+}
+
+async fn get_module_logs(
+    runtime: &dyn ModuleRuntime,
+    identity: &AgentIdentity,
+    payload: &[u8],
+) -> Result<Value, MethodError> {
+    let request = read_request(payload)?;
+    logs::get(runtime, identity, &request, Timestamp::now()).await
 }
 
 async fn restart_module(
