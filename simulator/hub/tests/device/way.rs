@@ -80,9 +80,13 @@ impl Way {
     /// Interrupts the way.
     pub async fn interrupt(&self) {
         self.open.store(false, Ordering::SeqCst);
-        let attachments: Vec<_> = self.lock().values_mut().filter_map(|end| end.attachment.take()).collect();
-        for attachment in attachments {
+        let ends: Vec<_> = {
+            let mut ends = self.lock();
+            ends.values_mut().filter_map(|end| Some((end.attachment.take()?, Arc::clone(&end.link)))).collect()
+        };
+        for (attachment, link) in ends {
             self.cloud.detach(&attachment).await;
+            link.inner.interrupted();
         }
     }
 
