@@ -36,6 +36,9 @@ pub fn rich(door: Door, body: &str) -> Message {
     for (name, value) in properties {
         message.properties.set(name, (*value).to_owned());
     }
+    if door != Door::Https {
+        message.properties.set("none", None);
+    }
     message
 }
 
