@@ -52,8 +52,8 @@ async fn the_cloud_calls_and_is_answered() {
                 let answer = answer.unwrap();
                 assert_eq!((answer.status, &answer.payload[..]), (status, payload.as_bytes()), "{target}");
             }
-            // A client that says nothing, and then goes.
-            let soon = Duration::from_millis(300);
+            // A client that says nothing.
+            let soon = Duration::from_millis(50);
             let silent = site.cloud.call(&id(&target), request(soon, LONG)).await;
             assert_eq!(silent, Err(Refusal::NoAnswer(id(&target))));
         }

@@ -1,4 +1,5 @@
-//! Which protocol has which behaviour. What a protocol lacks stands here with why, and `lacking` shows that it is so.
+//! Which protocol has which behaviour. What a protocol lacks stands here with why; `lacking`, `sessions` and
+//! `impersonation` show that it is so.
 
 use crate::door::{DOORS, Door};
 

@@ -99,8 +99,9 @@ async fn what_a_client_says_of_who_it_is_does_not_count() {
         forged.system.set(system::CONNECTION_MODULE_ID, "m1".to_owned());
         connect(&site, (hub, door), &module).await.send(&forged).await.unwrap();
         let event = site.received(&module, 1).await.remove(0);
-        let told = &event["systemProperties"][system::CONNECTION_MODULE_ID];
-        assert!(told.is_null() || *told == event["moduleId"], "{module}: {event}");
+        let told = &event["systemProperties"];
+        assert_eq!(told[system::CONNECTION_DEVICE_ID], event["deviceId"], "{module}");
+        assert_eq!(told[system::CONNECTION_MODULE_ID], event["moduleId"], "{module}");
     }
     assert!(site.events_of("edge/m1").is_empty());
     site.stop().await;
