@@ -94,8 +94,8 @@ impl Bounds {
     pub fn of(durability: Durability) -> Self {
         let on_disk = Self {
             segment_bytes: 16 * 1024 * 1024,
-            memory_bytes: 16 * 1024 * 1024,
-            queue_memory_bytes: 1024 * 1024,
+            memory_bytes: 24 * 1024 * 1024,
+            queue_memory_bytes: 8 * 1024 * 1024,
             limit_bytes: None,
         };
         match durability {
