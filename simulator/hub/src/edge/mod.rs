@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod delivery;
+mod delivery_upstream;
 #[cfg(test)]
 mod delivery_vectors;
 pub mod hub;
