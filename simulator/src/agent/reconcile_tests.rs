@@ -196,6 +196,7 @@ fn start(reported: Value) -> Running {
         rules: RestartRules::default(),
         period: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(10),
+        edge_hub: Box::new(|_| {}),
         metrics: Arc::clone(&metrics),
         clock,
     };

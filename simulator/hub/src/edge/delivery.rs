@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
 use crate::edge::metrics::{Delivered, Metrics};
+use crate::edge::settings::Settings;
 use crate::edge::store::record::{Entry, QueueKey};
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::trail::Trail;
@@ -18,8 +20,6 @@ use crate::event::{DropReason, Event, Ledger};
 use crate::gateway::{Destination, Feature, LinkClosed, Settlement};
 use crate::sessions::Sessions;
 
-/// How long a module may take to acknowledge a message before it is sent again (`MessageAckTimeoutSecs`).
-pub(super) const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waits between tries grow from the first to the last of these.
 pub(super) const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
@@ -40,6 +40,8 @@ pub struct Outbound {
     pub metrics: Arc<Metrics>,
     /// What became of the last messages.
     pub trail: Arc<Trail>,
+    /// What the deployment sets.
+    pub settings: Arc<watch::Sender<Settings>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Ends all deliveries.
@@ -106,7 +108,8 @@ impl Outbound {
         let mut delivered = Delivered::new(Arc::clone(&self.metrics), endpoint);
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-            let mut line = Line::new(link, destination.clone(), Arc::clone(&self.clock));
+            let timeout = self.settings.borrow().acknowledgement_timeout;
+            let mut line = Line::new(link, destination.clone(), timeout, Arc::clone(&self.clock));
             self.feed(endpoint, identity, &mut line, &mut delivered).await;
             self.store.give_back(endpoint);
             self.clock.sleep(REDELIVERY_DELAY).await;
@@ -116,7 +119,7 @@ impl Outbound {
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
     async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line, delivered: &mut Delivered) {
         let arrivals = self.store.arrivals(endpoint);
-        let mut overdue = self.clock.sleep(ACKNOWLEDGEMENT_TIMEOUT);
+        let mut overdue = self.clock.sleep(line.time_left());
         loop {
             let arrival = arrivals.notified();
             let link = self.sessions.link(identity, Feature::Inputs);

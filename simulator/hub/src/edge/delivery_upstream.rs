@@ -18,8 +18,6 @@ use crate::message::{Message, system};
 
 /// Messages taken from the store at once.
 const BATCH: usize = 100;
-/// Senders whose messages are on their way at the same time (`UpstreamFanOutFactor`).
-const SENDERS: usize = 10;
 
 /// What became of messages that stand behind one that is still to be sent: done with for good, and why if they were
 /// dropped. By priority and offset.
@@ -65,7 +63,8 @@ impl Outbound {
                 (run, outcome)
             });
         }
-        let mut sending = stream::iter(runs).buffer_unordered(SENDERS);
+        let at_once = self.settings.borrow().upstream_fan_out;
+        let mut sending = stream::iter(runs).buffer_unordered(at_once);
         let mut is_all_sent = true;
         while let Some((run, outcome)) = sending.next().await {
             match outcome {

@@ -12,6 +12,7 @@ pub mod mirror;
 pub mod report;
 pub mod router;
 pub mod scope;
+pub mod settings;
 pub mod store;
 pub mod trail;
 pub mod twins;
