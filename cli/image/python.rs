@@ -15,6 +15,22 @@ use crate::output::progress::Line;
 
 const ENTRY: &str = "main.py";
 const REQUIREMENTS: &str = "requirements.txt";
+/// Compiles a module's files in memory: what an import from `main.py` finds in its folder, and in packages below.
+const COMPILE: &str = "\
+import os, sys, traceback
+failed = False
+for folder, below, files in os.walk('.'):
+    below[:] = sorted(name for name in below if os.path.isfile(os.path.join(folder, name, '__init__.py')))
+    for name in sorted(name for name in files if name.endswith('.py')):
+        path = os.path.normpath(os.path.join(folder, name))
+        try:
+            with open(path, 'rb') as source:
+                compile(source.read(), path, 'exec', dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            failed = True
+            sys.stderr.write(''.join(traceback.format_exception_only(type(error), error)))
+sys.exit(failed)
+";
 /// Directories that are no part of a module, whoever made them.
 const NOT_SOURCE: [&str; 5] = ["__pycache__", ".git", ".venv", "venv", "node_modules"];
 
@@ -45,6 +61,7 @@ pub fn build(
         install(&venv_python, directory, line)?;
         fs::write(&stamp_file, &stamp).map_err(ImageError::io(&stamp_file))?;
     }
+    compile(&venv_python, directory, line)?;
     let mut hash = Sha256::new();
     hash.update(&stamp);
     hash_directory(directory, Path::new(""), &mut hash)?;
@@ -122,6 +139,19 @@ fn install(venv_python: &Path, directory: &Path, line: &Line<'_>) -> Result<(), 
         ended.last_lines.iter().map(String::as_str).filter(|text| text.trim_start().starts_with("ERROR")).collect();
     line.say(&if reasons.is_empty() { ended.last_lines.join("\n") } else { reasons.join("\n") });
     Err(ImageError::Failed { tool: "pip install", reason: None })
+}
+
+/// Refuses sources that the interpreter would refuse: a module that cannot start is not built.
+fn compile(python: &Path, directory: &Path, line: &Line<'_>) -> Result<(), ImageError> {
+    let mut command = Command::new(python);
+    // Isolated, so that no file of the module takes the place of one of the standard library.
+    command.args(["-I", "-c", COMPILE]).current_dir(directory);
+    let ended = tool::run(&mut command, |_| {})?;
+    if ended.success {
+        return Ok(());
+    }
+    line.say(&ended.last_lines.join("\n"));
+    Err(ImageError::Failed { tool: "python", reason: None })
 }
 
 fn last_word(ended: &Ended) -> String {
