@@ -12,6 +12,7 @@ use crate::image::error::ImageError;
 use crate::image::records::digest;
 use crate::image::tool::{self, Ended};
 use crate::output::progress::Line;
+use crate::solution::sources;
 
 const ENTRY: &str = "main.py";
 const REQUIREMENTS: &str = "requirements.txt";
@@ -31,11 +32,10 @@ for folder, below, files in os.walk('.'):
             sys.stderr.write(''.join(traceback.format_exception_only(type(error), error)))
 sys.exit(failed)
 ";
-/// Directories that are no part of a module, whoever made them.
-const NOT_SOURCE: [&str; 5] = ["__pycache__", ".git", ".venv", "venv", "node_modules"];
 
-/// Prepares the module in `directory`, with `workspace` for its virtual environment.
+/// Prepares the module in `directory` of the solution at `root`, with `workspace` for its virtual environment.
 pub fn build(
+    root: &Path,
     directory: &Path,
     workspace: &Path,
     environment: &BTreeMap<String, String>,
@@ -64,7 +64,7 @@ pub fn build(
     compile(&venv_python, directory, line)?;
     let mut hash = Sha256::new();
     hash.update(&stamp);
-    hash_directory(directory, Path::new(""), &mut hash)?;
+    hash_sources(root, directory, &mut hash)?;
     Ok(Built {
         argv: vec![venv_python.to_string_lossy().into_owned(), "-u".to_owned(), ENTRY.to_owned()],
         cwd: directory.to_owned(),
@@ -165,29 +165,20 @@ fn remove(path: &Path, result: std::io::Result<()>) -> Result<(), ImageError> {
     }
 }
 
-/// Takes in the names and contents of all files of a module, in order.
-fn hash_directory(root: &Path, below: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
-    let directory = root.join(below);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&directory).map_err(ImageError::io(&directory))? {
-        names.push(entry.map_err(ImageError::io(&directory))?.file_name());
-    }
-    names.sort();
-    for name in names {
-        let below = below.join(&name);
-        let path = root.join(&below);
-        let metadata = fs::symlink_metadata(&path).map_err(ImageError::io(&path))?;
-        if metadata.is_dir() {
-            if !NOT_SOURCE.iter().any(|other| name == *other) {
-                hash_directory(root, &below, hash)?;
-            }
-        } else if metadata.is_file() {
-            let content = fs::read(&path).map_err(ImageError::io(&path))?;
-            hash.update(below.to_string_lossy().as_bytes());
-            hash.update([0]);
-            hash.update((content.len() as u64).to_le_bytes());
-            hash.update(&content);
-        }
+/// Takes in the names and contents of all sources of a module, in order.
+fn hash_sources(root: &Path, directory: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
+    for entry in sources::walk(root, directory) {
+        let path = entry.path();
+        let Some(name) =
+            path.strip_prefix(directory).ok().filter(|_| entry.file_type().is_some_and(|kind| kind.is_file()))
+        else {
+            continue;
+        };
+        let content = fs::read(path).map_err(ImageError::io(path))?;
+        hash.update(name.to_string_lossy().as_bytes());
+        hash.update([0]);
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(&content);
     }
     Ok(())
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use edgectl_simulator::control::Request;
 use edgectl_simulator::inspect::Inspection;
+use edgectl_simulator::requests::ModuleStatus;
 use serde_json::Value;
 
 use super::changes::Changes;
 use crate::commands::deploy;
 use crate::commands::device::{ask, control_error};
+use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
 use crate::image::build::{self, Built, Outcome};
 use crate::image::plan::{self, PlannedModule};
@@ -28,6 +30,8 @@ use crate::solution::solution::{SOLUTION_FILE, Solution};
 
 /// How long to wait until modules run that were deployed.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often modules are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Most changed files that are named.
 const NAMED_FILES: usize = 3;
 
@@ -40,13 +44,17 @@ pub async fn run(context: &Context, solution: &Solution, platform: &str) -> Resu
         modules: Vec::new(),
         manifest: None,
         deployed: None,
+        failing: BTreeSet::new(),
     };
     let mut changes = Changes::follow(session.roots(), session.documents())?;
     session.begin().await;
     session.note(&format!("following {}; what changes is built, deployed or restarted", solution.root.display()));
     loop {
         changes.refocus(session.roots(), session.documents())?;
-        let changed = changes.next().await?;
+        let changed = tokio::select! {
+            changed = changes.next() => changed?,
+            never = session.stand_by() => match never {},
+        };
         session.react(&changed).await;
     }
 }
@@ -61,6 +69,8 @@ struct Session {
     manifest: Option<Manifest>,
     /// What was applied last.
     deployed: Option<Value>,
+    /// The modules that do not stay up, as was told.
+    failing: BTreeSet<String>,
 }
 
 impl Session {
@@ -195,9 +205,35 @@ impl Session {
         let service = ServiceClient::new(access::simulated(solution)?)?;
         deploy::apply(&service, &state, solution, &manifest, None).await?;
         self.deployed = Some(manifest.modules_content.clone());
-        deploy::settle(&service, &state, solution, &manifest, SETTLE_TIMEOUT).await?;
+        let settled = deploy::settle(&service, &state, solution, &manifest, SETTLE_TIMEOUT).await;
+        if let Err(error) = settled {
+            // It names a module that does not stay up, if there is one.
+            self.failing = self.broken().await.into_iter().map(|module| module.name).collect();
+            return Err(error);
+        }
         self.note(&format!("deployed {}", manifest.name));
         Ok(())
+    }
+
+    /// Tells when a module does not stay up, until it is dropped.
+    async fn stand_by(&mut self) -> Infallible {
+        loop {
+            let broken = self.broken().await;
+            for module in broken.iter().filter(|module| !self.failing.contains(&module.name)) {
+                let error = CommandError::failed(&module.description)
+                    .hint(format!("Run `edgectl logs {}` to see what it printed.", module.name));
+                self.tell(&format!("module {} does not stay up", module.name), &error);
+            }
+            self.failing = broken.into_iter().map(|module| module.name).collect();
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// The modules that do not stay up; none if the device does not answer.
+    async fn broken(&self) -> Vec<ModuleStatus> {
+        let status = status::fetch(&self.solution.device_state()).await;
+        let modules = status.map(|status| status.modules).unwrap_or_default();
+        modules.into_iter().filter(|module| matches!(module.status.as_str(), "backoff" | "failed")).collect()
     }
 
     /// Restarts a module that should run and runs an older build.

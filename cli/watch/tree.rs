@@ -1,7 +1,5 @@
-//! The files that a solution is made of, and when they were last written.
-//!
-//! Left out is what nobody writes by hand: what git ignores, what builds leave behind, and what editors write for a
-//! moment. So a build does not set off another one.
+//! The files that a solution is made of, and when they were last written. A build leaves nothing among them, so it does
+//! not set off another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -9,20 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ignore::WalkBuilder;
-
-use crate::solution::solution::STATE_DIRECTORY;
-
-/// Directories of tools.
-const NOT_SOURCE: [&str; 9] =
-    [STATE_DIRECTORY, ".git", "target", "node_modules", "__pycache__", ".venv", "venv", ".idea", ".vscode"];
-/// How the names of files begin that editors write for a moment.
-const TEMPORARY_STARTS: [&str; 3] = [".#", "#", ".goutputstream-"];
-/// How they end.
-const TEMPORARY_ENDS: [&str; 11] =
-    ["~", ".swp", ".swo", ".swx", ".tmp", ".temp", ".bak", ".orig", ".pyc", "___jb_tmp___", "___jb_old___"];
-/// Whole names of such files: what vim tries a directory with, and what a file browser leaves.
-const TEMPORARY_NAMES: [&str; 2] = ["4913", ".DS_Store"];
+use crate::solution::sources;
 
 /// When and as what a file was last written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +50,7 @@ impl Tree {
     }
 
     fn walk(&mut self, root: &Path) {
-        // Outside a repository nothing above the solution is asked: a home directory may ignore all that is in it.
-        let in_repository = root.ancestors().any(|above| above.join(".git").exists());
-        let walk = WalkBuilder::new(root)
-            .hidden(false)
-            .require_git(false)
-            .parents(in_repository)
-            .filter_entry(|entry| entry.depth() == 0 || is_source(&entry.file_name().to_string_lossy()))
-            .build();
-        for entry in walk.flatten() {
+        for entry in sources::walk(root, root) {
             let Ok(metadata) = entry.metadata() else { continue };
             if metadata.is_dir() {
                 self.directories.insert(entry.into_path(), directory_stamp(&metadata));
@@ -104,14 +81,6 @@ fn stamp(metadata: &Metadata) -> Stamp {
 fn directory_stamp(metadata: &Metadata) -> DirectoryStamp {
     // A number alone is soon given to another directory; not every file system knows more.
     (metadata.ino(), metadata.created().ok())
-}
-
-/// Whether a file or directory of that name is written by hand.
-fn is_source(name: &str) -> bool {
-    !NOT_SOURCE.contains(&name)
-        && !TEMPORARY_NAMES.contains(&name)
-        && !TEMPORARY_STARTS.iter().any(|start| name.starts_with(start))
-        && !TEMPORARY_ENDS.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, refused};
 
-pub const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A solution of built-in modules, whose device ends with it.
 pub struct Solution {

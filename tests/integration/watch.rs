@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use crate::binary::{NO_ENGINE, refused};
-use crate::device::{Solution, TIMEOUT, module, signal, sleepers, wait_until};
+use crate::device::{Solution, module, signal, sleepers, wait_until};
 
 /// A module that says a word and stays.
 fn program(word: &str) -> String {
@@ -155,6 +155,9 @@ fn only_the_module_that_changed_is_restarted_and_only_with_a_build_that_works() 
     watching.wait_for("restarted b", 1);
     assert_eq!(watching.count("a | building"), builds, "{}", watching.said());
     assert_eq!(watching.count("restarted a"), 2, "{}", watching.said());
+
+    fs::write(source(&solution, "b"), "raise SystemExit(3)\n").unwrap();
+    watching.wait_for("module b does not stay up", 1);
     watching.stop();
 }
 
