@@ -18,6 +18,10 @@ use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Printer;
 use crate::settings::{Context, GlobalFlags};
 
+/// The hub gives memory back on other threads than it took it on, which the system's allocator takes locks for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXAMPLES: &str = "\
 Examples:
   edgectl demo                         everything once, in a directory it names

@@ -90,6 +90,7 @@ pub fn options(
         containers: container_options(context)?,
         parent,
         durability: solution.durability,
+        metrics_port: None,
     })
 }
 

@@ -33,6 +33,7 @@ Examples:
   edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
   edgectl --device child sim up --parent plant     a second device, below the first
+  edgectl sim up --metrics-port 9600  let Prometheus read metrics
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
@@ -69,6 +70,9 @@ pub struct Args {
     /// otherwise [default: `runtime` of edgectl.yaml, else auto]
     #[arg(long, value_name = "process|docker|auto")]
     runtime: Option<RuntimeChoice>,
+    /// Serve metrics for Prometheus over HTTP at this port of the edge hub's address; 0 picks one
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -97,6 +101,9 @@ impl Report for Started<'_> {
             style.bold(device_id),
             if *gateway_has_https { ", HTTPS 443" } else { "" },
         );
+        if let Some(url) = &self.endpoints.metrics_url {
+            text.push_str(&format!("  metrics    {url}\n"));
+        }
         if let Some(parent) = &self.endpoints.parent {
             text.push_str(&format!("  below      {parent}\n"));
         }
@@ -143,6 +150,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
     options.runtime = args.runtime.unwrap_or(options.runtime);
+    options.metrics_port = args.metrics_port;
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -244,6 +252,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--device").arg(solution.device.as_str());
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
+    command.args(args.metrics_port.map(|port| format!("--metrics-port={port}")));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;

@@ -14,7 +14,7 @@ use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::Member;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
-    SessionKind,
+    SessionKind, Settlement,
 };
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -80,9 +80,13 @@ impl Way {
     /// Interrupts the way.
     pub async fn interrupt(&self) {
         self.open.store(false, Ordering::SeqCst);
-        let attachments: Vec<_> = self.lock().values_mut().filter_map(|end| end.attachment.take()).collect();
-        for attachment in attachments {
+        let ends: Vec<_> = {
+            let mut ends = self.lock();
+            ends.values_mut().filter_map(|end| Some((end.attachment.take()?, Arc::clone(&end.link)))).collect()
+        };
+        for (attachment, link) in ends {
             self.cloud.detach(&attachment).await;
+            link.inner.interrupted();
         }
     }
 
@@ -371,6 +375,10 @@ struct Relay {
 impl ClientLink for Relay {
     fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
         self.inner.deliver(deliveries);
+    }
+
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        self.inner.deliver_one(delivery).await
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
