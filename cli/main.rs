@@ -8,6 +8,7 @@ mod scaffold;
 mod service;
 mod settings;
 mod solution;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -27,7 +27,7 @@ impl Solution {
         }))
     }
 
-    fn with(modules: Value) -> Self {
+    pub fn with(modules: Value) -> Self {
         let place = tempdir().unwrap();
         edgectl(place.path()).args(["new", "plant", "--no-module"]).assert().success();
         let solution = Self { place };
@@ -103,17 +103,17 @@ pub fn module(image: &str) -> Value {
     })
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
-fn is_alive(process: u32) -> bool {
+pub fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // A process that nobody has waited for yet is dead all the same.
     !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -164,7 +164,7 @@ fn ctrl_c_while_building_leaves_no_process_behind() {
 }
 
 /// Processes that sleep for so many seconds.
-fn sleepers(seconds: &str) -> Vec<u32> {
+pub fn sleepers(seconds: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let sleeps = |process: &u32| {

@@ -24,3 +24,4 @@ mod route;
 mod schema;
 mod sdk;
 mod validate;
+mod watch;

@@ -80,6 +80,7 @@ pub struct ProcessRuntime {
 /// What is left of a module outside its task.
 #[derive(Clone)]
 struct Module {
+    specification: Arc<ModuleSpec>,
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<ModuleState>,
     log: Arc<LogFile>,
@@ -146,11 +147,13 @@ impl ProcessRuntime {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn program(&self, specification: &ModuleSpec, image: &ProcessImage) -> Result<Program, RuntimeError> {
+    /// What is run for a module. It is looked up at each start, so that a restart runs what was built last.
+    fn program(&self, specification: &ModuleSpec) -> Result<Program, RuntimeError> {
+        let image = self.find_image(&specification.image)?;
         let invalid = |reason: String| RuntimeError::Invalid { name: specification.name.clone(), reason };
         let mut argv = match words(&specification.create_options, "Entrypoint").map_err(invalid)? {
             Some(entrypoint) if !entrypoint.is_empty() => entrypoint,
-            _ => image.argv.clone(),
+            _ => image.argv,
         };
         argv.extend(words(&specification.create_options, "Cmd").map_err(invalid)?.into_iter().flatten());
         let mut env = self.base_environment.clone();
@@ -160,10 +163,10 @@ impl ProcessRuntime {
             }
             env.insert(name.into(), value.into());
         }
-        Ok(Program { argv, folder: image.folder.clone(), env })
+        Ok(Program { argv, folder: image.folder, env, description: image.description, hash: image.hash })
     }
 
-    fn add(&self, specification: &ModuleSpec, image: ProcessImage, program: Program) -> Result<(), RuntimeError> {
+    fn add(&self, specification: ModuleSpec, program: Program) -> Result<(), RuntimeError> {
         let name = specification.name.clone();
         let log = LogFile::open(&self.log_folder.join(format!("{name}.log")), self.max_log_bytes)
             .map_err(|source| RuntimeError::Io { name: name.clone(), doing: "cannot open its log", source })?;
@@ -172,8 +175,8 @@ impl ProcessRuntime {
         let (state, watched) = watch::channel(ModuleState {
             name: name.clone(),
             image: specification.image.clone(),
-            image_description: Some(image.description),
-            image_hash: image.hash,
+            image_description: Some(program.description),
+            image_hash: program.hash,
             status: ModuleStatus::Stopped,
             description: "created".to_owned(),
             exit_code: None,
@@ -182,9 +185,10 @@ impl ProcessRuntime {
             pid: None,
         });
         let surroundings = self.surroundings.clone();
-        let task = ProcessModule { name: name.clone(), program, surroundings, log: Arc::clone(&log), state };
+        let task = ProcessModule { name: name.clone(), surroundings, log: Arc::clone(&log), state };
         self.tasks.spawn(task.run(queue));
-        self.lock().insert(name, Module { requests, state: watched, log });
+        let specification = Arc::new(specification);
+        self.lock().insert(name, Module { specification, requests, state: watched, log });
         Ok(())
     }
 
@@ -214,16 +218,16 @@ impl ModuleRuntime for ProcessRuntime {
 
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError> {
         check_name(&specification.name)?;
-        let image = self.find_image(&specification.image)?;
-        let program = self.program(&specification, &image)?;
+        let program = self.program(&specification)?;
         match self.stop(&specification.name, STOP_TIMEOUT).await {
-            Ok(()) | Err(RuntimeError::NotFound(_)) => self.add(&specification, image, program),
+            Ok(()) | Err(RuntimeError::NotFound(_)) => self.add(specification, program),
             Err(error) => Err(error),
         }
     }
 
     async fn start(&self, name: &str) -> Result<(), RuntimeError> {
-        self.ask(name, "cannot start", Request::Start).await
+        let program = self.program(&self.find(name)?.specification)?;
+        self.ask(name, "cannot start", |reply| Request::Start(program, reply)).await
     }
 
     async fn stop(&self, name: &str, timeout: Duration) -> Result<(), RuntimeError> {

@@ -34,12 +34,16 @@ pub(super) struct Program {
     pub(super) argv: Vec<OsString>,
     pub(super) folder: PathBuf,
     pub(super) env: BTreeMap<OsString, OsString>,
+    /// What it is, for people.
+    pub(super) description: String,
+    /// A digest of what is run, if there is one.
+    pub(super) hash: Option<String>,
 }
 
 /// What the task of a module is asked for.
 pub(super) enum Request {
-    /// Start, if it does not run.
-    Start(oneshot::Sender<io::Result<()>>),
+    /// Start this, if nothing runs.
+    Start(Program, oneshot::Sender<io::Result<()>>),
     /// Stop within a time, if it runs.
     Stop(Duration, oneshot::Sender<io::Result<()>>),
 }
@@ -55,7 +59,6 @@ pub(super) struct Surroundings {
 /// The task of a module. It ends when nobody can send it requests any more, and its process with it.
 pub(super) struct ProcessModule {
     pub(super) name: String,
-    pub(super) program: Program,
     pub(super) surroundings: Surroundings,
     pub(super) log: Arc<LogFile>,
     pub(super) state: watch::Sender<ModuleState>,
@@ -81,7 +84,7 @@ impl ProcessModule {
                 }
             };
             let (outcome, reply) = match request {
-                Some(Request::Start(reply)) => (self.start(&mut running).await, reply),
+                Some(Request::Start(program, reply)) => (self.start(&mut running, program).await, reply),
                 Some(Request::Stop(time, reply)) => (self.stop(&mut running, time).await, reply),
                 None => break,
             };
@@ -94,15 +97,15 @@ impl ProcessModule {
         }
     }
 
-    async fn start(&self, running: &mut Option<Running>) -> io::Result<()> {
+    async fn start(&self, running: &mut Option<Running>, program: Program) -> io::Result<()> {
         if running.is_some() {
             return Ok(());
         }
-        let mut command = self.surroundings.launcher.command(&self.program.argv);
+        let mut command = self.surroundings.launcher.command(&program.argv);
         command
             .env_clear()
-            .envs(&self.program.env)
-            .current_dir(&self.program.folder)
+            .envs(&program.env)
+            .current_dir(&program.folder)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,6 +126,8 @@ impl ProcessModule {
         self.state.send_modify(|state| {
             state.status = ModuleStatus::Running;
             "running".clone_into(&mut state.description);
+            state.image_description = Some(program.description);
+            state.image_hash = program.hash;
             state.started_at = Some(Timestamp::now());
             state.pid = Some(leader);
         });
