@@ -97,6 +97,8 @@ impl ModuleRuntime for Remembering {
             started_at: None,
             exited_at: None,
             pid: None,
+            limits: None,
+            limits_unenforced: None,
         };
         self.modules.lock().unwrap().insert(specification.name.clone(), (specification, state));
         Ok(())
