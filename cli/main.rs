@@ -9,6 +9,7 @@ mod scaffold;
 mod service;
 mod settings;
 mod solution;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,10 @@ use clap::{Parser, Subcommand};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Printer;
 use crate::settings::{Context, GlobalFlags};
+
+/// The hub gives memory back on other threads than it took it on, which the system's allocator takes locks for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -113,11 +113,24 @@ pub async fn apply(
     timeout: Option<Duration>,
 ) -> Result<Option<DeviceStatus>, CommandError> {
     service.apply(solution.device.as_str(), &json!({ "modulesContent": manifest.modules_content })).await?;
-    let Some(timeout) = timeout else { return Ok(None) };
+    match timeout {
+        None => Ok(None),
+        Some(timeout) => settle(service, state, solution, manifest, timeout).await.map(Some),
+    }
+}
+
+/// Waits until the device has taken what was applied last and its modules run.
+pub async fn settle(
+    service: &ServiceClient,
+    state: &StateDirectory,
+    solution: &Solution,
+    manifest: &Manifest,
+    timeout: Duration,
+) -> Result<DeviceStatus, CommandError> {
     let agent = Identity::module(solution.device.clone(), ModuleId::edge_agent());
     let twin = service.twin(&agent).await?;
     let version = twin.pointer("/properties/desired/$version").and_then(Value::as_u64).unwrap_or_default();
-    wait(state, manifest, version, timeout).await.map(Some)
+    wait(state, manifest, version, timeout).await
 }
 
 /// Waits until the device has taken a version and its modules run.

@@ -88,6 +88,7 @@ pub fn options(
         containers: container_options(context)?,
         parent,
         durability: solution.durability,
+        metrics_port: None,
     })
 }
 

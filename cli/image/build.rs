@@ -92,11 +92,14 @@ fn build_and_record(
     records::create_private(&state).map_err(ImageError::io(&state))?;
     let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
     std::fs::create_dir_all(&workspace).map_err(ImageError::io(&workspace))?;
-    let build_kind = match kind {
-        ModuleKind::Rust => rust::build,
-        ModuleKind::Python => python::build,
+    let (directory, environment) = (&module.directory, &context.settings.environment);
+    let built = match kind {
+        ModuleKind::Rust => rust::build(directory, &workspace, environment, line)?,
+        ModuleKind::Python => {
+            let root = if directory.starts_with(&solution.root) { &solution.root } else { directory };
+            python::build(root, directory, &workspace, environment, line)?
+        }
     };
-    let built = build_kind(&module.directory, &workspace, &context.settings.environment, line)?;
     let record = ImageRecord {
         image: module.image.clone(),
         module: module.name().to_owned(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::error::CommandError;
 use crate::settings::Context;
 use crate::solution::check;
+use crate::solution::placeholder::ModuleImage;
 use crate::solution::render::{RenderError, RenderOptions, render};
 use crate::solution::solution::Solution;
 
@@ -44,8 +45,11 @@ pub fn plan(solution: &Solution, context: &Context, platform: &str) -> Result<Ve
             rendered.images
         }
     };
-    let wanted = rendered.into_iter().filter(|image| !image.bypassed);
-    Ok(wanted
-        .map(|image| PlannedModule { names: image.modules, directory: image.directory, image: image.image })
-        .collect())
+    Ok(of_images(rendered))
+}
+
+/// The modules to build for the images that a manifest uses and the solution makes.
+pub fn of_images(images: Vec<ModuleImage>) -> Vec<PlannedModule> {
+    let wanted = images.into_iter().filter(|image| !image.bypassed);
+    wanted.map(|image| PlannedModule { names: image.modules, directory: image.directory, image: image.image }).collect()
 }

@@ -12,14 +12,30 @@ use crate::image::error::ImageError;
 use crate::image::records::digest;
 use crate::image::tool::{self, Ended};
 use crate::output::progress::Line;
+use crate::solution::sources;
 
 const ENTRY: &str = "main.py";
 const REQUIREMENTS: &str = "requirements.txt";
-/// Directories that are no part of a module, whoever made them.
-const NOT_SOURCE: [&str; 5] = ["__pycache__", ".git", ".venv", "venv", "node_modules"];
+/// Compiles a module's files in memory: what an import from `main.py` finds in its folder, and in packages below.
+const COMPILE: &str = "\
+import os, sys, traceback
+failed = False
+for folder, below, files in os.walk('.'):
+    below[:] = sorted(name for name in below if os.path.isfile(os.path.join(folder, name, '__init__.py')))
+    for name in sorted(name for name in files if name.endswith('.py')):
+        path = os.path.normpath(os.path.join(folder, name))
+        try:
+            with open(path, 'rb') as source:
+                compile(source.read(), path, 'exec', dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            failed = True
+            sys.stderr.write(''.join(traceback.format_exception_only(type(error), error)))
+sys.exit(failed)
+";
 
-/// Prepares the module in `directory`, with `workspace` for its virtual environment.
+/// Prepares the module in `directory` of the solution at `root`, with `workspace` for its virtual environment.
 pub fn build(
+    root: &Path,
     directory: &Path,
     workspace: &Path,
     environment: &BTreeMap<String, String>,
@@ -45,9 +61,10 @@ pub fn build(
         install(&venv_python, directory, line)?;
         fs::write(&stamp_file, &stamp).map_err(ImageError::io(&stamp_file))?;
     }
+    compile(&venv_python, directory, line)?;
     let mut hash = Sha256::new();
     hash.update(&stamp);
-    hash_directory(directory, Path::new(""), &mut hash)?;
+    hash_sources(root, directory, &mut hash)?;
     Ok(Built {
         argv: vec![venv_python.to_string_lossy().into_owned(), "-u".to_owned(), ENTRY.to_owned()],
         cwd: directory.to_owned(),
@@ -124,6 +141,19 @@ fn install(venv_python: &Path, directory: &Path, line: &Line<'_>) -> Result<(), 
     Err(ImageError::Failed { tool: "pip install", reason: None })
 }
 
+/// Refuses sources that the interpreter would refuse: a module that cannot start is not built.
+fn compile(python: &Path, directory: &Path, line: &Line<'_>) -> Result<(), ImageError> {
+    let mut command = Command::new(python);
+    // Isolated, so that no file of the module takes the place of one of the standard library.
+    command.args(["-I", "-c", COMPILE]).current_dir(directory);
+    let ended = tool::run(&mut command, |_| {})?;
+    if ended.success {
+        return Ok(());
+    }
+    line.say(&ended.last_lines.join("\n"));
+    Err(ImageError::Failed { tool: "python", reason: None })
+}
+
 fn last_word(ended: &Ended) -> String {
     ended.last_lines.iter().rev().find(|line| !line.is_empty()).cloned().unwrap_or_else(|| "it said nothing".to_owned())
 }
@@ -135,29 +165,20 @@ fn remove(path: &Path, result: std::io::Result<()>) -> Result<(), ImageError> {
     }
 }
 
-/// Takes in the names and contents of all files of a module, in order.
-fn hash_directory(root: &Path, below: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
-    let directory = root.join(below);
-    let mut names = Vec::new();
-    for entry in fs::read_dir(&directory).map_err(ImageError::io(&directory))? {
-        names.push(entry.map_err(ImageError::io(&directory))?.file_name());
-    }
-    names.sort();
-    for name in names {
-        let below = below.join(&name);
-        let path = root.join(&below);
-        let metadata = fs::symlink_metadata(&path).map_err(ImageError::io(&path))?;
-        if metadata.is_dir() {
-            if !NOT_SOURCE.iter().any(|other| name == *other) {
-                hash_directory(root, &below, hash)?;
-            }
-        } else if metadata.is_file() {
-            let content = fs::read(&path).map_err(ImageError::io(&path))?;
-            hash.update(below.to_string_lossy().as_bytes());
-            hash.update([0]);
-            hash.update((content.len() as u64).to_le_bytes());
-            hash.update(&content);
-        }
+/// Takes in the names and contents of all sources of a module, in order.
+fn hash_sources(root: &Path, directory: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
+    for entry in sources::walk(root, directory) {
+        let path = entry.path();
+        let Some(name) =
+            path.strip_prefix(directory).ok().filter(|_| entry.file_type().is_some_and(|kind| kind.is_file()))
+        else {
+            continue;
+        };
+        let content = fs::read(path).map_err(ImageError::io(path))?;
+        hash.update(name.to_string_lossy().as_bytes());
+        hash.update([0]);
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(&content);
     }
     Ok(())
 }

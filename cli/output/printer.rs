@@ -70,6 +70,11 @@ impl Printer {
         }
     }
 
+    /// Says on standard error what went wrong, where that is not the end.
+    pub fn failure(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
     /// Shows on standard error what was laid out for a person to read.
     pub fn trouble(&self, text: &str) {
         eprintln!("{text}\n");

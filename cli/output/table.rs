@@ -19,6 +19,15 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Names in one line: the first few, and how many more there are.
+pub fn listed(names: &[String], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! the solutions of other tools are written for.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file's name, unless `DOTENV_FILE` says another.
 const FILE: &str = ".env";
@@ -20,13 +20,18 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("LOGS_CMD", "start /B start cmd.exe @cmd /k docker logs {0} -f"),
 ];
 
+/// The file with the variables of the solution at `root`; it may not exist.
+pub fn path(root: &Path, environment: &BTreeMap<String, String>) -> PathBuf {
+    let named = environment.get("DOTENV_FILE").map(|name| name.trim_matches('"').trim_matches('\''));
+    root.join(named.filter(|name| !name.is_empty()).unwrap_or(FILE))
+}
+
 /// The variables of the solution at `root`, given the process environment. A missing file is no error.
 pub fn variables(
     root: &Path,
     environment: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, std::io::Error> {
-    let named = environment.get("DOTENV_FILE").map(|name| name.trim_matches('"').trim_matches('\''));
-    let path = root.join(named.filter(|name| !name.is_empty()).unwrap_or(FILE));
+    let path = path(root, environment);
     let mut variables = environment.clone();
     match std::fs::read(&path) {
         Ok(bytes) => {

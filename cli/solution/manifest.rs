@@ -51,6 +51,11 @@ pub fn read(path: &Path, context: &Context) -> Result<Manifest, CommandError> {
 
 /// Renders the solution's template for a platform. What is wrong with it is shown, and errors end the command.
 pub fn render(solution: &Solution, platform: &str, context: &Context) -> Result<Manifest, CommandError> {
+    of_template(solution, checked_template(solution, platform, context)?)
+}
+
+/// Reads the solution's template for a platform. What is wrong with it is shown, and errors end the command.
+pub fn checked_template(solution: &Solution, platform: &str, context: &Context) -> Result<Template, CommandError> {
     let environment = &context.settings.environment;
     let options = RenderOptions { platform: Some(platform), compat: false, environment };
     let template = match Template::load(solution, options) {
@@ -61,6 +66,11 @@ pub fn render(solution: &Solution, platform: &str, context: &Context) -> Result<
         template => template?,
     };
     check::refuse_errors(&check::findings(&template), context)?;
+    Ok(template)
+}
+
+/// Renders a template that was checked.
+pub fn of_template(solution: &Solution, template: Template) -> Result<Manifest, CommandError> {
     let name = solution.template.file_name().unwrap_or_default().to_string_lossy().into_owned();
     from_document(name, &template.render().manifest)
 }

@@ -11,3 +11,4 @@ pub mod placeholder;
 pub mod render;
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod solution;
+pub mod sources;

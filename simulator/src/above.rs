@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpListener;
 
 use crate::authority::Authority;
 use crate::device::{DeviceError, other};
+use crate::metrics::endpoint;
 use crate::ports::{HTTPS_PORT, Listeners, MQTT_PORT};
 use crate::state::{Endpoints, ServiceAccess};
 
@@ -72,8 +74,11 @@ pub fn endpoints(
     above: &Above,
     parent: Option<&Parent>,
     authority: &Authority,
+    metrics: Option<&TcpListener>,
 ) -> Result<Endpoints, DeviceError> {
     let gateway_https = listeners.gateway.https.local_addr().map_err(|error| other("the edge hub")(&error))?;
+    let metrics_address = metrics.map(TcpListener::local_addr).transpose();
+    let metrics_url = metrics_address.map_err(|error| other("metrics")(&error))?.map(endpoint::url);
     Ok(Endpoints {
         device_id: device.to_string(),
         gateway_host_name: listeners.address.gateway().to_string(),
@@ -82,6 +87,7 @@ pub fn endpoints(
         gateway_https_port: gateway_https.port(),
         gateway_has_https: gateway_https.port() == HTTPS_PORT,
         parent: parent.map(|parent| parent.endpoints.device_id.clone()),
+        metrics_url,
         trust_bundle: authority.trust_bundle_path().to_owned(),
     })
 }

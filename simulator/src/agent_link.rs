@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::methods::method::{AgentIdentity, handle_method};
+use crate::agent::methods::method::{AgentIdentity, RESTART_MODULE, handle_method, known_name};
+use crate::agent::metrics::AgentMetrics;
 use crate::client::device_client::{ClientEvent, DeviceClient};
 use crate::runtime::module_runtime::ModuleRuntime;
 
@@ -27,6 +28,8 @@ pub struct AgentLink {
     pub desired: watch::Sender<Option<Value>>,
     /// What methods act on.
     pub runtime: Arc<dyn ModuleRuntime>,
+    /// Where is counted what happens.
+    pub metrics: Arc<AgentMetrics>,
     /// Whose agent it is.
     pub identity: AgentIdentity,
 }
@@ -77,9 +80,17 @@ impl AgentLink {
             ClientEvent::Desired(patch) => self.patch(patch).await,
             ClientEvent::Method { request, respond } => {
                 let (runtime, identity) = (Arc::clone(&self.runtime), self.identity.clone());
+                let metrics = Arc::clone(&self.metrics);
                 tokio::spawn(async move {
+                    let (known, start_ms) = (known_name(&request.name), metrics.registry.now_ms());
                     let answer =
                         handle_method(runtime.as_ref(), &identity, STOP_TIMEOUT, &request.name, &request.payload).await;
+                    if let Some(name) = known {
+                        metrics.called(name);
+                    }
+                    if known == Some(RESTART_MODULE) && answer.status == 200 {
+                        metrics.restarted(start_ms);
+                    }
                     let payload = answer.payload.map_or_else(bytes::Bytes::new, |payload| payload.to_string().into());
                     // The caller may have given up.
                     let _ = respond.send(MethodResponse { status: answer.status, payload });
@@ -93,7 +104,9 @@ impl AgentLink {
 
     /// Reads the whole twin.
     async fn pull(&self) {
-        match self.client.twin().await {
+        let twin = self.client.twin().await;
+        self.metrics.synchronised(twin.is_ok());
+        match twin {
             Ok(twin) => drop(self.desired.send_replace(twin.get("desired").cloned())),
             Err(error) => tracing::warn!(%error, "the agent's twin cannot be read"),
         }
@@ -105,6 +118,7 @@ impl AgentLink {
         let current = self.desired.borrow().clone();
         match current {
             Some(current) if version(&patch) == version(&current).map(|known| known + 1) => {
+                self.metrics.synchronised(true);
                 self.desired.send_replace(Some(twin::merge(&current, &patch, true)));
             }
             _ => self.pull().await,

@@ -85,7 +85,7 @@ pub enum Request {
         /// Which.
         wanted: Wanted,
     },
-    /// What the edge hub counted and measured, as a list of metrics.
+    /// What was counted and measured, as a list of metrics.
     Metrics,
     /// What the device would do about a deployment; nothing is changed.
     Plan {

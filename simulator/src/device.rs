@@ -24,6 +24,7 @@ use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::methods::method::AgentIdentity;
+use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
@@ -42,6 +43,9 @@ use crate::frontend::http::service::{self, Service};
 use crate::frontend::{amqp, http, mqtt};
 use crate::link::Link;
 use crate::listen;
+use crate::metrics::device_metrics::DeviceMetrics;
+use crate::metrics::endpoint;
+use crate::metrics::resources::Resources;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
 use crate::requests::Requests;
@@ -93,6 +97,8 @@ pub struct DeviceOptions {
     pub parent: Option<Parent>,
     /// How safely its hub keeps messages.
     pub durability: Durability,
+    /// The port at the edge hub's address where metrics are served over HTTP, 0 for any; none where they are not.
+    pub metrics_port: Option<u16>,
 }
 
 /// A device could not start.
@@ -169,6 +175,10 @@ impl Device {
         let last: Option<Endpoints> = read_json(&state.endpoints())?;
         let last = last.and_then(|endpoints| DeviceAddress::from_gateway(&endpoints.gateway_host_name));
         let listeners = ports::listen(options.parent.is_none(), options.address, last, options.preferred).await?;
+        let metrics_listener = match options.metrics_port {
+            Some(port) => Some(ports::listen_for_metrics(&listeners.address, port).await?),
+            None => None,
+        };
         let now = Timestamp::now();
         let parent = options.parent.as_ref();
         let folder = parent.map_or_else(|| state.authority(), |parent| parent.endpoints.authority().to_owned());
@@ -176,7 +186,7 @@ impl Device {
         let above = Above::new(&listeners, parent)?;
         let ground = Ground {
             link: Link::new(fastrand::u64(..)),
-            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority)?,
+            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?,
             client_tls: tls::client_config(authority.trust_bundle())?,
             above,
             device: options.device.clone(),
@@ -200,10 +210,12 @@ impl Device {
         let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
         let edge = ground.start_edge(&registry, listeners.gateway).await?;
         let runtime = ground.module_runtime(&options, &edge, &registry).await?;
-        let agent = ground.start_agent(registry, runtime, &options).await?;
+        let agent = ground.start_agent(registry, runtime, &edge, &options).await?;
 
+        let metrics = ground.start_metrics(&edge, &agent, metrics_listener);
         let stop_asked = CancellationToken::new();
         let requests = Requests {
+            metrics,
             link: ground.link.clone(),
             edge: Arc::clone(&edge),
             cloud: cloud.clone(),
@@ -292,6 +304,7 @@ struct RunningAgent {
     runtime: Arc<ChosenRuntime>,
     modules: Arc<Modules>,
     client: DeviceClient,
+    metrics: Arc<AgentMetrics>,
     questions: mpsc::Sender<Question>,
     /// Ends the agent, which stops its modules.
     shutdown: CancellationToken,
@@ -423,6 +436,7 @@ impl Ground {
         &self,
         registry: Arc<RegistryClient>,
         runtime: Arc<ChosenRuntime>,
+        edge: &Arc<EdgeHub>,
         options: &DeviceOptions,
     ) -> Result<RunningAgent, DeviceError> {
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
@@ -454,15 +468,22 @@ impl Ground {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
+        let facts = facts_of_agent();
+        let hub_host = &self.endpoints.hub_host_name;
+        let metrics = AgentMetrics::new(hub_host, self.device.as_str(), &facts, Arc::clone(&self.clock));
+        let metrics = Arc::new(metrics);
+        let edge = Arc::clone(edge);
         let agent = Agent::new(
             AgentOptions {
+                edge_hub: Box::new(move |environment| edge.set_environment(environment)),
                 runtime: Arc::clone(&module_runtime),
                 identities: Arc::<Modules>::clone(&modules),
                 environment: environment(&self.endpoints, parent_host),
-                facts: facts_of_agent(),
+                facts,
                 rules: RestartRules::default(),
                 period: AGENT_PERIOD,
                 stop_timeout: STOP_TIMEOUT,
+                metrics: Arc::clone(&metrics),
                 clock: Arc::new(Timestamp::now),
             },
             reported(&client).await,
@@ -470,9 +491,34 @@ impl Ground {
         let (questions, asked) = mpsc::channel(1);
         tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
         let identity = AgentIdentity { hub: self.endpoints.hub_host_name.clone(), device: self.device.to_string() };
-        let link = AgentLink { client: client.clone(), desired, runtime: module_runtime, identity };
+        let link = AgentLink {
+            client: client.clone(),
+            desired,
+            runtime: module_runtime,
+            metrics: Arc::clone(&metrics),
+            identity,
+        };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
-        Ok(RunningAgent { runtime, modules, client, questions, shutdown, tasks })
+        Ok(RunningAgent { runtime, modules, client, metrics, questions, shutdown, tasks })
+    }
+
+    /// What was counted and measured, with what looks at the machine now and then, and what serves it over HTTP.
+    fn start_metrics(&self, edge: &Arc<EdgeHub>, agent: &RunningAgent, listener: Option<TcpListener>) -> DeviceMetrics {
+        let (folder, clock) = (self.state.modules(), Arc::clone(&self.clock));
+        let runtime = Arc::<ChosenRuntime>::clone(&agent.runtime);
+        let resources = Resources::new(Arc::clone(&agent.metrics), runtime, folder, clock);
+        let (watched, shutdown) = (Arc::clone(&resources), self.shutdown.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = watched.watch() => {}
+            }
+        });
+        let metrics = DeviceMetrics { edge: Arc::clone(edge), resources };
+        if let Some(listener) = listener {
+            self.tasks.spawn(endpoint::serve(listener, metrics.clone(), self.shutdown.clone()));
+        }
+        metrics
     }
 
     /// One of the runtime's own modules: the device asks for its key like for those of the others.

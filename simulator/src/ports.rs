@@ -82,6 +82,11 @@ async fn listen_at_pair(address: DeviceAddress, with_hub: bool) -> Result<Listen
     Ok(Listeners { address, gateway, hub })
 }
 
+/// Listens for who reads metrics, at the edge hub's address and any port if it is 0.
+pub async fn listen_for_metrics(address: &DeviceAddress, port: u16) -> Result<TcpListener, PortsError> {
+    Ok(listen::bind(SocketAddr::new(address.gateway(), port)).await?)
+}
+
 /// Listens at all ports of a hub at an address.
 pub async fn listen_at_all(address: IpAddr) -> Result<HubListeners, BindError> {
     let mqtt = listen::bind(SocketAddr::new(address, MQTT_PORT)).await?;

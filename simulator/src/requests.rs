@@ -21,6 +21,7 @@ use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
 use crate::control::{self, Handler, Next, Request};
 use crate::link::{Conditions, Link};
+use crate::metrics::device_metrics::DeviceMetrics;
 use crate::runtime::module_runtime::{LogLine, LogQuery, ModuleRuntime};
 use crate::state::Endpoints;
 
@@ -71,6 +72,8 @@ pub struct Requests {
     pub agent: DeviceClient,
     /// What the agent would do is asked here.
     pub questions: mpsc::Sender<Question>,
+    /// What was counted and measured.
+    pub metrics: DeviceMetrics,
     /// The network to the hub above.
     pub link: Link,
     /// The modules.
@@ -277,7 +280,10 @@ impl Requests {
     }
 
     async fn restart(&self, module: &str) -> Result<Value, String> {
+        let agent = &self.metrics.resources.agent;
+        let start_ms = agent.registry.now_ms();
         self.runtime.restart(module, STOP_TIMEOUT).await.map_err(|error| error.to_string())?;
+        agent.restarted(start_ms);
         Ok(Value::Null)
     }
 }
@@ -318,7 +324,7 @@ impl Handler for Requests {
             Request::Inspect { module } => {
                 serde_json::to_value(self.inspect(&module).await?).map_err(|error| error.to_string())
             }
-            Request::Metrics => serde_json::to_value(self.edge.metrics()).map_err(|error| error.to_string()),
+            Request::Metrics => serde_json::to_value(self.metrics.families().await).map_err(|error| error.to_string()),
             Request::Plan { modules_content } => {
                 let forecast = self.plan(&modules_content).await?;
                 serde_json::to_value(forecast).map_err(|error| error.to_string())

@@ -208,6 +208,9 @@ pub struct Endpoints {
     /// The device above this one, whose edge hub is this one's way to the cloud hub; none for a device at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Where metrics are served over HTTP, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// The certificates that clients must trust, PEM.
     pub trust_bundle: PathBuf,
 }

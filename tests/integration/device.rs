@@ -1,7 +1,8 @@
 //! What happens to a device that is started twice, interrupted, killed, or whose state is damaged.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ impl Solution {
         }))
     }
 
-    fn with(modules: Value) -> Self {
+    pub fn with(modules: Value) -> Self {
         let place = tempdir().unwrap();
         edgectl(place.path()).args(["new", "plant", "--no-module"]).assert().success();
         let solution = Self { place };
@@ -102,17 +103,17 @@ pub fn module(image: &str) -> Value {
     })
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     assert!(std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
 }
 
-fn is_alive(process: u32) -> bool {
+pub fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // A process that nobody has waited for yet is dead all the same.
     !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
@@ -163,7 +164,7 @@ fn ctrl_c_while_building_leaves_no_process_behind() {
 }
 
 /// Processes that sleep for so many seconds.
-fn sleepers(seconds: &str) -> Vec<u32> {
+pub fn sleepers(seconds: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let sleeps = |process: &u32| {
@@ -539,7 +540,7 @@ fn logs_of_several_modules_come_in_the_order_of_time() {
 #[test]
 fn metrics_have_the_real_hubs_names_and_count_what_happened() {
     let solution = Solution::new();
-    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    let started = solution.json(&["sim", "up", "-d", "--metrics-port", "0"]);
     solution.edgectl(&["deploy"]).assert().success();
     wait_until("messages are in the cloud", || received(&solution) > 2);
     let sent = |to: &str| {
@@ -566,14 +567,31 @@ fn metrics_have_the_real_hubs_names_and_count_what_happened() {
         "quantile=\"0.9999\"} ",
         "edgehub_message_size_bytes_count{",
         "edgehub_gettwin_total{",
+        "# TYPE edgeAgent_module_start_total counter\n",
+        "edgeAgent_total_time_running_correctly_seconds{",
+        "edgeAgent_total_memory_bytes{",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap();
-        assert!(series.starts_with("edgehub_") && series.ends_with('}'), "{line}");
+        assert!(series.to_ascii_lowercase().starts_with("edge") && series.ends_with('}'), "{line}");
         assert!(value == "NaN" || value.parse::<f64>().is_ok(), "{line}");
     }
+    let processes = || solution.json(&["metrics", "edgeAgent_created_pids_total"]).to_string();
+    wait_until("the agent looks at the modules' processes", || processes().contains(r#""module_name":"filter""#));
+    let starts = solution.json(&["metrics", "edgeagent_module_start"]);
+    assert_eq!(starts[0]["samples"].as_array().unwrap().len(), 2, "{starts}");
+
+    let address = started["metricsUrl"].as_str().and_then(|url| url.strip_prefix("http://")?.strip_suffix("/metrics"));
+    let mut scraper = TcpStream::connect(address.unwrap()).unwrap();
+    scraper.write_all(b"GET /metrics HTTP/1.1\r\nHost: device\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    scraper.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\ncontent-type: text/plain; version=0.0.4"), "{answer}");
+    assert!(answer.contains("\nedgehub_queue_length{") && answer.contains("\nedgeAgent_metadata{"), "{answer}");
+
     solution.edgectl(&["sim", "down"]).assert().success();
     refused(solution.edgectl(&["metrics"]).assert(), 1, "no simulated device is running");
 }

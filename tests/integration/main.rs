@@ -25,3 +25,4 @@ mod route;
 mod schema;
 mod sdk;
 mod validate;
+mod watch;

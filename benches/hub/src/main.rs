@@ -1,5 +1,9 @@
 //! Load for the edge hub, beside mosquitto in the same run. `docs/performance.md` says how to read the figures.
 
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod condition;
 mod hub;
 mod load;

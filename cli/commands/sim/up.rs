@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::commands::device::{self, block_on};
 use crate::commands::leaf;
 use crate::error::{CommandError, ErrorKind};
+use crate::image::{plan, tool};
 use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::service::access;
@@ -22,14 +23,17 @@ use crate::service::client::ServiceClient;
 use crate::settings::Context;
 use crate::solution::known_devices::KnownDevice;
 use crate::solution::solution::Solution;
+use crate::watch::session;
 
 const EXAMPLES: &str = "\
 Examples:
   edgectl sim up                    in the foreground; Ctrl-C stops everything
   edgectl sim up -d                 in the background, until `edgectl sim down`
+  edgectl sim up --watch            build and deploy, and again whatever changes
   edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
   edgectl --device child sim up --parent plant     a second device, below the first
+  edgectl sim up --metrics-port 9600  let Prometheus read metrics
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
 /// Lines of the device's log that are shown when it does not start.
@@ -38,10 +42,18 @@ const LOG_LINES: usize = 20;
 /// Start the simulated device of this solution
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent of each other")]
 pub struct Args {
     /// Run in the background
     #[arg(short, long)]
     detach: bool,
+    /// Build and deploy the solution, then follow its files: build and restart the modules that change, and deploy when
+    /// the deployment template does
+    #[arg(long, conflicts_with_all = ["detach", "detached"])]
+    watch: bool,
+    /// With --watch: the platform that is built and deployed, by its name in module.json
+    #[arg(long, value_name = "PLATFORM", env = "DEFAULT_PLATFORM", default_value = plan::DEFAULT_PLATFORM)]
+    platform: String,
     /// Listen at this address, 127.0.N.1; the cloud hub gets 127.0.N.2
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
@@ -58,6 +70,9 @@ pub struct Args {
     /// otherwise [default: `runtime` of edgectl.yaml, else auto]
     #[arg(long, value_name = "process|docker|auto")]
     runtime: Option<RuntimeChoice>,
+    /// Serve metrics for Prometheus over HTTP at this port of the edge hub's address; 0 picks one
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -69,6 +84,9 @@ struct Started<'a> {
     #[serde(flatten)]
     endpoints: &'a Endpoints,
     detached: bool,
+    /// Whether its files are followed, so that nobody need deploy.
+    #[serde(skip)]
+    watched: bool,
     /// What other commands need to work with this device.
     #[serde(skip)]
     flag: String,
@@ -83,6 +101,9 @@ impl Report for Started<'_> {
             style.bold(device_id),
             if *gateway_has_https { ", HTTPS 443" } else { "" },
         );
+        if let Some(url) = &self.endpoints.metrics_url {
+            text.push_str(&format!("  metrics    {url}\n"));
+        }
         if let Some(parent) = &self.endpoints.parent {
             text.push_str(&format!("  below      {parent}\n"));
         }
@@ -91,6 +112,10 @@ impl Report for Started<'_> {
                 "  Port 443 needs a privilege: methods from module to module, and MQTT in WebSockets, are off.\n  \
                  To have it: sudo sysctl net.ipv4.ip_unprivileged_port_start=443\n",
             );
+        }
+        if self.watched {
+            text.push_str("Ctrl-C stops.\n");
+            return text;
         }
         let next = format!("edgectl {}deploy", self.flag);
         let rest = if self.detached { "" } else { " (in another terminal); Ctrl-C stops" };
@@ -114,6 +139,10 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         // Away from the terminal that started it. It fails only for a process that leads a session already.
         let _ = rustix::process::setsid();
     }
+    if args.watch && args.runtime.unwrap_or(solution.runtime) == RuntimeChoice::Docker {
+        return Err(CommandError::usage("--watch builds modules as processes, and with --runtime docker none is one")
+            .hint("Leave --runtime away, or set it to `auto` or `process`."));
+    }
     device::start_logging(context.settings.verbose);
     let parent = parent(args, solution)?;
     let mut options = device::options(solution, context, args.address.as_deref(), !args.no_builtins, parent)?;
@@ -121,6 +150,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
     options.runtime = args.runtime.unwrap_or(options.runtime);
+    options.metrics_port = args.metrics_port;
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -130,12 +160,20 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         if let Some(index) = &context.settings.device_index {
             KnownDevice::of(solution).remember(index);
         }
-        let started = Started { endpoints: device.endpoints(), detached: args.detached, flag: flag(solution) };
+        let started = Started {
+            endpoints: device.endpoints(),
+            detached: args.detached,
+            watched: args.watch,
+            flag: flag(solution),
+        };
         context.printer.item(&started);
         let outcome = tokio::select! {
             stopped = device.stopped() => Ok(stopped),
             signal = signals.next() => Err(signal),
+            failed = follow(args, solution, context) => Err(failed),
         };
+        // A build that is going on ends with the device.
+        tool::stop_all();
         device.stop().await;
         outcome
     })??;
@@ -144,6 +182,17 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         Stopped::StateRemoved => {
             Err(CommandError::failed(format!("{} was removed; the device is stopped", solution.state().display())))
         }
+    }
+}
+
+/// Follows the solution's files, if that is wanted. Returns why it cannot go on, and otherwise never.
+async fn follow(args: &Args, solution: &Solution, context: &Context) -> CommandError {
+    if !args.watch {
+        return std::future::pending().await;
+    }
+    match session::run(context, solution, &args.platform).await {
+        Ok(never) => match never {},
+        Err(error) => error,
     }
 }
 
@@ -203,6 +252,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.arg("--device").arg(solution.device.as_str());
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
+    command.args(args.metrics_port.map(|port| format!("--metrics-port={port}")));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
@@ -216,7 +266,12 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
         }
     }
     if let Ok(endpoints) = serde_json::from_str::<Endpoints>(&first) {
-        context.printer.result(&Started { endpoints: &endpoints, detached: true, flag: flag(solution) });
+        context.printer.result(&Started {
+            endpoints: &endpoints,
+            detached: true,
+            watched: false,
+            flag: flag(solution),
+        });
         return Ok(());
     }
     let status = child.wait().map_err(|error| CommandError::failed(error.to_string()))?;

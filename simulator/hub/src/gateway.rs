@@ -79,6 +79,10 @@ pub trait ClientLink: Send + Sync {
     /// Calls a method. The hub keeps the time and drops the call when it is over.
     async fn invoke(&self, request: MethodRequest) -> Result<MethodResponse, LinkClosed>;
 
+    /// Tells that the way to the hub is interrupted, as often as that is found. Only links whose hub lies behind a network
+    /// are told.
+    fn interrupted(&self) {}
+
     /// Tells that the way to the hub was interrupted and is back, so changes may have been missed. Only links whose hub
     /// lies behind a network are told.
     async fn reconnected(&self) {}

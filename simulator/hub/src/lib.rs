@@ -14,5 +14,6 @@ pub mod family;
 pub mod gateway;
 pub mod message;
 pub mod method;
+pub mod metrics;
 pub mod receipt;
 pub mod sessions;

@@ -43,6 +43,11 @@ impl Ledger {
         self.entries.remove(name);
     }
 
+    /// What was deployed as a module.
+    pub(super) fn specification(&self, name: &str) -> Option<&ModuleSpecification> {
+        self.entries.get(name).map(|entry| &entry.specification)
+    }
+
     /// Counts a restart.
     pub(super) fn restarted(&mut self, name: &str, now: Timestamp) {
         if let Some(entry) = self.entries.get_mut(name) {

@@ -10,6 +10,7 @@ pub mod forecast;
 pub mod identity;
 mod ledger;
 pub mod methods;
+pub mod metrics;
 pub mod plan;
 pub mod reconcile;
 pub mod report;

@@ -19,6 +19,7 @@ use crate::agent::environment::{DeviceEnvironment, ModuleEnvironment, module_env
 use crate::agent::forecast::{Forecast, forecast};
 use crate::agent::identity::{IdentityProvider, ModuleIdentity};
 use crate::agent::ledger::Ledger;
+use crate::agent::metrics::AgentMetrics;
 use crate::agent::plan::{Command, CurrentModule, Situation, UpdateMode, plan};
 use crate::agent::report::{AgentFacts, DeploymentStatus, ModuleReport, Report, difference, reported};
 use crate::agent::restart::RestartRules;
@@ -27,6 +28,9 @@ use crate::runtime::module_runtime::{ModuleRuntime, ModuleSpec, ModuleState, Mod
 
 /// How long the last report may wait for room in its channel.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Told the environment of a module.
+pub type EnvironmentListener = Box<dyn Fn(&BTreeMap<String, String>) + Send + Sync>;
 
 /// How an agent is set up.
 pub struct AgentOptions {
@@ -44,6 +48,10 @@ pub struct AgentOptions {
     pub period: Duration,
     /// How long a module may take to end.
     pub stop_timeout: Duration,
+    /// Told the environment of the edge hub's module when it is deployed.
+    pub edge_hub: EnvironmentListener,
+    /// Where is counted and measured what the agent does.
+    pub metrics: Arc<AgentMetrics>,
     /// Tells the time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -73,6 +81,8 @@ pub struct Agent {
     deployment: Option<Deployment>,
     /// Whether it is the one that is desired; otherwise nothing is changed.
     in_force: bool,
+    /// When it was changed, in milliseconds since the Unix epoch, as long as not all of it is done.
+    changed_ms: Option<u64>,
     status: DeploymentStatus,
     identities: BTreeMap<String, ModuleIdentity>,
     ledger: Ledger,
@@ -95,6 +105,7 @@ impl Agent {
             desired_version: 0,
             deployment: None,
             in_force: false,
+            changed_ms: None,
             status: DeploymentStatus::successful(),
             identities: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -166,11 +177,14 @@ impl Agent {
         match deployment::parse(desired) {
             Ok(deployment) => {
                 self.history.begin(deployment.version);
+                (self.options.edge_hub)(&deployment.edge_hub.as_ref().map(|hub| hub.env.clone()).unwrap_or_default());
                 self.deployment = Some(deployment);
                 self.in_force = true;
+                self.changed_ms = Some(self.options.metrics.registry.now_ms());
             }
             Err(error) => {
                 self.in_force = false;
+                self.changed_ms = None;
                 let description = format!("Error while parsing desired properties - {error}");
                 self.status = DeploymentStatus { code: error.code(), description };
             }
@@ -184,6 +198,7 @@ impl Agent {
             Ok(states) => states,
             Err(error) => return self.conclude(&[error.to_string()]),
         };
+        self.options.metrics.looked_at(&deployment, &states);
         let (without_identity, mut errors) = self.ensure_identities(&deployment).await;
         let rules = self.options.rules;
         let mode = UpdateMode::of(&deployment.edge_agent);
@@ -242,7 +257,12 @@ impl Agent {
         let mut told = BTreeSet::new();
         let errors: Vec<&str> = errors.iter().map(String::as_str).filter(|error| told.insert(*error)).collect();
         self.status = match errors[..] {
-            [] => DeploymentStatus::successful(),
+            [] => {
+                if let Some(changed_ms) = self.changed_ms.take() {
+                    self.options.metrics.deployed(changed_ms);
+                }
+                DeploymentStatus::successful()
+            }
             _ => DeploymentStatus { code: 500, description: errors.join("; ") },
         };
     }
@@ -285,9 +305,20 @@ impl Agent {
         if !self.history.may_run(command, clock()) {
             return Err(self.history.failure(command).unwrap_or_default().to_owned());
         }
+        let metrics = Arc::clone(&self.options.metrics);
+        let version = self.version(deployment, command);
+        let start_ms = metrics.registry.now_ms();
         let failed = self.carry_out(deployment, command).await.err().map(|error| explain(&error));
+        metrics.carried_out(command, &version, start_ms);
         self.history.record(command, failed.clone(), clock());
         failed.map_or(Ok(()), Err)
+    }
+
+    /// The version of the module that a command is for: of the one that is there, where it is to go.
+    fn version(&self, deployment: &Deployment, command: &Command) -> String {
+        let name = command.module().unwrap_or_default();
+        let desired = deployment.modules.get(name).filter(|_| !matches!(command, Command::Stop(_)));
+        desired.or_else(|| self.ledger.specification(name)).map(|module| module.version.clone()).unwrap_or_default()
     }
 
     async fn carry_out(&mut self, deployment: &Deployment, command: &Command) -> Result<(), RuntimeError> {

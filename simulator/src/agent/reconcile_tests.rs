@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::identity::{IdentityError, IdentityProvider, ModuleIdentity};
 use crate::agent::methods::method::{AgentIdentity, MethodAnswer, handle_method};
+use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
@@ -29,6 +30,14 @@ type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 fn clock() -> Clock {
     let start = Instant::now();
     Arc::new(move || Timestamp::from_second(1_800_000_000).unwrap() + start.elapsed())
+}
+
+struct TestClock(Clock);
+
+impl edgectl_hub::clock::Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        (self.0)().as_millisecond().try_into().unwrap()
+    }
 }
 
 struct Remembering {
@@ -88,6 +97,8 @@ impl ModuleRuntime for Remembering {
             started_at: None,
             exited_at: None,
             pid: None,
+            limits: None,
+            limits_unenforced: None,
         };
         self.modules.lock().unwrap().insert(specification.name.clone(), (specification, state));
         Ok(())
@@ -142,6 +153,7 @@ impl IdentityProvider for Identities {
 struct Running {
     runtime: Arc<Remembering>,
     identities: Arc<Identities>,
+    metrics: Arc<AgentMetrics>,
     desired: watch::Sender<Option<Value>>,
     reports: mpsc::Receiver<Value>,
     shutdown: CancellationToken,
@@ -157,6 +169,16 @@ fn start(reported: Value) -> Running {
         clock: Arc::clone(&clock),
     });
     let identities = Arc::new(Identities::default());
+    let facts = AgentFacts {
+        version: "1.0".into(),
+        build: String::new(),
+        commit: String::new(),
+        operating_system: "linux".into(),
+        architecture: "x86_64".into(),
+        runtime_version: String::new(),
+    };
+    let metrics = AgentMetrics::new("hub.local", "edge1", &facts, Arc::new(TestClock(Arc::clone(&clock))));
+    let metrics = Arc::new(metrics);
     let options = AgentOptions {
         runtime: Arc::clone(&runtime) as Arc<dyn ModuleRuntime>,
         identities: Arc::clone(&identities) as Arc<dyn IdentityProvider>,
@@ -172,24 +194,19 @@ fn start(reported: Value) -> Running {
             management_uri: String::new(),
             network_id: "azure-iot-edge".into(),
         },
-        facts: AgentFacts {
-            version: "1.0".into(),
-            build: String::new(),
-            commit: String::new(),
-            operating_system: "linux".into(),
-            architecture: "x86_64".into(),
-            runtime_version: String::new(),
-        },
+        facts,
         rules: RestartRules::default(),
         period: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(10),
+        edge_hub: Box::new(|_| {}),
+        metrics: Arc::clone(&metrics),
         clock,
     };
     let (desired, wanted) = watch::channel(None);
     let (patches, reports) = mpsc::channel(64);
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(Agent::new(options, reported).run(wanted, patches, shutdown.clone()));
-    Running { runtime, identities, desired, reports, shutdown, task }
+    Running { runtime, identities, metrics, desired, reports, shutdown, task }
 }
 
 fn module(image: &str) -> Value {
@@ -208,6 +225,13 @@ fn desired(version: u64, modules: &Value) -> Value {
 }
 
 impl Running {
+    /// What is counted under a name for module `a`, or for all.
+    fn counted(&self, name: &str) -> Option<f64> {
+        let family = self.metrics.families(Vec::new()).into_iter().find(|family| family.name == name)?;
+        let is_of_a = |module: Option<&String>| module.is_none_or(|module| module == "a");
+        family.samples.iter().find(|sample| is_of_a(sample.labels.get("module_name")))?.value
+    }
+
     async fn deploy(&mut self, version: u64, modules: &Value) -> Value {
         self.desired.send(Some(desired(version, modules))).unwrap();
         self.reports.recv().await.unwrap()
@@ -256,10 +280,15 @@ async fn a_module_that_ends_waits_and_is_restarted() {
     assert_eq!(report["modules"]["a"]["restartCount"], 1);
     assert_eq!(agent.runtime.take_commands(), ["stop a", "start a"]);
     assert!((10..=15).contains(&ended.elapsed().as_secs()), "{:?}", ended.elapsed());
+    assert_eq!(agent.counted("edgeAgent_module_start_total"), Some(2.0));
+    assert_eq!(agent.counted("edgeAgent_module_stop_total"), Some(1.0));
     // After ten minutes of running the restart is forgotten.
     let report = agent.reports.recv().await.unwrap();
     assert_eq!(report["modules"]["a"]["restartCount"], 0);
     assert!(ended.elapsed() > Duration::from_mins(10));
+    let expected = agent.counted("edgeAgent_total_time_expected_running_seconds").unwrap();
+    let running = agent.counted("edgeAgent_total_time_running_correctly_seconds").unwrap();
+    assert!(expected >= 600.0 && (10.0..=15.0).contains(&(expected - running)), "{running} of {expected}");
 }
 
 #[tokio::test(start_paused = true)]

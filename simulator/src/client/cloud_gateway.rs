@@ -250,7 +250,10 @@ async fn hand_on(mut events: mpsc::Receiver<ClientEvent>, missed: Arc<Notify>, l
                 let link = Arc::clone(&link);
                 tokio::spawn(async move { deliver(delivery, link.as_ref()).await });
             }
-            ClientEvent::Disconnected { reason } => tracing::debug!(reason, "the way to the hub above is interrupted"),
+            ClientEvent::Disconnected { reason } => {
+                tracing::debug!(reason, "the way to the hub above is interrupted");
+                link.interrupted();
+            }
             ClientEvent::Unauthorized { reason } => tracing::warn!(reason, "the hub above refuses a client"),
         }
     }

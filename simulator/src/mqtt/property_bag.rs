@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use edgectl_hub::message::{Message, Properties, system};
 use edgectl_schemas::sas::{decode, encode_into};
 
-/// Short names, the names that routes use, and whether a hub sends them on.
-const SYSTEM: [(&str, &str, bool); 16] = [
+/// Short names, the names that routes use, and whether a hub sends them on. The Python SDK knows the acknowledgement by
+/// `iothub-ack`; the edge runtime itself writes `ack`, which is read as well.
+const SYSTEM: [(&str, &str, bool); 17] = [
     ("$.mid", system::MESSAGE_ID, true),
     ("$.cid", system::CORRELATION_ID, true),
     ("$.uid", system::USER_ID, true),
@@ -24,7 +25,8 @@ const SYSTEM: [(&str, &str, bool); 16] = [
     ("$.ctime", system::CREATION_TIME, true),
     ("$.ifid", system::INTERFACE_ID, false),
     ("$.sub", system::SUBJECT, true),
-    ("ack", system::ACK, true),
+    ("iothub-ack", system::ACK, true),
+    ("ack", system::ACK, false),
     ("iothub-operation", system::OPERATION, true),
 ];
 
@@ -73,7 +75,7 @@ pub fn write_from_hub(message: &Message, topic: &mut String) {
 pub fn write_from_client(message: &Message) -> String {
     let mut bag = String::new();
     put(&mut bag, 0, "$.on", message.system.get(system::OUTPUT_NAME));
-    for (short, long, _) in SYSTEM.iter().filter(|(short, _, _)| *short != "$.on") {
+    for (short, long, _) in SYSTEM.iter().filter(|(short, _, _)| !["$.on", "ack"].contains(short)) {
         // Who is connected is the hub's to say, except where an edge hub hands on what another one sent.
         put(&mut bag, 0, short, message.system.get(long));
     }

@@ -14,8 +14,10 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::runtime::cgroup;
 use crate::runtime::group_record::GroupRecord;
 use crate::runtime::launcher::Launcher;
+use crate::runtime::limits::Limits;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{
     LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
@@ -80,6 +82,7 @@ pub struct ProcessRuntime {
 /// What is left of a module outside its task.
 #[derive(Clone)]
 struct Module {
+    specification: Arc<ModuleSpec>,
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<ModuleState>,
     log: Arc<LogFile>,
@@ -95,6 +98,7 @@ impl ProcessRuntime {
     /// Opens a runtime without modules. Needs a runtime of tokio.
     pub fn open(options: ProcessRuntimeOptions) -> io::Result<Self> {
         fs::create_dir_all(&options.log_folder)?;
+        cgroup::sweep();
         let mut base_environment = options.base_environment;
         base_environment.retain(|name, _| INHERITED.iter().any(|inherited| name == inherited));
         Ok(Self {
@@ -146,11 +150,13 @@ impl ProcessRuntime {
         self.modules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn program(&self, specification: &ModuleSpec, image: &ProcessImage) -> Result<Program, RuntimeError> {
+    /// What is run for a module. It is looked up at each start, so that a restart runs what was built last.
+    fn program(&self, specification: &ModuleSpec) -> Result<Program, RuntimeError> {
+        let image = self.find_image(&specification.image)?;
         let invalid = |reason: String| RuntimeError::Invalid { name: specification.name.clone(), reason };
         let mut argv = match words(&specification.create_options, "Entrypoint").map_err(invalid)? {
             Some(entrypoint) if !entrypoint.is_empty() => entrypoint,
-            _ => image.argv.clone(),
+            _ => image.argv,
         };
         argv.extend(words(&specification.create_options, "Cmd").map_err(invalid)?.into_iter().flatten());
         let mut env = self.base_environment.clone();
@@ -160,10 +166,11 @@ impl ProcessRuntime {
             }
             env.insert(name.into(), value.into());
         }
-        Ok(Program { argv, folder: image.folder.clone(), env })
+        let limits = Limits::read(&specification.create_options);
+        Ok(Program { argv, folder: image.folder, env, limits, description: image.description, hash: image.hash })
     }
 
-    fn add(&self, specification: &ModuleSpec, image: ProcessImage, program: Program) -> Result<(), RuntimeError> {
+    fn add(&self, specification: ModuleSpec, program: Program) -> Result<(), RuntimeError> {
         let name = specification.name.clone();
         let log = LogFile::open(&self.log_folder.join(format!("{name}.log")), self.max_log_bytes)
             .map_err(|source| RuntimeError::Io { name: name.clone(), doing: "cannot open its log", source })?;
@@ -172,19 +179,22 @@ impl ProcessRuntime {
         let (state, watched) = watch::channel(ModuleState {
             name: name.clone(),
             image: specification.image.clone(),
-            image_description: Some(image.description),
-            image_hash: image.hash,
+            image_description: Some(program.description),
+            image_hash: program.hash,
             status: ModuleStatus::Stopped,
             description: "created".to_owned(),
             exit_code: None,
             started_at: None,
             exited_at: None,
             pid: None,
+            limits: None,
+            limits_unenforced: None,
         });
         let surroundings = self.surroundings.clone();
-        let task = ProcessModule { name: name.clone(), program, surroundings, log: Arc::clone(&log), state };
+        let task = ProcessModule { name: name.clone(), surroundings, log: Arc::clone(&log), state };
         self.tasks.spawn(task.run(queue));
-        self.lock().insert(name, Module { requests, state: watched, log });
+        let specification = Arc::new(specification);
+        self.lock().insert(name, Module { specification, requests, state: watched, log });
         Ok(())
     }
 
@@ -214,16 +224,16 @@ impl ModuleRuntime for ProcessRuntime {
 
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError> {
         check_name(&specification.name)?;
-        let image = self.find_image(&specification.image)?;
-        let program = self.program(&specification, &image)?;
+        let program = self.program(&specification)?;
         match self.stop(&specification.name, STOP_TIMEOUT).await {
-            Ok(()) | Err(RuntimeError::NotFound(_)) => self.add(&specification, image, program),
+            Ok(()) | Err(RuntimeError::NotFound(_)) => self.add(specification, program),
             Err(error) => Err(error),
         }
     }
 
     async fn start(&self, name: &str) -> Result<(), RuntimeError> {
-        self.ask(name, "cannot start", Request::Start).await
+        let program = self.program(&self.find(name)?.specification)?;
+        self.ask(name, "cannot start", |reply| Request::Start(program, reply)).await
     }
 
     async fn stop(&self, name: &str, timeout: Duration) -> Result<(), RuntimeError> {

@@ -165,6 +165,17 @@ fn whole_lines(path: &Path) -> io::Result<(u64, Option<u64>)> {
     }
 }
 
+/// System properties, with the sender as the hub knows it, whatever the message says.
+fn stamped(system: &Properties, from: &Identity) -> Map<String, Value> {
+    let mut stamped = object(system);
+    stamped.insert(system::CONNECTION_DEVICE_ID.to_owned(), from.device.as_str().into());
+    match &from.module {
+        Some(module) => stamped.insert(system::CONNECTION_MODULE_ID.to_owned(), module.as_str().into()),
+        None => stamped.shift_remove(system::CONNECTION_MODULE_ID),
+    };
+    stamped
+}
+
 fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str) -> ReceivedEvent {
     let is_json =
         message.system.get(system::CONTENT_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
@@ -177,7 +188,7 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
         device_id: from.device.to_string(),
         module_id: from.module.as_ref().map(ToString::to_string),
         properties: object(&message.properties),
-        system_properties: object(&message.system),
+        system_properties: stamped(&message.system, from),
         body_base64: body.is_none().then(|| BASE64.encode(&message.body)),
         body,
     }

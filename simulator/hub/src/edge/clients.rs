@@ -1,15 +1,16 @@
 //! The edge hub's two faces: to its clients a [`Gateway`], and to the cloud hub the one who answers for them.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edgectl_schemas::ids::Identity;
+use edgectl_schemas::ids::{Identity, ModuleId};
 use edgectl_schemas::route::source;
 use serde_json::Value;
 
+use super::delivery::REDELIVERY_DELAY;
 use super::hub::EdgeHub;
-use super::metrics;
+use super::metrics::{EDGE_HUB, UPSTREAM};
 use super::report::HubReport;
 use super::twins::Twins;
 use super::upstream::Downstream;
@@ -17,13 +18,16 @@ use crate::clock::within;
 use crate::documents::DocumentsError;
 use crate::event::Event;
 use crate::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal, SessionKind,
+    Settlement,
 };
 use crate::message::{MAX_MESSAGE_BYTES, Message, system};
 use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 
 /// How long a message from the cloud is held for a client that just went away.
 const RETURN_TIME: Duration = Duration::from_secs(30);
+/// Deliveries after which a message from the cloud is given up, as the cloud hub does it.
+const MAX_DELIVERIES: usize = 10;
 
 #[async_trait]
 impl Gateway for EdgeHub {
@@ -35,7 +39,7 @@ impl Gateway for EdgeHub {
             } else {
                 "other"
             };
-            self.metrics.count(&metrics::CONNECT_FAILED, &[&identity.to_string(), reason], 1);
+            self.metrics.refused(identity, reason);
         }
         admitted
     }
@@ -47,8 +51,9 @@ impl Gateway for EdgeHub {
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
+        self.check_room(&attachment)?;
         self.mirror.changed(&client.identity);
-        self.metrics.count(&metrics::CONNECT_SUCCESS, &[&client.identity.to_string()], 1);
+        self.metrics.connected(&client.identity);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
         self.report(&HubReport::client(&client.identity, true, &self.clock.now_text()));
         Ok(attachment)
@@ -60,33 +65,31 @@ impl Gateway for EdgeHub {
         }
         let identity = &attachment.client.identity;
         self.mirror.changed(identity);
-        self.metrics.count(&metrics::DISCONNECTED, &[&identity.to_string()], 1);
+        self.metrics.disconnected(identity);
         self.ledger.record(Event::ClientDisconnected { client: identity.clone() });
         self.report(&HubReport::client(identity, false, &self.clock.now_text()));
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "a size has its limit")]
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
         let time = self.clock.now_text();
         let mut stamped = Vec::with_capacity(messages.len());
         let mut source = Source::default();
+        let (sender, now_ms) = (self.metrics.sender(&client.identity), self.clock.now_ms());
         for mut message in messages {
             let size = message.size();
             if size > MAX_MESSAGE_BYTES {
                 return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
             }
+            sender.size.observe(size as f64, now_ms);
             self.stamp(&mut message, &client.identity, &time);
             stamped.push((source.of(&client.identity, &message), message));
         }
-        self.take(&client.identity, stamped).await
+        self.take(&client.identity, Some(&sender), stamped).await
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
-        let started_ms = self.clock.now_ms();
-        let twin = self.twins.get(&client.identity).await;
-        let labels = ["edge_hub", &client.identity.to_string()];
-        self.metrics.count(&metrics::GET_TWIN, &labels, 1);
-        self.metrics.observe(&metrics::GET_TWIN_DURATION, &labels, [self.metrics.seconds_since(started_ms)]);
-        twin
+        self.twins.get(&client.identity).await
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
@@ -98,13 +101,10 @@ impl Gateway for EdgeHub {
         message.system.set(system::MESSAGE_SCHEMA, "twinChangeNotification".to_owned());
         self.stamp(&mut message, &client.identity, &self.clock.now_text());
         // The notice first: a report that is refused because nothing more can be kept must not be in force.
-        self.take(&client.identity, vec![(source::TWIN_CHANGES.into(), message)]).await?;
+        self.take(&client.identity, None, vec![(source::TWIN_CHANGES.into(), message)]).await?;
         self.twins.report(&client.identity, &patch)?;
         self.reported.notify_one();
-        let labels = ["edge_hub", &client.identity.to_string()];
-        self.metrics.count(&metrics::REPORTED_PROPERTIES, &labels, 1);
-        let seconds = self.metrics.seconds_since(started_ms);
-        self.metrics.observe(&metrics::REPORTED_PROPERTIES_DURATION, &labels, [seconds]);
+        self.metrics.reported(EDGE_HUB, &client.identity, started_ms);
         // The edge hub does not know which version the cloud will give it.
         Ok(None)
     }
@@ -138,6 +138,23 @@ impl Gateway for EdgeHub {
     }
 }
 
+impl EdgeHub {
+    /// Refuses a client that is one too many; a connection that took another one over is none.
+    fn check_room(&self, attachment: &Attachment) -> Result<(), Refusal> {
+        let Some(limit) = self.settings.borrow().max_connected_clients else { return Ok(()) };
+        let is_of_runtime = |identity: &Identity| {
+            let own_module = |module: &ModuleId| *module == ModuleId::edge_agent() || *module == ModuleId::edge_hub();
+            identity.device == self.own.device && identity.module.as_ref().is_some_and(own_module)
+        };
+        let clients = self.sessions.connected().iter().filter(|identity| !is_of_runtime(identity)).count();
+        if clients <= limit || is_of_runtime(&attachment.client.identity) {
+            return Ok(());
+        }
+        self.sessions.detach(attachment);
+        Err(Refusal::Unavailable(format!("as many clients are connected as may be, which is {limit}")))
+    }
+}
+
 #[async_trait]
 impl Downstream for EdgeHub {
     async fn desired_changed(&self, identity: &Identity, patch: Value) {
@@ -149,7 +166,20 @@ impl Downstream for EdgeHub {
         }
     }
 
+    fn interrupted(&self, identity: &Identity) {
+        let mut offline_since = self.offline_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if *identity == self.own && offline_since.is_none() {
+            *offline_since = Some(self.clock.now_ms());
+            self.metrics.went_offline(&self.own);
+        }
+    }
+
     async fn reconnected(&self, identity: &Identity) {
+        if *identity == self.own
+            && let Some(since_ms) = self.offline_since.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            self.metrics.came_back(&self.own, since_ms);
+        }
         match self.twins.resynchronise(identity).await {
             Ok(_) if *identity == self.own => {
                 self.reconfigure();
@@ -169,15 +199,24 @@ impl Downstream for EdgeHub {
         if *identity == self.own {
             Ok(self.own_method(&request).await)
         } else {
-            self.called("upstream", identity, request).await
+            self.called(UPSTREAM, identity, request).await
         }
     }
 
-    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement {
-        // The cloud sends while the client is here; one that just left may be back in a moment.
-        let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
-        let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
-        link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon)
+    /// What goes upwards may have no way to give a message back, as MQTT has none, so one that the client gives back or
+    /// leaves behind is handed over again from here.
+    async fn cloud_to_device(&self, identity: &Identity, mut delivery: Delivery) -> Settlement {
+        for _ in 0..MAX_DELIVERIES {
+            // The cloud sends while the client is here; one that just left may be back in a moment.
+            let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
+            let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
+            match link.deliver_one(delivery.clone()).await {
+                Ok(Settlement::Abandon) | Err(LinkClosed) => delivery.redelivered = true,
+                Ok(settlement) => return settlement,
+            }
+            self.clock.sleep(REDELIVERY_DELAY).await;
+        }
+        Settlement::Reject
     }
 
     async fn is_gone(&self, identity: &Identity) -> bool {
@@ -194,9 +233,7 @@ impl EdgeHub {
     async fn called(&self, from: &str, to: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal> {
         let started_ms = self.clock.now_ms();
         let answer = self.call(to, request).await;
-        let labels = [from, &to.to_string()];
-        self.metrics.count(&metrics::DIRECT_METHODS, &labels, 1);
-        self.metrics.observe(&metrics::DIRECT_METHOD_DURATION, &labels, [self.metrics.seconds_since(started_ms)]);
+        self.metrics.called(from, to, started_ms);
         answer
     }
 

@@ -5,30 +5,26 @@ use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
-use crate::edge::metrics::{self, Metrics};
-use crate::edge::store::queue::Entry;
-use crate::edge::store::record::QueueKey;
+use crate::edge::metrics::{Delivered, Metrics};
+use crate::edge::settings::Settings;
+use crate::edge::store::record::{Entry, QueueKey};
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::trail::Trail;
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
-use crate::gateway::{Destination, Feature, LinkClosed, Refusal, Settlement};
-use crate::message::{Message, system};
+use crate::gateway::{Destination, Feature, LinkClosed, Settlement};
 use crate::sessions::Sessions;
 
-/// How long a module may take to acknowledge a message before it is sent again (`MessageAckTimeoutSecs`).
-pub(super) const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Messages taken from the store at once for the cloud hub.
-const UPSTREAM_BATCH: usize = 100;
 /// Waits between tries grow from the first to the last of these.
-const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+pub(super) const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// How long a module that gave a message back, or whose connection just ended, is left alone.
-const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
+pub(super) const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
 
 /// What all deliveries share.
 pub struct Outbound {
@@ -44,6 +40,8 @@ pub struct Outbound {
     pub metrics: Arc<Metrics>,
     /// What became of the last messages.
     pub trail: Arc<Trail>,
+    /// What the deployment sets.
+    pub settings: Arc<watch::Sender<Settings>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Ends all deliveries.
@@ -92,48 +90,8 @@ impl Outbound {
         }
     }
 
-    async fn run_upstream(&self, endpoint: &Arc<str>) {
-        let mut delay = RETRY_DELAYS[0];
-        loop {
-            let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
-            // One sender's messages travel together; order is kept within the queue all the same.
-            for run in messages.chunk_by(|a, b| sender(&a.message) == sender(&b.message)) {
-                let offsets = (run[0].offset, run[run.len() - 1].offset);
-                let Some(identity) = sender(&run[0].message) else {
-                    self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
-                    continue;
-                };
-                let started_ms = self.clock.now_ms();
-                let bodies = run.iter().map(|stored| Message::clone(&stored.message)).collect();
-                match self.upstream.send(&identity, bodies).await {
-                    Ok(()) => {
-                        delay = RETRY_DELAYS[0];
-                        self.done(&queue, offsets, run.len(), None);
-                        let seconds = self.metrics.seconds_since(started_ms);
-                        for same in run.chunk_by(|a, b| output(&a.message) == output(&b.message)) {
-                            let origin = Origin::of(&same[0].message);
-                            self.sent(&queue, &origin, same.iter().map(|_| seconds));
-                        }
-                    }
-                    Err(refusal) if is_final(&refusal) => {
-                        tracing::warn!(%identity, %refusal, "the cloud hub refused messages for good");
-                        self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
-                    }
-                    Err(refusal) => {
-                        tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
-                        self.metrics.count(&metrics::OPERATION_RETRIED, &[&identity.to_string(), "SendMessage"], 1);
-                        self.clock.sleep(delay).await;
-                        delay = (delay * 2).min(RETRY_DELAYS[1]);
-                        break;
-                    }
-                }
-            }
-            self.store.give_back(endpoint);
-        }
-    }
-
     /// The next messages of an endpoint; waits until there are some.
-    async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
+    pub(super) async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
@@ -147,19 +105,21 @@ impl Outbound {
 
     async fn run_module(&self, endpoint: &Arc<str>, identity: &Identity, input: &str) {
         let destination = Destination::Input(input.into());
+        let mut delivered = Delivered::new(Arc::clone(&self.metrics), endpoint);
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-            let mut line = Line::new(link, destination.clone(), Arc::clone(&self.clock));
-            self.feed(endpoint, identity, &mut line).await;
+            let timeout = self.settings.borrow().acknowledgement_timeout;
+            let mut line = Line::new(link, destination.clone(), timeout, Arc::clone(&self.clock));
+            self.feed(endpoint, identity, &mut line, &mut delivered).await;
             self.store.give_back(endpoint);
             self.clock.sleep(REDELIVERY_DELAY).await;
         }
     }
 
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
-    async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line) {
+    async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line, delivered: &mut Delivered) {
         let arrivals = self.store.arrivals(endpoint);
-        let mut overdue = self.clock.sleep(ACKNOWLEDGEMENT_TIMEOUT);
+        let mut overdue = self.clock.sleep(line.time_left());
         loop {
             let arrival = arrivals.notified();
             let link = self.sessions.link(identity, Feature::Inputs);
@@ -170,7 +130,7 @@ impl Outbound {
                 return self.clock.sleep(RETRY_DELAYS[1]).await;
             }
             tokio::select! {
-                () = line.receipts.settled() => if !self.collect(line) { return },
+                () = line.receipts.settled() => if !self.collect(line, delivered) { return },
                 () = arrival, if line.room() > 0 => {}
                 () = overdue.as_mut() => match line.time_left() {
                     Duration::ZERO => return,
@@ -191,7 +151,7 @@ impl Outbound {
     }
 
     /// Completes what the module has settled, in order. False if it gave a message back, or left.
-    fn collect(&self, line: &mut Line) -> bool {
+    fn collect(&self, line: &mut Line, delivered: &mut Delivered) -> bool {
         let settled = line.collect();
         for run in settled.chunk_by(|a, b| a.0.queue == b.0.queue && a.1 == b.1) {
             let (last, outcome) = &run[run.len() - 1];
@@ -200,15 +160,10 @@ impl Outbound {
                 Ok(Settlement::Reject) => Some(DropReason::Rejected),
                 Ok(Settlement::Abandon) | Err(LinkClosed) => return false,
             };
-            self.done(&last.queue, (run[0].0.offset, last.offset), run.len(), dropped);
+            self.done(&last.queue, (run[0].0.entry.offset, last.entry.offset), run.len(), dropped);
             if dropped.is_none() {
-                for same in run.chunk_by(|a, b| Arc::ptr_eq(&a.0.origin, &b.0.origin)) {
-                    self.sent(
-                        &last.queue,
-                        &same[0].0.origin,
-                        same.iter().map(|(given, _)| self.metrics.seconds_since(given.at_ms)),
-                    );
-                }
+                let entries = run.iter().map(|(given, _)| (&given.entry, given.at_ms));
+                delivered.count(&last.queue, entries.map(|(entry, at_ms)| (&*entry.message, entry.enqueued_ms, at_ms)));
             }
         }
         true
@@ -221,24 +176,12 @@ impl Outbound {
             .take(endpoint, count, self.clock.now_ms())
             .inspect_err(|error| tracing::error!(%error, %endpoint, "the store cannot be read"))
             .ok()?;
-        self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired);
-        self.metrics.count(&metrics::MESSAGES_DROPPED, &["ttl_expiry", "", ""], batch.expired);
+        self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, batch.expired.len());
+        self.metrics.expired(&batch.expired);
         Some(batch)
     }
 
-    /// Counts messages that an endpoint acknowledged, with the seconds that each took.
-    fn sent(&self, queue: &QueueKey, origin: &Origin, seconds: impl ExactSizeIterator<Item = f64>) {
-        let (to, input) = match queue.endpoint.rsplit_once('/') {
-            Some((module, input)) => (module, input),
-            None => ("upstream", ""),
-        };
-        let priority = queue.priority.to_string();
-        let labels = [&*origin.from, to, &*origin.output, input, priority.as_str()];
-        self.metrics.count(&metrics::MESSAGES_SENT, &labels, seconds.len());
-        self.metrics.observe(&metrics::SEND_DURATION, &labels[..4], seconds);
-    }
-
-    fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
+    pub(super) fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
         if let Err(error) = self.store.complete(queue, last) {
             // The messages will be delivered once more after a restart, which at-least-once allows.
             tracing::error!(%error, %queue, "the store cannot be written");
@@ -249,54 +192,5 @@ impl Outbound {
         };
         self.ledger.record_times(&event, count);
         self.trail.settled(queue, first, last, self.clock.now_ms(), dropped);
-    }
-}
-
-fn output(message: &Message) -> Option<&str> {
-    message.system.get(system::OUTPUT_NAME)
-}
-
-/// Where a message came from, as metrics tell it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    /// `device`, or `device/module`.
-    from: Box<str>,
-    output: Box<str>,
-}
-
-impl Origin {
-    /// Where a message came from.
-    pub(super) fn of(message: &Message) -> Self {
-        let device = message.system.get(system::CONNECTION_DEVICE_ID).unwrap_or_default();
-        let from = match message.system.get(system::CONNECTION_MODULE_ID) {
-            None => device.into(),
-            Some(module) => format!("{device}/{module}").into(),
-        };
-        Self { from, output: output(message).unwrap_or_default().into() }
-    }
-
-    /// Whether a message came from there, too.
-    pub(super) fn is_of(&self, message: &Message) -> bool {
-        let device = message.system.get(system::CONNECTION_DEVICE_ID).unwrap_or_default();
-        let rest = self.from.strip_prefix(device);
-        let module = rest.map(|rest| rest.strip_prefix('/').filter(|module| !module.is_empty()));
-        module == Some(message.system.get(system::CONNECTION_MODULE_ID))
-            && *self.output == *output(message).unwrap_or_default()
-    }
-}
-
-fn sender(message: &Message) -> Option<Identity> {
-    let device = message.system.get(system::CONNECTION_DEVICE_ID)?;
-    let text = match message.system.get(system::CONNECTION_MODULE_ID) {
-        None => device.to_owned(),
-        Some(module) => format!("{device}/{module}"),
-    };
-    Identity::parse(&text).ok()
-}
-
-fn is_final(refusal: &Refusal) -> bool {
-    match refusal {
-        Refusal::TooLarge { .. } | Refusal::Invalid(_) | Refusal::Unauthorized(_) | Refusal::NotFound(_) => true,
-        Refusal::NotConnected(_) | Refusal::NoAnswer(_) | Refusal::Detached | Refusal::Unavailable(_) => false,
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::store::queue::{Cursor, Entry, Queue};
-use super::store::record::QueueKey;
+use super::store::queue::{Cursor, Queue};
+use super::store::record::{Entry, QueueKey};
 use crate::gateway::Settlement;
 use crate::message::Message;
 use crate::receipt::Receipts;
@@ -63,7 +63,8 @@ fn commit(input: &Value) -> (Places, Queue) {
     let receipts = Arc::new(Receipts::default());
     let mut issued = Vec::new();
     for offset in &waiting {
-        let entry = Entry { offset: places.place(*offset), expires_ms: u64::MAX, message: Message::new("x").into() };
+        let place = places.place(*offset);
+        let entry = Entry { offset: place, enqueued_ms: 0, expires_ms: u64::MAX, message: Message::new("x").into() };
         assert!(queue.push(entry, Cursor { base: 0, position: 0 }, true));
         issued.push((*offset, Some(receipts.issue())));
     }

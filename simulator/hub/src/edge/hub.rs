@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
-use edgectl_schemas::route::source::TWIN_CHANGES;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::delivery::{Outbound, Target};
-use super::metrics::{self, Family, Metrics};
+use super::metrics::{self, Metrics, Output, Sender};
 use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
 use super::scope::{Scope, ScopeSource};
+use super::settings::Settings;
 use super::store::durability::Durability;
 use super::store::log::LogError;
 use super::store::store::Store;
@@ -32,6 +32,7 @@ use crate::event::{Counters, DropReason, Event, Ledger};
 use crate::gateway::{CloseReason, Feature, Gateway, Refusal};
 use crate::message::{Message, system};
 use crate::method::{MethodRequest, MethodResponse};
+use crate::metrics::family::Family;
 use crate::sessions::Sessions;
 
 /// Reported properties that could not be handed on are tried again after this time.
@@ -98,6 +99,8 @@ pub struct EdgeHub {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) metrics: Arc<Metrics>,
+    /// When the way to the hub above was lost, milliseconds since the Unix epoch; none if it is not.
+    pub(super) offline_since: Mutex<Option<u64>>,
     pub(super) scope: Scope,
     pub(super) sessions: Arc<Sessions>,
     pub(super) twins: Twins,
@@ -106,6 +109,7 @@ pub struct EdgeHub {
     store: Arc<Store>,
     trail: Arc<Trail>,
     outbound: Arc<Outbound>,
+    pub(super) settings: Arc<watch::Sender<Settings>>,
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
     /// Endpoints that have a delivery task.
@@ -134,8 +138,9 @@ impl EdgeHub {
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
         let metrics = Metrics::new(&options.hub_host, options.device.as_str(), Arc::clone(&clock));
         let metrics = Arc::new(metrics);
+        let settings = Arc::new(watch::Sender::new(Settings::default()));
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
-            let upstream = Arc::new(Upstream::new(cloud, hub.clone()));
+            let upstream = Arc::new(Upstream::new(cloud, hub.clone(), Arc::clone(&metrics)));
             let outbound = Arc::new(Outbound {
                 store: Arc::clone(&store),
                 sessions: Arc::clone(&sessions),
@@ -143,6 +148,7 @@ impl EdgeHub {
                 ledger: Arc::clone(&ledger),
                 metrics: Arc::clone(&metrics),
                 trail: Arc::clone(&trail),
+                settings: Arc::clone(&settings),
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
@@ -150,7 +156,7 @@ impl EdgeHub {
                 Mirror::new(Arc::clone(&sessions), Arc::clone(&upstream), Arc::clone(&clock), shutdown.clone());
             Self {
                 mirror,
-                twins: Twins::new(documents, Arc::clone(&upstream)),
+                twins: Twins::new(documents, Arc::clone(&upstream), Arc::clone(&metrics)),
                 router: RwLock::new(Arc::new(Router::empty())),
                 configuration: Mutex::default(),
                 delivering: Mutex::default(),
@@ -162,12 +168,14 @@ impl EdgeHub {
                 clock,
                 ledger,
                 metrics,
+                offline_since: Mutex::default(),
                 scope,
                 sessions,
                 upstream,
                 store,
                 trail,
                 outbound,
+                settings,
                 shutdown,
             }
         });
@@ -221,6 +229,16 @@ impl EdgeHub {
         }
     }
 
+    /// Takes over what a deployment sets in the environment of the edge hub's module. Clients that are connected stay.
+    pub fn set_environment(&self, environment: &BTreeMap<String, String>) {
+        let (settings, wrong) = Settings::read(environment);
+        if self.settings.send_replace(settings.clone()) != settings {
+            for wrong in wrong {
+                tracing::warn!("the environment of edgeHub: {wrong}");
+            }
+        }
+    }
+
     /// The stream of what happens.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -229,12 +247,12 @@ impl EdgeHub {
     /// What was counted and measured, under the names of the real hub.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
     pub fn metrics(&self) -> Vec<Family> {
-        let queues = self.store.lengths().into_iter().map(|(key, length)| {
+        let queues = self.store.queues().into_iter().map(|(key, length)| {
             let labels = vec![key.endpoint.to_string(), key.priority.to_string()];
             (&metrics::QUEUE_LENGTH, labels, length as f64)
         });
         let clients = (&metrics::CONNECTED_CLIENTS, Vec::new(), self.sessions.connected().len() as f64);
-        self.metrics.families(queues.chain([clients]))
+        self.metrics.registry.families(queues.chain([clients]))
     }
 
     /// What became of the last messages.
@@ -377,9 +395,10 @@ impl EdgeHub {
         loop {
             self.clock.sleep(SWEEP_INTERVAL).await;
             let expired = self.store.sweep(self.clock.now_ms());
-            // Who sent them is not looked up any more.
-            self.metrics.count(&metrics::MESSAGES_DROPPED, &["ttl_expiry", "", ""], expired);
-            self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, expired);
+            self.metrics.expired(&expired.messages);
+            self.metrics.expired_unread(expired.unread);
+            let count = expired.messages.len() + expired.unread;
+            self.ledger.record_times(&Event::MessageDropped { reason: DropReason::TtlExpiry }, count);
         }
     }
 
@@ -432,39 +451,42 @@ impl EdgeHub {
         system.put(system::ENQUEUED_TIME, Some(time));
     }
 
-    /// Routes messages of a client that are stamped already, each with its source, and keeps what a route wants.
-    pub(super) async fn take(&self, identity: &Identity, messages: Vec<(Arc<str>, Message)>) -> Result<(), Refusal> {
+    /// Routes messages of a client that are stamped already, each with its source, and keeps what a route wants. There is no
+    /// sender for notices of the hub's own: one that no route wants is nobody's loss.
+    pub(super) async fn take(
+        &self,
+        identity: &Identity,
+        sender: Option<&Sender>,
+        messages: Vec<(Arc<str>, Message)>,
+    ) -> Result<(), Refusal> {
         let (router, now) = (self.router(), self.clock.now_ms());
         let mut wanted = Vec::with_capacity(messages.len());
         let mut happened = Happened::default();
-        let name = identity.to_string();
         let from = Arc::new(identity.clone());
         let mut passed = Vec::with_capacity(messages.len());
         for (source, message) in messages {
             let message = Arc::new(message);
-            // A notice that no route wants is nobody's loss: it was not sent by anyone.
-            let is_notice = *source == *TWIN_CHANGES;
-            if !is_notice {
-                happened.took(&message);
+            if let Some(sender) = sender {
+                happened.took(sender, &message, &self.metrics);
             }
             let routed = router.route(&source, Arc::clone(&message), now);
             happened.routed(routed.routes);
             // Its offset is known when it is kept; until then it is how many are kept before it.
             let offset = routed.incoming.is_some().then_some(wanted.len() as u64);
             let (from, way) = (Arc::clone(&from), Way::Routes(Arc::clone(&router)));
-            if offset.is_some() || !is_notice {
+            if offset.is_some() || sender.is_some() {
                 passed.push(Passed { at_ms: now, from, source, message, way, offset });
             }
             match routed.incoming {
                 Some(incoming) => wanted.push(incoming),
-                None if is_notice => {}
-                None => happened.dropped(),
+                None => happened.unwanted(),
             }
         }
+        happened.count();
         self.deliver_to(wanted.iter().flat_map(|incoming| &incoming.targets));
         if !wanted.is_empty() {
             let first = self.store.append(wanted).await.map_err(|error| {
-                happened.failed(&self.metrics, &name);
+                happened.failed();
                 Refusal::Unavailable(error.to_string())
             })?;
             for offset in passed.iter_mut().filter_map(|message| message.offset.as_mut()) {
@@ -472,7 +494,7 @@ impl EdgeHub {
             }
         }
         self.trail.passed(passed);
-        happened.record(&self.ledger, &self.metrics, identity, &name);
+        happened.record(&self.ledger, identity);
         Ok(())
     }
 
@@ -503,36 +525,36 @@ impl EdgeHub {
 /// What became of messages that came together.
 #[derive(Default)]
 struct Happened {
-    /// Of each output: messages taken, and those that no route wanted.
-    outputs: Vec<(String, usize, usize)>,
+    outputs: Vec<Tally>,
     /// Whose output came last.
-    output: usize,
-    sizes: Vec<usize>,
+    last: usize,
     routed: Vec<(Arc<str>, usize)>,
 }
 
+/// Messages of one output.
+struct Tally {
+    output: Arc<Output>,
+    received: usize,
+    unwanted: usize,
+}
+
 impl Happened {
-    fn took(&mut self, message: &Message) {
+    fn took(&mut self, sender: &Sender, message: &Message, metrics: &Metrics) {
         let output = message.system.get(system::OUTPUT_NAME).unwrap_or_default();
-        if self.outputs.get(self.output).is_none_or(|(known, ..)| known != output) {
-            self.output = self.outputs.iter().position(|(known, ..)| known == output).unwrap_or_else(|| {
-                self.outputs.push((output.to_owned(), 0, 0));
+        let is_of = |tally: &Tally| tally.output.name() == output;
+        if !self.outputs.get(self.last).is_some_and(is_of) {
+            self.last = self.outputs.iter().position(is_of).unwrap_or_else(|| {
+                self.outputs.push(Tally { output: sender.output(metrics, output), received: 0, unwanted: 0 });
                 self.outputs.len() - 1
             });
         }
-        self.outputs[self.output].1 += 1;
-        self.sizes.push(message.body.len());
+        self.outputs[self.last].received += 1;
     }
 
     /// The last one is wanted by no route.
-    fn dropped(&mut self) {
-        self.outputs[self.output].2 += 1;
-    }
-
-    fn failed(&self, metrics: &Metrics, from: &str) {
-        for (output, taken, dropped) in &self.outputs {
-            let labels = ["storage_failure", from, output];
-            metrics.count(&metrics::MESSAGES_UNACKNOWLEDGED, &labels, taken - dropped);
+    fn unwanted(&mut self) {
+        if let Some(tally) = self.outputs.get_mut(self.last) {
+            tally.unwanted += 1;
         }
     }
 
@@ -545,20 +567,30 @@ impl Happened {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    fn record(self, ledger: &Ledger, metrics: &Metrics, from: &Identity, name: &str) {
-        ledger.record_times(&Event::MessageAccepted { from: from.clone() }, self.sizes.len());
-        for (output, taken, dropped) in &self.outputs {
-            metrics.count(&metrics::MESSAGES_RECEIVED, &[output, name], *taken);
-            metrics.count(&metrics::MESSAGES_DROPPED, &["no_route", name, output], *dropped);
+    /// Counts what came, whether it can be kept or not.
+    fn count(&self) {
+        for tally in &self.outputs {
+            tally.output.received.add(tally.received);
         }
-        if !self.sizes.is_empty() {
-            metrics.observe(&metrics::MESSAGE_SIZE, &[name], self.sizes.iter().map(|size| *size as f64));
+    }
+
+    /// What a route wants could not be kept.
+    fn failed(&self) {
+        for tally in &self.outputs {
+            tally.output.unacknowledged.add(tally.received - tally.unwanted);
         }
+    }
+
+    fn record(self, ledger: &Ledger, from: &Identity) {
+        let (mut received, mut unwanted) = (0, 0);
+        for tally in &self.outputs {
+            tally.output.no_route.add(tally.unwanted);
+            (received, unwanted) = (received + tally.received, unwanted + tally.unwanted);
+        }
+        ledger.record_times(&Event::MessageAccepted { from: from.clone() }, received);
         for (route, count) in self.routed {
             ledger.record_times(&Event::MessageRouted { route }, count);
         }
-        let unwanted = self.outputs.iter().map(|(.., dropped)| dropped).sum();
         ledger.record_times(&Event::MessageDropped { reason: DropReason::NoRoute }, unwanted);
     }
 }

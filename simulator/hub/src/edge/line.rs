@@ -8,9 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::delivery::{ACKNOWLEDGEMENT_TIMEOUT, Origin};
-use super::store::queue::Entry;
-use super::store::record::QueueKey;
+use super::store::record::{Entry, QueueKey};
 use crate::clock::Clock;
 use crate::gateway::{ClientLink, Delivery, Destination};
 use crate::receipt::{Outcome, Receipts};
@@ -32,9 +30,8 @@ pub(super) struct Line {
     under_way: VecDeque<Given>,
     bytes: usize,
     limit: usize,
-    /// Where the last message came from: most often the next one does, too.
-    origin: Option<Arc<Origin>>,
     clock: Arc<dyn Clock>,
+    timeout: Duration,
     /// When the first message under way became the first, milliseconds since the Unix epoch.
     since_ms: u64,
 }
@@ -43,18 +40,20 @@ pub(super) struct Line {
 pub(super) struct Given {
     /// The queue it stands in.
     pub(super) queue: QueueKey,
-    /// Its offset there.
-    pub(super) offset: u64,
-    /// Where it came from.
-    pub(super) origin: Arc<Origin>,
-    bytes: usize,
+    /// The message.
+    pub(super) entry: Entry,
     /// When it was handed over, milliseconds since the Unix epoch.
     pub(super) at_ms: u64,
 }
 
 impl Line {
-    /// Nothing is under way yet.
-    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination, clock: Arc<dyn Clock>) -> Self {
+    /// Nothing is under way yet. A message is waited for as long as `timeout`.
+    pub(super) fn new(
+        link: Arc<dyn ClientLink>,
+        destination: Destination,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             link,
             receipts: Arc::default(),
@@ -62,7 +61,7 @@ impl Line {
             under_way: VecDeque::new(),
             bytes: 0,
             limit: 1,
-            origin: None,
+            timeout,
             since_ms: clock.now_ms(),
             clock,
         }
@@ -76,10 +75,10 @@ impl Line {
     /// How long the first message under way is still waited for; all the time there is if nothing is under way.
     pub(super) fn time_left(&self) -> Duration {
         if self.under_way.is_empty() {
-            return ACKNOWLEDGEMENT_TIMEOUT;
+            return self.timeout;
         }
         let waited = self.clock.now_ms().saturating_sub(self.since_ms);
-        ACKNOWLEDGEMENT_TIMEOUT.saturating_sub(Duration::from_millis(waited))
+        self.timeout.saturating_sub(Duration::from_millis(waited))
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
@@ -90,23 +89,13 @@ impl Line {
         }
         let mut deliveries = Vec::with_capacity(messages.len());
         for (index, stored) in messages.into_iter().enumerate() {
-            let bytes = stored.message.body.len();
-            self.bytes += bytes;
-            let known = self.origin.take().filter(|origin| origin.is_of(&stored.message));
-            let origin = known.unwrap_or_else(|| Arc::new(Origin::of(&stored.message)));
-            self.origin = Some(Arc::clone(&origin));
-            self.under_way.push_back(Given {
-                queue: queue.clone(),
-                offset: stored.offset,
-                origin,
-                bytes,
-                at_ms: now_ms,
-            });
+            self.bytes += stored.message.body.len();
             let delivery = Delivery {
                 destination: self.destination.clone(),
-                message: stored.message,
+                message: Arc::clone(&stored.message),
                 redelivered: index < redelivered,
             };
+            self.under_way.push_back(Given { queue: queue.clone(), entry: stored, at_ms: now_ms });
             deliveries.push((delivery, self.receipts.issue()));
         }
         self.link.deliver(deliveries);
@@ -118,7 +107,7 @@ impl Line {
         let mut settled = Vec::new();
         for outcome in self.receipts.collect() {
             let Some(given) = self.under_way.pop_front() else { break };
-            self.bytes -= given.bytes;
+            self.bytes -= given.entry.message.body.len();
             self.limit = if Duration::from_millis(now_ms.saturating_sub(given.at_ms)) < PROMPT {
                 (self.limit + 1).min(MAX_MESSAGES)
             } else {

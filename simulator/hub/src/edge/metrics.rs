@@ -1,344 +1,343 @@
 //! What the edge hub counts and measures, under the names and labels of the real one.
 //!
-//! What happens together is written down together: a batch of messages costs one look at a table, and a message alone
-//! nothing. Tables are bounded, since clients choose the names of outputs: what finds no place in one is counted under
-//! [`OTHER`].
+//! A sender's series are looked up once for the messages that come together, and an endpoint's delivery keeps those of the
+//! senders whose messages it hands over: a message costs a few atomic additions.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use serde::{Deserialize, Serialize};
+use edgectl_schemas::ids::Identity;
 
+use super::store::record::QueueKey;
 use crate::clock::Clock;
+use crate::message::{Message, system};
+use crate::metrics::metric::Metric;
+use crate::metrics::registry::{MAX_SERIES, OTHER, Registry, seconds_between};
+use crate::metrics::series::{Counter, Summary};
 
-/// Label values of what found no place of its own.
-pub const OTHER: &str = "other";
-/// Most series of a metric.
-const MAX_SERIES: usize = 512;
-/// How many of the last observations quantiles are taken from.
-const OBSERVATIONS: usize = 512;
-/// Quantiles of a summary that saw nothing for this long are not numbers any more, as at the real hub.
-const IDLE_MS: u64 = 10 * 60 * 1000;
-const QUANTILES: [(&str, f64); 6] =
-    [("0.5", 0.5), ("0.9", 0.9), ("0.95", 0.95), ("0.99", 0.99), ("0.999", 0.999), ("0.9999", 0.9999)];
-/// Between label values where they are a key. No name of a client, output or input holds it.
-const SEPARATOR: char = '\u{1f}';
+/// What stands in labels for the hub above.
+pub const UPSTREAM: &str = "upstream";
+/// What stands in labels for this hub, where it answers for itself.
+pub const EDGE_HUB: &str = "edge_hub";
 
-/// What kind of metric one is, in the words of Prometheus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Quantiles, sum and count.
-    Summary,
-}
+static MESSAGES_RECEIVED: Metric =
+    Metric::counter("edgehub_messages_received_total", &["route_output", "id"], "Messages that came from clients.")
+        .with_telemetry();
+static MESSAGE_SIZE: Metric =
+    Metric::summary("edgehub_message_size_bytes", &["id"], "Size of messages that came from clients.");
+static MESSAGES_SENT: Metric = Metric::counter(
+    "edgehub_messages_sent_total",
+    &["from", "to", "from_route_output", "to_route_input", "priority"],
+    "Messages that endpoints acknowledged.",
+)
+.with_telemetry();
+static SEND_DURATION: Metric = Metric::summary(
+    "edgehub_message_send_duration_seconds",
+    &["from", "to", "from_route_output", "to_route_input"],
+    "Time from handing a message to an endpoint until it acknowledged it.",
+);
+static PROCESS_DURATION: Metric = Metric::summary(
+    "edgehub_message_process_duration_seconds",
+    &["from", "to", "priority"],
+    "Time from taking a message until an endpoint acknowledged it.",
+)
+.with_telemetry();
+static MESSAGES_DROPPED: Metric = Metric::counter(
+    "edgehub_messages_dropped_total",
+    &["reason", "from", "from_route_output"],
+    "Messages that will never arrive.",
+);
+static MESSAGES_UNACKNOWLEDGED: Metric = Metric::counter(
+    "edgehub_messages_unack_total",
+    &["reason", "from", "from_route_output"],
+    "Messages that were not acknowledged, because they could not be kept.",
+);
+/// Messages that wait for an endpoint.
+pub static QUEUE_LENGTH: Metric =
+    Metric::gauge("edgehub_queue_length", &["endpoint", "priority"], "Messages that wait for an endpoint.");
+/// Clients that are connected.
+pub static CONNECTED_CLIENTS: Metric = Metric::gauge("edgehub_connected_clients", &[], "Clients that are connected.");
+static GET_TWIN: Metric =
+    Metric::counter("edgehub_gettwin_total", &["source", "id"], "Twins that were read.").with_telemetry();
+static GET_TWIN_DURATION: Metric =
+    Metric::summary("edgehub_gettwin_duration_seconds", &["source", "id"], "Time that reading a twin took.");
+static REPORTED_PROPERTIES: Metric =
+    Metric::counter("edgehub_reported_properties_total", &["target", "id"], "Patches of reported properties.")
+        .with_telemetry();
+static REPORTED_PROPERTIES_DURATION: Metric = Metric::summary(
+    "edgehub_reported_properties_update_duration_seconds",
+    &["target", "id"],
+    "Time that a patch of reported properties took.",
+);
+static DIRECT_METHODS: Metric =
+    Metric::counter("edgehub_direct_methods_total", &["from", "to"], "Direct methods that were called.")
+        .with_telemetry();
+static DIRECT_METHOD_DURATION: Metric = Metric::summary(
+    "edgehub_direct_method_duration_seconds",
+    &["from", "to"],
+    "Time until a direct method was answered, or not waited for any more.",
+);
+static CONNECT_SUCCESS: Metric =
+    Metric::counter("edgehub_client_connect_success_total", &["id"], "Connections that clients made.");
+static CONNECT_FAILED: Metric =
+    Metric::counter("edgehub_client_connect_failed_total", &["id", "reason"], "Connections that were refused.");
+static DISCONNECTED: Metric =
+    Metric::counter("edgehub_client_disconnect_total", &["id"], "Connections of clients that ended.");
+static OPERATION_RETRIED: Metric =
+    Metric::counter("edgehub_operation_retry_total", &["id", "operation"], "Operations that had to be tried again.");
+static OFFLINE_COUNT: Metric =
+    Metric::counter("edgehub_offline_count_total", &["id"], "How often the hub above was lost.").with_telemetry();
+static OFFLINE_DURATION: Metric =
+    Metric::summary("edgehub_offline_duration_seconds", &["id"], "Time until the hub above could be reached again.")
+        .with_telemetry();
 
-/// A metric of the edge hub.
-#[derive(Debug)]
-pub struct Metric {
-    name: &'static str,
-    help: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-}
-
-macro_rules! metrics {
-    ($($constant:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
-        $(#[doc = $help] pub static $constant: Metric =
-            Metric { name: $name, help: $help, kind: Kind::$kind, labels: &[$($label),*] };)*
-    };
-}
-
-metrics! {
-    MESSAGES_RECEIVED: Counter "edgehub_messages_received_total" ["route_output", "id"] "Messages taken from clients.";
-    MESSAGES_SENT: Counter "edgehub_messages_sent_total" ["from", "to", "from_route_output", "to_route_input", "priority"] "Messages acknowledged by endpoints.";
-    MESSAGES_DROPPED: Counter "edgehub_messages_dropped_total" ["reason", "from", "from_route_output"] "Messages that will never arrive.";
-    MESSAGES_UNACKNOWLEDGED: Counter "edgehub_messages_unack_total" ["reason", "from", "from_route_output"] "Messages not acknowledged because they could not be stored.";
-    MESSAGE_SIZE: Summary "edgehub_message_size_bytes" ["id"] "Size of messages taken from clients.";
-    SEND_DURATION: Summary "edgehub_message_send_duration_seconds" ["from", "to", "from_route_output", "to_route_input"] "Time from handing a message to an endpoint until it is acknowledged.";
-    QUEUE_LENGTH: Gauge "edgehub_queue_length" ["endpoint", "priority"] "Messages that wait for an endpoint.";
-    GET_TWIN: Counter "edgehub_gettwin_total" ["source", "id"] "Twins read by clients.";
-    GET_TWIN_DURATION: Summary "edgehub_gettwin_duration_seconds" ["source", "id"] "Time to read a twin.";
-    REPORTED_PROPERTIES: Counter "edgehub_reported_properties_total" ["target", "id"] "Patches of reported properties.";
-    REPORTED_PROPERTIES_DURATION: Summary "edgehub_reported_properties_update_duration_seconds" ["target", "id"] "Time to take a patch of reported properties.";
-    DIRECT_METHODS: Counter "edgehub_direct_methods_total" ["from", "to"] "Direct methods called.";
-    DIRECT_METHOD_DURATION: Summary "edgehub_direct_method_duration_seconds" ["from", "to"] "Time until a direct method was answered.";
-    CONNECTED_CLIENTS: Gauge "edgehub_connected_clients" [] "Clients connected now.";
-    CONNECT_SUCCESS: Counter "edgehub_client_connect_success_total" ["id"] "Connections made by clients.";
-    CONNECT_FAILED: Counter "edgehub_client_connect_failed_total" ["id", "reason"] "Connections refused.";
-    DISCONNECTED: Counter "edgehub_client_disconnect_total" ["id"] "Connections that ended.";
-    OPERATION_RETRIED: Counter "edgehub_operation_retry_total" ["id", "operation"] "Operations tried once more because the hub above could not be reached.";
-}
-
-/// All values of a metric.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Family {
-    /// Its name.
-    pub name: String,
-    /// What it tells.
-    pub help: String,
-    /// What kind it is.
-    pub kind: Kind,
-    /// Its values.
-    pub samples: Vec<Sample>,
-}
-
-/// One value of a metric.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// The metric's name, with `_sum` or `_count` behind it where a summary has these.
-    pub name: String,
-    /// What it is of.
-    pub labels: BTreeMap<String, String>,
-    /// How much or many; none for what is not a number.
-    pub value: Option<f64>,
-}
-
-#[derive(Debug)]
-enum Series {
-    Number(f64),
-    Summary(Summary),
-}
-
-/// The last observations, and what all of them come to.
-#[derive(Debug, Default)]
-struct Summary {
-    count: u64,
-    sum: f64,
-    last: Vec<f32>,
-    next: usize,
-    last_ms: u64,
-}
-
-impl Summary {
-    #[expect(clippy::cast_possible_truncation, reason = "quantiles are not that exact")]
-    fn observe(&mut self, value: f64, now_ms: u64) {
-        self.count += 1;
-        self.sum += value;
-        self.last_ms = now_ms;
-        match self.last.get_mut(self.next) {
-            Some(place) => *place = value as f32,
-            None => self.last.push(value as f32),
-        }
-        self.next = (self.next + 1) % OBSERVATIONS;
-    }
-
-    /// The value below which this share of the last observations lies; none after a long silence.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a place among a few hundred"
-    )]
-    fn quantile(sorted: &[f32], share: f64) -> Option<f64> {
-        let place = (sorted.len() as f64 * share).ceil() as usize;
-        sorted.get(place.saturating_sub(1)).map(|value| f64::from(*value))
-    }
-
-    fn samples(&self, name: &str, labels: &BTreeMap<String, String>, now_ms: u64) -> Vec<Sample> {
-        let mut sorted = if now_ms.saturating_sub(self.last_ms) > IDLE_MS { Vec::new() } else { self.last.clone() };
-        sorted.sort_unstable_by(f32::total_cmp);
-        let quantiles = QUANTILES.iter().map(|(text, share)| {
-            let mut labels = labels.clone();
-            labels.insert("quantile".to_owned(), (*text).to_owned());
-            Sample { name: name.to_owned(), labels, value: Self::quantile(&sorted, *share) }
-        });
-        let total = |suffix: &str, value| Sample { name: format!("{name}{suffix}"), labels: labels.clone(), value };
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-        let count = self.count as f64;
-        quantiles.chain([total("_sum", Some(self.sum)), total("_count", Some(count))]).collect()
-    }
-}
-
-/// All that an edge hub counted and measured since it started.
+/// The series of one edge hub.
 pub struct Metrics {
-    clock: Arc<dyn Clock>,
-    common: [(&'static str, String); 3],
-    families: Mutex<BTreeMap<&'static str, Table>>,
-}
-
-struct Table {
-    metric: &'static Metric,
-    series: HashMap<String, Series>,
+    /// All of them.
+    pub registry: Registry,
+    senders: RwLock<HashMap<Identity, Arc<Sender>>>,
 }
 
 impl Metrics {
-    /// Nothing yet, for a device of a hub.
+    /// Nothing counted yet, for a device of a hub.
     pub fn new(hub_host: &str, device: &str, clock: Arc<dyn Clock>) -> Self {
-        let instance = uuid::Uuid::new_v4().to_string();
-        let common =
-            [("iothub", hub_host.to_owned()), ("edge_device", device.to_owned()), ("instance_number", instance)];
-        Self { clock, common, families: Mutex::default() }
+        Self { registry: Registry::new(hub_host, device, clock), senders: RwLock::default() }
     }
 
-    /// Counts so many more; `labels` are the values of the metric's labels, in its order.
-    pub fn count(&self, metric: &'static Metric, labels: &[&str], times: usize) {
-        if times > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-            self.change(metric, labels, |series| {
-                if let Series::Number(number) = series {
-                    *number += times as f64;
-                }
-            });
+    /// The series of a client that sends messages.
+    pub fn sender(&self, identity: &Identity) -> Arc<Sender> {
+        if let Some(known) = self.senders.read().unwrap_or_else(PoisonError::into_inner).get(identity) {
+            return Arc::clone(known);
+        }
+        let name = identity.to_string();
+        let size = self.registry.summary(&MESSAGE_SIZE, &[&name]);
+        let sender = Sender { name, size, outputs: RwLock::default() };
+        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(senders.entry(identity.clone()).or_insert_with(|| Arc::new(sender)))
+    }
+
+    /// Messages of one endpoint expired.
+    pub fn expired(&self, messages: &[Arc<Message>]) {
+        for same in messages.chunk_by(|a, b| Origin::of(a) == Origin::of(b)) {
+            let Origin { output, .. } = Origin::of(&same[0]);
+            let from = Origin::of(&same[0]).name();
+            self.registry.counter(&MESSAGES_DROPPED, &["ttl_expiry", &from, output]).add(same.len());
         }
     }
 
-    /// Observes values of a summary.
-    pub fn observe(&self, metric: &'static Metric, labels: &[&str], values: impl IntoIterator<Item = f64>) {
-        let now_ms = self.clock.now_ms();
-        self.change(metric, labels, |series| {
-            if let Series::Summary(summary) = series {
-                values.into_iter().for_each(|value| summary.observe(value, now_ms));
+    /// Messages expired of which only their number is known.
+    pub fn expired_unread(&self, count: usize) {
+        if count > 0 {
+            self.registry.counter(&MESSAGES_DROPPED, &["ttl_expiry", "", ""]).add(count);
+        }
+    }
+
+    /// A client's twin was read from `source`, which took since `start_ms`.
+    pub fn read_twin(&self, source: &str, client: &Identity, start_ms: u64) {
+        self.took(&GET_TWIN, &GET_TWIN_DURATION, &[source, &client.to_string()], start_ms);
+    }
+
+    /// A patch of a client's reported properties was taken by `target`, which took since `start_ms`.
+    pub fn reported(&self, target: &str, client: &Identity, start_ms: u64) {
+        self.took(&REPORTED_PROPERTIES, &REPORTED_PROPERTIES_DURATION, &[target, &client.to_string()], start_ms);
+    }
+
+    /// A direct method was called, and answered or given up, which took since `start_ms`.
+    pub fn called(&self, from: &str, to: &Identity, start_ms: u64) {
+        self.took(&DIRECT_METHODS, &DIRECT_METHOD_DURATION, &[from, &to.to_string()], start_ms);
+    }
+
+    fn took(&self, counter: &'static Metric, summary: &'static Metric, labels: &[&str], start_ms: u64) {
+        self.registry.counter(counter, labels).add(1);
+        self.registry.observe_since(&self.registry.summary(summary, labels), start_ms);
+    }
+
+    /// A client connected.
+    pub fn connected(&self, client: &Identity) {
+        self.registry.counter(&CONNECT_SUCCESS, &[&client.to_string()]).add(1);
+    }
+
+    /// A client was refused.
+    pub fn refused(&self, client: &Identity, reason: &str) {
+        self.registry.counter(&CONNECT_FAILED, &[&client.to_string(), reason]).add(1);
+    }
+
+    /// A client's connection ended.
+    pub fn disconnected(&self, client: &Identity) {
+        self.registry.counter(&DISCONNECTED, &[&client.to_string()]).add(1);
+    }
+
+    /// Something will be tried again for a client.
+    pub fn retried(&self, client: &Identity, operation: &str) {
+        self.registry.counter(&OPERATION_RETRIED, &[&client.to_string(), operation]).add(1);
+    }
+
+    /// The hub above was lost.
+    pub fn went_offline(&self, own: &Identity) {
+        self.registry.counter(&OFFLINE_COUNT, &[&own.to_string()]).add(1);
+    }
+
+    /// The hub above is back, which was lost at `start_ms`.
+    pub fn came_back(&self, own: &Identity, start_ms: u64) {
+        self.registry.observe_since(&self.registry.summary(&OFFLINE_DURATION, &[&own.to_string()]), start_ms);
+    }
+}
+
+/// The series of a client that sends messages.
+pub struct Sender {
+    name: String,
+    /// Sizes of its messages, in bytes.
+    pub size: Arc<Summary>,
+    outputs: RwLock<HashMap<Box<str>, Arc<Output>>>,
+}
+
+/// The series of one output of a sender.
+pub struct Output {
+    name: Box<str>,
+    /// Messages that came.
+    pub received: Arc<Counter>,
+    /// Those that no route wanted.
+    pub no_route: Arc<Counter>,
+    /// Those that could not be kept.
+    pub unacknowledged: Arc<Counter>,
+}
+
+impl Output {
+    /// Its name; empty for a device, and for a module that named none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Sender {
+    /// The series of an output, which is empty for a device.
+    pub fn output(&self, metrics: &Metrics, output: &str) -> Arc<Output> {
+        let known = self.outputs.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(output) {
+            return Arc::clone(known);
+        }
+        let output = if known.len() < MAX_SERIES { output } else { OTHER };
+        drop(known);
+        let counter = |metric, labels: &[&str]| metrics.registry.counter(metric, labels);
+        let series = Output {
+            name: output.into(),
+            received: counter(&MESSAGES_RECEIVED, &[output, &self.name]),
+            no_route: counter(&MESSAGES_DROPPED, &["no_route", &self.name, output]),
+            unacknowledged: counter(&MESSAGES_UNACKNOWLEDGED, &["storage_failure", &self.name, output]),
+        };
+        let mut outputs = self.outputs.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(outputs.entry(output.into()).or_insert_with(|| Arc::new(series)))
+    }
+}
+
+/// Where a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Origin<'a> {
+    device: &'a str,
+    module: Option<&'a str>,
+    output: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    fn of(message: &'a Message) -> Self {
+        let get = |name| message.system.get(name);
+        Self {
+            device: get(system::CONNECTION_DEVICE_ID).unwrap_or_default(),
+            module: get(system::CONNECTION_MODULE_ID),
+            output: get(system::OUTPUT_NAME).unwrap_or_default(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.module {
+            None => self.device.to_owned(),
+            Some(module) => format!("{}/{module}", self.device),
+        }
+    }
+}
+
+/// What an endpoint's delivery counts and measures. It belongs to one task, and remembers the series of the senders whose
+/// messages that hands over.
+pub(super) struct Delivered {
+    metrics: Arc<Metrics>,
+    to: Box<str>,
+    input: Box<str>,
+    known: Vec<Route>,
+    /// Which of them came last: most often the next one is the same.
+    last: usize,
+}
+
+/// The series of messages from one output to one endpoint with one priority.
+struct Route {
+    device: Box<str>,
+    module: Option<Box<str>>,
+    output: Box<str>,
+    priority: u32,
+    sent: Arc<Counter>,
+    send_duration: Arc<Summary>,
+    process_duration: Arc<Summary>,
+}
+
+impl Route {
+    fn is_of(&self, origin: &Origin<'_>, priority: u32) -> bool {
+        self.priority == priority
+            && *self.device == *origin.device
+            && self.module.as_deref() == origin.module
+            && *self.output == *origin.output
+    }
+}
+
+impl Delivered {
+    /// Nothing handed over yet to an endpoint, `iothub` or `D/{module}/{input}`.
+    pub fn new(metrics: Arc<Metrics>, endpoint: &str) -> Self {
+        let (to, input) = endpoint.rsplit_once('/').unwrap_or((UPSTREAM, ""));
+        Self { metrics, to: to.into(), input: input.into(), known: Vec::new(), last: 0 }
+    }
+
+    /// Messages were handed over and acknowledged: each with when it was taken, and when handed over, in milliseconds since
+    /// the Unix epoch.
+    pub fn count<'a>(&mut self, queue: &QueueKey, messages: impl Iterator<Item = (&'a Message, u64, u64)>) {
+        let now_ms = self.metrics.registry.now_ms();
+        let mut together = 0;
+        for (message, taken_ms, handed_ms) in messages {
+            let origin = Origin::of(message);
+            if !self.known.get(self.last).is_some_and(|route| route.is_of(&origin, queue.priority)) {
+                self.add(together);
+                together = 0;
+                self.last = self.find(&origin, queue.priority);
             }
+            let route = &self.known[self.last];
+            route.send_duration.observe(seconds_between(handed_ms, now_ms), now_ms);
+            route.process_duration.observe(seconds_between(taken_ms, now_ms), now_ms);
+            together += 1;
+        }
+        self.add(together);
+    }
+
+    fn add(&self, count: usize) {
+        if let Some(route) = self.known.get(self.last) {
+            route.sent.add(count);
+        }
+    }
+
+    fn find(&mut self, origin: &Origin<'_>, priority: u32) -> usize {
+        if let Some(known) = self.known.iter().position(|route| route.is_of(origin, priority)) {
+            return known;
+        }
+        if self.known.len() == MAX_SERIES {
+            self.known.clear();
+        }
+        let (from, text) = (origin.name(), priority.to_string());
+        let registry = &self.metrics.registry;
+        self.known.push(Route {
+            device: origin.device.into(),
+            module: origin.module.map(Into::into),
+            output: origin.output.into(),
+            priority,
+            sent: registry.counter(&MESSAGES_SENT, &[&from, &self.to, origin.output, &self.input, &text]),
+            send_duration: registry.summary(&SEND_DURATION, &[&from, &self.to, origin.output, &self.input]),
+            process_duration: registry.summary(&PROCESS_DURATION, &[&from, &self.to, &text]),
         });
-    }
-
-    /// Seconds since a time of [`Clock::now_ms`].
-    #[expect(clippy::cast_precision_loss, reason = "durations are short")]
-    pub fn seconds_since(&self, start_ms: u64) -> f64 {
-        self.clock.now_ms().saturating_sub(start_ms) as f64 / 1000.0
-    }
-
-    fn change(&self, metric: &'static Metric, labels: &[&str], change: impl FnOnce(&mut Series)) {
-        debug_assert_eq!(labels.len(), metric.labels.len(), "{}", metric.name);
-        let key = labels.join(SEPARATOR.encode_utf8(&mut [0; 4]));
-        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = families.entry(metric.name).or_insert_with(|| Table { metric, series: HashMap::new() });
-        let key = if table.series.len() < MAX_SERIES || table.series.contains_key(&key) {
-            key
-        } else {
-            vec![OTHER; labels.len()].join(SEPARATOR.encode_utf8(&mut [0; 4]))
-        };
-        let empty = || match metric.kind {
-            Kind::Counter | Kind::Gauge => Series::Number(0.0),
-            Kind::Summary => Series::Summary(Summary::default()),
-        };
-        change(table.series.entry(key).or_insert_with(empty));
-    }
-
-    /// All metrics with their values, by name; `gauges` are those that are known only now.
-    pub fn families(&self, gauges: impl IntoIterator<Item = (&'static Metric, Vec<String>, f64)>) -> Vec<Family> {
-        let mut families: BTreeMap<&'static str, Family> = BTreeMap::new();
-        let now_ms = self.clock.now_ms();
-        {
-            let tables = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-            for table in tables.values() {
-                let samples = families.entry(table.metric.name).or_insert_with(|| family(table.metric));
-                for (key, series) in &table.series {
-                    let labels = self.labels(table.metric, key.split(SEPARATOR));
-                    match series {
-                        Series::Number(number) => samples.samples.push(sample(table.metric, labels, *number)),
-                        Series::Summary(summary) => {
-                            samples.samples.extend(summary.samples(table.metric.name, &labels, now_ms));
-                        }
-                    }
-                }
-            }
-        }
-        for (metric, values, value) in gauges {
-            let labels = self.labels(metric, values.iter().map(String::as_str));
-            families.entry(metric.name).or_insert_with(|| family(metric)).samples.push(sample(metric, labels, value));
-        }
-        let mut families: Vec<Family> = families.into_values().collect();
-        for family in &mut families {
-            // A summary's parts stay together, and its quantiles in their order.
-            family.samples.sort_by_cached_key(|sample| {
-                let mut labels = sample.labels.clone();
-                let quantile = labels.remove("quantile");
-                (labels, quantile.is_none(), quantile, sample.name.clone())
-            });
-        }
-        families
-    }
-
-    fn labels<'a>(&self, metric: &Metric, values: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-        let own = metric.labels.iter().copied().zip(values.map(str::to_owned));
-        own.chain(self.common.iter().cloned()).map(|(name, value)| (name.to_owned(), value)).collect()
-    }
-}
-
-fn family(metric: &Metric) -> Family {
-    Family { name: metric.name.to_owned(), help: metric.help.to_owned(), kind: metric.kind, samples: Vec::new() }
-}
-
-fn sample(metric: &Metric, labels: BTreeMap<String, String>, value: f64) -> Sample {
-    Sample { name: metric.name.to_owned(), labels, value: Some(value) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    use super::*;
-
-    struct Hand(AtomicU64);
-
-    impl Clock for Hand {
-        fn now_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    fn metrics() -> (Arc<Hand>, Metrics) {
-        let clock = Arc::new(Hand(AtomicU64::new(1_000_000)));
-        (Arc::clone(&clock), Metrics::new("hub", "edge", clock))
-    }
-
-    fn values(families: &[Family], name: &str) -> Vec<Option<f64>> {
-        families
-            .iter()
-            .flat_map(|family| &family.samples)
-            .filter(|sample| sample.name == name)
-            .map(|s| s.value)
-            .collect()
-    }
-
-    #[test]
-    fn counters_add_up_by_label() {
-        let (_, metrics) = metrics();
-        metrics.count(&MESSAGES_RECEIVED, &["out", "edge/a"], 2);
-        metrics.count(&MESSAGES_RECEIVED, &["out", "edge/a"], 3);
-        metrics.count(&MESSAGES_RECEIVED, &["", "edge/b"], 1);
-        metrics.count(&MESSAGES_RECEIVED, &["", "edge/c"], 0);
-        let families = metrics.families([(&QUEUE_LENGTH, vec!["iothub".to_owned(), "0".to_owned()], 7.0)]);
-        assert_eq!(values(&families, "edgehub_messages_received_total"), [Some(5.0), Some(1.0)]);
-        assert_eq!(values(&families, "edgehub_queue_length"), [Some(7.0)]);
-        let labels = &families[0].samples[0].labels;
-        assert_eq!(
-            (labels["id"].as_str(), labels["iothub"].as_str(), labels["edge_device"].as_str()),
-            ("edge/a", "hub", "edge")
-        );
-    }
-
-    #[test]
-    fn quantiles_are_of_the_last_observations_and_none_after_ten_minutes_of_silence() {
-        let (clock, metrics) = metrics();
-        metrics.observe(&MESSAGE_SIZE, &["edge/a"], (1..=1000).map(f64::from));
-        let families = metrics.families([]);
-        let quantiles = values(&families, "edgehub_message_size_bytes");
-        assert_eq!(quantiles.len(), QUANTILES.len());
-        assert_eq!(quantiles[0], Some(744.0), "the median of 489 to 1000");
-        assert_eq!(quantiles[5], Some(1000.0));
-        assert_eq!(values(&families, "edgehub_message_size_bytes_count"), [Some(1000.0)]);
-        assert_eq!(values(&families, "edgehub_message_size_bytes_sum"), [Some(500_500.0)]);
-        clock.0.fetch_add(IDLE_MS + 1, Ordering::Relaxed);
-        let families = metrics.families([]);
-        assert!(values(&families, "edgehub_message_size_bytes").iter().all(Option::is_none));
-        assert_eq!(values(&families, "edgehub_message_size_bytes_count"), [Some(1000.0)]);
-    }
-
-    #[test]
-    fn names_that_clients_choose_cannot_fill_the_memory() {
-        let (_, metrics) = metrics();
-        for number in 0..10 * MAX_SERIES {
-            metrics.count(&MESSAGES_RECEIVED, &[&format!("out{number}"), "edge/a"], 1);
-        }
-        let families = metrics.families([]);
-        assert_eq!(families[0].samples.len(), MAX_SERIES + 1);
-        let other = families[0].samples.iter().find(|sample| sample.labels["id"] == OTHER).unwrap();
-        assert_eq!(other.value, Some(4608.0), "nine tenths of all");
+        self.known.len() - 1
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::documents::{Documents, DocumentsError, Table};
+use crate::edge::metrics::{EDGE_HUB, Metrics};
 use crate::edge::upstream::Upstream;
 use crate::gateway::Refusal;
 
@@ -39,6 +40,7 @@ impl Copy {
 pub struct Twins {
     documents: Arc<Documents>,
     upstream: Arc<Upstream>,
+    metrics: Arc<Metrics>,
     /// One change at a time, since each reads before it writes.
     changing: Mutex<HashMap<Identity, Changes>>,
 }
@@ -61,12 +63,13 @@ struct Pulled {
 
 impl Twins {
     /// Keeps copies in `documents` and reaches the cloud through `upstream`.
-    pub fn new(documents: Arc<Documents>, upstream: Arc<Upstream>) -> Self {
-        Self { documents, upstream, changing: Mutex::default() }
+    pub fn new(documents: Arc<Documents>, upstream: Arc<Upstream>, metrics: Arc<Metrics>) -> Self {
+        Self { documents, upstream, metrics, changing: Mutex::default() }
     }
 
     /// The twin of a client: the cloud's if it can be reached, else the copy, else an empty one.
     pub async fn get(&self, identity: &Identity) -> Result<Value, Refusal> {
+        let start_ms = self.metrics.registry.now_ms();
         let copy = match self.pull(identity).await {
             Ok(pulled) => self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?.1,
             Err(_) => {
@@ -74,6 +77,7 @@ impl Twins {
                 if copy.version().is_none() {
                     self.lock().entry(identity.clone()).or_default().was_empty = true;
                 }
+                self.metrics.read_twin(EDGE_HUB, identity, start_ms);
                 copy
             }
         };

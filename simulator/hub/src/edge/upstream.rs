@@ -8,6 +8,7 @@ use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 use tokio::sync::{OnceCell, watch};
 
+use super::metrics::{Metrics, UPSTREAM};
 use crate::gateway::{
     Attachment, ClientLink, CloseReason, Credential, Delivery, Destination, Feature, Gateway, LinkClosed, Refusal,
     SessionKind, Settlement,
@@ -21,6 +22,8 @@ use crate::receipt::Receipt;
 pub trait Downstream: Send + Sync {
     /// The cloud changed desired properties.
     async fn desired_changed(&self, identity: &Identity, patch: Value);
+    /// The way to the cloud is interrupted. Told as often as it is found to be.
+    fn interrupted(&self, identity: &Identity);
     /// The way to the cloud was interrupted; changes may have been missed.
     async fn reconnected(&self, identity: &Identity);
     /// The cloud calls a method.
@@ -38,6 +41,7 @@ pub struct Upstream {
     gateway: Arc<dyn Gateway>,
     downstream: Weak<dyn Downstream>,
     connections: Mutex<HashMap<Identity, Arc<Connection>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// The connection of one client.
@@ -68,8 +72,8 @@ impl Drop for Use {
 
 impl Upstream {
     /// Uses a cloud hub; what it asks goes to `downstream`.
-    pub fn new(gateway: Arc<dyn Gateway>, downstream: Weak<dyn Downstream>) -> Self {
-        Self { gateway, downstream, connections: Mutex::default() }
+    pub fn new(gateway: Arc<dyn Gateway>, downstream: Weak<dyn Downstream>, metrics: Arc<Metrics>) -> Self {
+        Self { gateway, downstream, connections: Mutex::default(), metrics }
     }
 
     /// Sends messages of one client. Returns when the cloud hub has them.
@@ -99,13 +103,19 @@ impl Upstream {
     /// The client's twin as the cloud hub has it.
     pub async fn twin(&self, identity: &Identity) -> Result<Value, Refusal> {
         let (attachment, _used) = self.attachment(identity).await?;
-        self.gateway.twin(&attachment.client).await
+        let start_ms = self.metrics.registry.now_ms();
+        let twin = self.gateway.twin(&attachment.client).await?;
+        self.metrics.read_twin(UPSTREAM, identity, start_ms);
+        Ok(twin)
     }
 
     /// Hands on a patch of reported properties.
     pub async fn report(&self, identity: &Identity, patch: Value) -> Result<Option<u64>, Refusal> {
         let (attachment, _used) = self.attachment(identity).await?;
-        self.gateway.report(&attachment.client, patch).await
+        let start_ms = self.metrics.registry.now_ms();
+        let version = self.gateway.report(&attachment.client, patch).await?;
+        self.metrics.reported(UPSTREAM, identity, start_ms);
+        Ok(version)
     }
 
     /// Lets the cloud hub reach the client with a feature.
@@ -200,17 +210,26 @@ struct CloudLink {
 #[async_trait]
 impl ClientLink for CloudLink {
     fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
-        let Some(downstream) = self.downstream.upgrade() else { return };
-        let identity = self.identity.clone();
+        let link = Self { identity: self.identity.clone(), downstream: self.downstream.clone() };
         tokio::spawn(async move {
             for (delivery, receipt) in deliveries {
-                receipt.settle(match delivery.destination {
-                    Destination::CloudToDevice => downstream.cloud_to_device(&identity, delivery).await,
-                    // A cloud hub has no routes into modules.
-                    Destination::Input(_) => Settlement::Reject,
-                });
+                if let Ok(settlement) = link.deliver_one(delivery).await {
+                    receipt.settle(settlement);
+                }
             }
         });
+    }
+
+    /// Who stops waiting has lost the message, and will send it again: nothing of it may go on here.
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        match delivery.destination {
+            Destination::CloudToDevice => {
+                let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
+                Ok(downstream.cloud_to_device(&self.identity, delivery).await)
+            }
+            // A cloud hub has no routes into modules.
+            Destination::Input(_) => Ok(Settlement::Reject),
+        }
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {
@@ -221,6 +240,12 @@ impl ClientLink for CloudLink {
     async fn invoke(&self, request: MethodRequest) -> Result<MethodResponse, LinkClosed> {
         let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
         downstream.invoke(&self.identity, request).await.map_err(|_| LinkClosed)
+    }
+
+    fn interrupted(&self) {
+        if let Some(downstream) = self.downstream.upgrade() {
+            downstream.interrupted(&self.identity);
+        }
     }
 
     async fn reconnected(&self) {

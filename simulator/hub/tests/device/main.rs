@@ -7,6 +7,7 @@ mod device;
 mod leaves;
 mod messages;
 mod methods;
+mod metrics;
 mod nested;
 mod peer;
 mod restart;

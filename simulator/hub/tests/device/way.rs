@@ -14,7 +14,7 @@ use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::Member;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, CloseReason, Credential, Delivery, Feature, Gateway, LinkClosed, Refusal,
-    SessionKind,
+    SessionKind, Settlement,
 };
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -42,6 +42,8 @@ pub struct Way {
     told: Arc<AtomicU64>,
     /// Whether answers about twins are kept on the way, and how many were.
     holding: watch::Sender<(bool, u64)>,
+    /// Whose messages cannot be taken for now.
+    refused_sender: Mutex<Option<Identity>>,
     /// What messages are answered with, instead of being taken, and how many were.
     refusing: Mutex<(Option<Refusal>, u64)>,
     number: AtomicU64,
@@ -70,6 +72,7 @@ impl Way {
             lost: Arc::default(),
             told: Arc::default(),
             holding: watch::Sender::new((false, 0)),
+            refused_sender: Mutex::default(),
             refusing: Mutex::default(),
             number: AtomicU64::new(1),
             ends: Mutex::default(),
@@ -80,9 +83,13 @@ impl Way {
     /// Interrupts the way.
     pub async fn interrupt(&self) {
         self.open.store(false, Ordering::SeqCst);
-        let attachments: Vec<_> = self.lock().values_mut().filter_map(|end| end.attachment.take()).collect();
-        for attachment in attachments {
+        let ends: Vec<_> = {
+            let mut ends = self.lock();
+            ends.values_mut().filter_map(|end| Some((end.attachment.take()?, Arc::clone(&end.link)))).collect()
+        };
+        for (attachment, link) in ends {
             self.cloud.detach(&attachment).await;
+            link.inner.interrupted();
         }
     }
 
@@ -122,6 +129,11 @@ impl Way {
     /// Refuses messages from now on, or no more.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.refusing.lock().unwrap_or_else(PoisonError::into_inner).0 = refusal;
+    }
+
+    /// Takes no messages of one sender from now on, or of all.
+    pub fn refuse_from(&self, sender: Option<Identity>) {
+        *self.refused_sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
     }
 
     /// Waits until so many messages were refused.
@@ -242,6 +254,9 @@ impl Gateway for Way {
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
         let cloud = self.cloud()?;
+        if *self.refused_sender.lock().unwrap_or_else(PoisonError::into_inner) == Some(client.identity.clone()) {
+            return Err(Refusal::Unavailable("not from this sender".to_owned()));
+        }
         let refused = {
             let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
             refusing.1 += u64::from(refusing.0.is_some());
@@ -371,6 +386,10 @@ struct Relay {
 impl ClientLink for Relay {
     fn deliver(&self, deliveries: Vec<(Delivery, Receipt)>) {
         self.inner.deliver(deliveries);
+    }
+
+    async fn deliver_one(&self, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        self.inner.deliver_one(delivery).await
     }
 
     async fn desired_changed(&self, patch: Value) -> Result<(), LinkClosed> {

@@ -10,7 +10,7 @@ use super::logs;
 use crate::runtime::module_runtime::{ModuleRuntime, RuntimeError};
 
 const PING: &str = "ping";
-const RESTART_MODULE: &str = "RestartModule";
+pub(crate) const RESTART_MODULE: &str = "RestartModule";
 const GET_MODULE_LOGS: &str = "GetModuleLogs";
 const SUPPORTED: [&str; 3] = [PING, RESTART_MODULE, GET_MODULE_LOGS];
 
@@ -65,6 +65,11 @@ impl MethodError {
     }
 }
 
+/// The name of a method as the agent writes it, if it has that method.
+pub fn known_name(name: &str) -> Option<&'static str> {
+    SUPPORTED.iter().copied().find(|supported| supported.eq_ignore_ascii_case(name))
+}
+
 /// Does what a method asks for. The payload is JSON text and may be empty; modules that are stopped get the time of
 /// `stop_timeout` to end.
 pub async fn handle_method(
@@ -74,10 +79,10 @@ pub async fn handle_method(
     name: &str,
     payload: &[u8],
 ) -> MethodAnswer {
-    let outcome = match SUPPORTED.iter().find(|supported| supported.eq_ignore_ascii_case(name)) {
-        Some(&PING) => Ok(None),
-        Some(&RESTART_MODULE) => restart_module(runtime, stop_timeout, payload).await.map(|()| None),
-        Some(&GET_MODULE_LOGS) => get_module_logs(runtime, identity, payload).await.map(Some),
+    let outcome = match known_name(name) {
+        Some(PING) => Ok(None),
+        Some(RESTART_MODULE) => restart_module(runtime, stop_timeout, payload).await.map(|()| None),
+        Some(GET_MODULE_LOGS) => get_module_logs(runtime, identity, payload).await.map(Some),
         _ => Err(MethodError::Argument(format!(
             "unknown command {name:?}, supported commands: {}",
             SUPPORTED.join(", ")

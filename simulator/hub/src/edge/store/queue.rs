@@ -6,20 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::record::{Checkpoint, QueueKey};
+use super::record::{Checkpoint, Entry, QueueKey};
 use super::segment::Share;
 use crate::message::Message;
-
-/// A message in memory.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its offset.
-    pub offset: u64,
-    /// When it is no longer wanted, milliseconds since the Unix epoch.
-    pub expires_ms: u64,
-    /// The message itself.
-    pub message: Arc<Message>,
-}
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,14 +158,15 @@ impl Queue {
         (entries, redelivered)
     }
 
-    /// The offset of the last of the oldest messages that have all expired; none if the first has not. What expires behind
+    /// The oldest messages that have all expired, with the offset of the last; none if the first has not. What expires behind
     /// messages that are on their way waits for them: a queue is done from its front.
-    pub fn expired(&self, now_ms: u64) -> Option<(u64, usize)> {
+    pub fn expired(&self, now_ms: u64) -> Option<(u64, Vec<Arc<Message>>)> {
         if self.taken > 0 {
             return None;
         }
         let expired = self.loaded.iter().take_while(|entry| entry.expires_ms <= now_ms);
-        expired.fold(None, |found, entry| Some((entry.offset, found.map_or(0, |(_, count)| count) + 1)))
+        let last = expired.clone().last()?.offset;
+        Some((last, expired.map(|entry| Arc::clone(&entry.message)).collect()))
     }
 
     /// Nothing is on its way any more.
@@ -207,15 +197,16 @@ impl Queue {
     }
 
     /// Gives up the messages of segments in which all have expired, if none is on its way, and tells for each segment how
-    /// many those were. `next` is the first offset that is not given yet.
-    pub fn expire_parts(&mut self, now_ms: u64, next: u64, mut done: impl FnMut(u64, u64)) {
+    /// many those were. `next` is the first offset that is not given yet. Returns those of them that were in memory.
+    pub fn expire_parts(&mut self, now_ms: u64, next: u64, mut done: impl FnMut(u64, u64)) -> Vec<Arc<Message>> {
+        let mut expired = Vec::new();
         while let Some(part) = self.parts.front().copied().filter(|part| part.expires_ms <= now_ms && self.taken == 0) {
             self.parts.pop_front();
             let end = self.parts.front().map_or(next, |part| part.base);
             while self.loaded.front().is_some_and(|entry| entry.offset < end) {
-                let entry = self.loaded.pop_front();
-                let bytes = entry.map_or(0, |entry| entry.message.footprint());
-                self.loaded_bytes = self.loaded_bytes.saturating_sub(bytes);
+                let Some(Entry { message, .. }) = self.loaded.pop_front() else { break };
+                self.loaded_bytes = self.loaded_bytes.saturating_sub(message.footprint());
+                expired.push(message);
             }
             if self.cursor.is_some_and(|cursor| cursor.base <= part.base) {
                 self.cursor = self.parts.front().map(|part| Cursor { base: part.base, position: 0 });
@@ -224,6 +215,7 @@ impl Queue {
             self.untold += part.left;
             done(part.base, part.left);
         }
+        expired
     }
 
     /// Gives up the messages of a segment that cannot be read, and tells how many those were.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::files::{Appendable, Files};
 use super::log::{LogError, failed};
-use super::queue::{Cursor, Entry};
-use super::record::{HEADER_BYTES, QueueKey, Wanted, decode_for, record_length};
+use super::queue::Cursor;
+use super::record::{Entry, HEADER_BYTES, QueueKey, Wanted, decode_for, record_length};
 use super::segment::{self, BLOCK_BYTES, log_name};
 
 /// A block of the log that a queue has to read.
@@ -58,8 +58,8 @@ impl Reading {
             .map_err(failed("reading", log_name(self.from.base)))?;
         let (mut at, mut entries) = (0, Vec::new());
         while let Ok((wanted, length)) = decode_for(&self.queue, self.done, &block[at..]) {
-            if let Wanted::Message(offset, expires_ms, message) = wanted {
-                entries.push(Entry { offset, expires_ms, message });
+            if let Wanted::Message(entry) = wanted {
+                entries.push(entry);
             }
             at += length;
         }

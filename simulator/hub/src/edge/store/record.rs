@@ -54,6 +54,19 @@ pub struct StoredMessage {
 /// Between endpoint and priority in the name of a queue.
 const PRIORITY_DELIMITER: &str = "_Pri";
 
+/// A message in one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was taken, milliseconds since the Unix epoch.
+    pub enqueued_ms: u64,
+    /// When it is no longer wanted, milliseconds since the Unix epoch.
+    pub expires_ms: u64,
+    /// The message itself.
+    pub message: Arc<Message>,
+}
+
 /// An endpoint has a queue for each priority.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey {
@@ -179,8 +192,8 @@ pub fn encode_message(buffer: &mut Vec<u8>, offset: u64, enqueued_ms: u64, targe
 /// What a queue wants of the record that `bytes` starts with.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// A message of the queue: its offset, when it expires, and itself.
-    Message(u64, u64, Arc<Message>),
+    /// A message of the queue.
+    Message(Entry),
     /// Nothing.
     Nothing,
 }
@@ -194,7 +207,7 @@ pub fn decode_for(queue: &QueueKey, from: u64, bytes: &[u8]) -> Result<(Wanted, 
             return Some(Wanted::Nothing);
         }
         let offset = payload.try_get_u64_le().ok()?;
-        let _enqueued = payload.try_get_u64_le().ok()?;
+        let enqueued_ms = payload.try_get_u64_le().ok()?;
         let mut expires = None;
         for _ in 0..payload.try_get_u16_le().ok()? {
             let endpoint = take_bytes(&mut payload)?;
@@ -205,7 +218,10 @@ pub fn decode_for(queue: &QueueKey, from: u64, bytes: &[u8]) -> Result<(Wanted, 
             }
         }
         match expires.filter(|_| offset >= from) {
-            Some(expires_ms) => Some(Wanted::Message(offset, expires_ms, Arc::new(take_message(&mut payload)?))),
+            Some(expires_ms) => {
+                let message = Arc::new(take_message(&mut payload)?);
+                Some(Wanted::Message(Entry { offset, enqueued_ms, expires_ms, message }))
+            }
             None => Some(Wanted::Nothing),
         }
     })();
@@ -383,7 +399,12 @@ mod tests {
             for target in &stored.targets {
                 let last = stored.targets.iter().rev().find(|other| other.queue == target.queue).unwrap();
                 let wanted = if stored.offset >= from {
-                    Wanted::Message(stored.offset, last.expires_ms, Arc::clone(&stored.message))
+                    Wanted::Message(Entry {
+                        offset: stored.offset,
+                        enqueued_ms: stored.enqueued_ms,
+                        expires_ms: last.expires_ms,
+                        message: Arc::clone(&stored.message),
+                    })
                 } else {
                     Wanted::Nothing
                 };

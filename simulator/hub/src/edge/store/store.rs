@@ -13,9 +13,9 @@ use super::commit::Commits;
 use super::durability::Durability;
 use super::files::{Disk, Files, Memory};
 use super::log::{Log, LogError, failed};
-use super::queue::{Cursor, Entry, Queue};
+use super::queue::{Cursor, Queue};
 use super::reading::{Found, Reading};
-use super::record::{QueueKey, Record, Target, encode_message};
+use super::record::{Entry, QueueKey, Record, Target, encode_message};
 use super::segment::Index;
 use crate::message::Message;
 
@@ -44,8 +44,17 @@ pub struct Batch {
     pub messages: Vec<Entry>,
     /// How many of them, from the first, were on their way before.
     pub redelivered: usize,
-    /// How many messages of the endpoint had expired.
-    pub expired: usize,
+    /// Messages of the endpoint that had expired.
+    pub expired: Vec<Arc<Message>>,
+}
+
+/// Messages that expired while nobody asked for them.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Those that were in memory.
+    pub messages: Vec<Arc<Message>>,
+    /// How many more there were that only the log had.
+    pub unread: usize,
 }
 
 /// Messages were not kept, or cannot be read.
@@ -85,8 +94,8 @@ impl Bounds {
     pub fn of(durability: Durability) -> Self {
         let on_disk = Self {
             segment_bytes: 16 * 1024 * 1024,
-            memory_bytes: 16 * 1024 * 1024,
-            queue_memory_bytes: 1024 * 1024,
+            memory_bytes: 24 * 1024 * 1024,
+            queue_memory_bytes: 8 * 1024 * 1024,
             limit_bytes: None,
         };
         match durability {
@@ -196,8 +205,8 @@ impl Store {
         inner.tell_when_due(queue)
     }
 
-    /// Gives up messages whose time is over and that nobody asked for, and returns how many those were.
-    pub fn sweep(&self, now_ms: u64) -> usize {
+    /// Gives up messages whose time is over and that nobody asked for, and returns those.
+    pub fn sweep(&self, now_ms: u64) -> Swept {
         self.lock().sweep(now_ms)
     }
 
@@ -208,9 +217,14 @@ impl Store {
 
     /// All queues that hold messages, with how many.
     pub fn lengths(&self) -> Vec<(QueueKey, usize)> {
-        let inner = self.lock();
-        let lengths = inner.queues.iter().map(|(key, queue)| (key.clone(), queue.len() as usize));
-        lengths.filter(|(_, length)| *length > 0).collect()
+        let mut lengths = self.queues();
+        lengths.retain(|(_, length)| *length > 0);
+        lengths
+    }
+
+    /// All queues that hold messages, or held some since the store was opened, with how many.
+    pub fn queues(&self) -> Vec<(QueueKey, usize)> {
+        self.lock().queues.iter().map(|(key, queue)| (key.clone(), queue.len() as usize)).collect()
     }
 
     /// Whether a message that was put into a queue is still there.
@@ -321,7 +335,12 @@ impl Inner {
             self.next_offset += 1;
             let message = incoming.message;
             for target in incoming.targets {
-                let entry = Entry { offset, expires_ms: target.expires_ms, message: Arc::clone(&message) };
+                let entry = Entry {
+                    offset,
+                    enqueued_ms: incoming.enqueued_ms,
+                    expires_ms: target.expires_ms,
+                    message: Arc::clone(&message),
+                };
                 let place = Cursor { base, position: start + place };
                 self.enqueue(&target.queue, entry, place, arrivals);
             }
@@ -420,7 +439,7 @@ impl Inner {
         batch: &mut Batch,
     ) -> Result<Option<Reading>, LogError> {
         for key in self.keys(endpoint) {
-            batch.expired += self.drop_expired(&key, now_ms)?;
+            batch.expired.extend(self.drop_expired(&key, now_ms)?);
             let Some(queue) = self.queues.get_mut(&key) else { continue };
             if let Some(from) = queue.missing() {
                 let done = queue.done();
@@ -453,11 +472,12 @@ impl Inner {
         self.log.subtract_left(reading.from.base, lost);
     }
 
-    fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<usize, LogError> {
-        let Some((last, count)) = self.queues.get(key).and_then(|queue| queue.expired(now_ms)) else { return Ok(0) };
+    fn drop_expired(&mut self, key: &QueueKey, now_ms: u64) -> Result<Vec<Arc<Message>>, LogError> {
+        let found = self.queues.get(key).and_then(|queue| queue.expired(now_ms));
+        let Some((last, messages)) = found else { return Ok(Vec::new()) };
         self.complete(key, last);
         self.tell_when_due(key)?;
-        Ok(count)
+        Ok(messages)
     }
 
     fn complete(&mut self, key: &QueueKey, offset: u64) {
@@ -468,15 +488,16 @@ impl Inner {
         self.loaded_bytes -= bytes - queue.loaded_bytes();
     }
 
-    fn sweep(&mut self, now_ms: u64) -> usize {
-        let mut expired = 0;
+    fn sweep(&mut self, now_ms: u64) -> Swept {
+        let (mut expired, mut count) = (Swept::default(), 0);
         let (log, next) = (&mut self.log, self.next_offset);
         for queue in self.queues.values_mut() {
             let bytes = queue.loaded_bytes();
-            queue.expire_parts(now_ms, next, |base, count| {
-                expired += count as usize;
-                log.subtract_left(base, count);
+            let messages = queue.expire_parts(now_ms, next, |base, left| {
+                count += left as usize;
+                log.subtract_left(base, left);
             });
+            expired.messages.extend(messages);
             self.loaded_bytes -= bytes - queue.loaded_bytes();
         }
         if self.log.has_done() {
@@ -485,6 +506,7 @@ impl Inner {
             }
             self.log.remove_done();
         }
+        expired.unread = count.saturating_sub(expired.messages.len());
         expired
     }
 

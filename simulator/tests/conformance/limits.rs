@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::upgrade;
+use crate::door::upgrade;
 use crate::site::{Site, id};
 
 /// A connection in memory, whose time the test has.
@@ -61,7 +61,7 @@ async fn an_unfinished_request_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_websocket_in_which_nobody_connects_ends() {
-    const HEADERS: &str = crate::client::UPGRADE;
+    const HEADERS: &str = crate::door::UPGRADE;
     let directory = tempfile::tempdir().unwrap();
     let mut stream = connection(&directory);
     assert!(upgrade(&mut stream, HEADERS).await.starts_with("HTTP/1.1 101 "));

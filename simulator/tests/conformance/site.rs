@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use edgectl_hub::auth::Authentication;
 use edgectl_hub::clock::{Clock, SystemClock};
+use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::{Wanted, new_key};
+use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::gateway::Gateway;
-use edgectl_schemas::ids::Identity;
+use edgectl_schemas::ids::{Identity, ModuleId};
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
@@ -23,13 +25,18 @@ use edgectl_simulator::listen;
 use edgectl_simulator::tls::{ServerTls, client_config};
 use jiff::Timestamp;
 use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::door::soon;
+use crate::table::Hub;
+
 /// The cloud hub's name.
 pub const HOST: &str = "hub.example";
-const ADDRESS: &str = "127.0.0.1";
+/// The name of both hubs' listeners, and the edge hub's own.
+pub const ADDRESS: &str = "127.0.0.1";
 
 /// An identity of the tests.
 pub fn id(text: &str) -> Identity {
@@ -122,9 +129,84 @@ impl Site {
         self.cloud.put_identity(&id(name), Wanted { scope, authentication, ..Wanted::default() }, None).unwrap();
     }
 
+    /// Registers a module of the edge device.
+    pub fn add_module(&self, identity: &str) {
+        self.cloud.put_identity(&id(identity), Wanted::default(), None).unwrap();
+    }
+
     /// Both hubs' listeners.
     pub fn hubs(&self) -> [Listeners; 2] {
         [self.cloud_at, self.edge_at]
+    }
+
+    /// A hub's listeners.
+    pub fn at(&self, hub: Hub) -> Listeners {
+        match hub {
+            Hub::Edge => self.edge_at,
+            Hub::Cloud => self.cloud_at,
+        }
+    }
+
+    /// Deploys routes, by their names, and waits until they are in force.
+    pub async fn route(&self, routes: impl IntoIterator<Item = (String, String)>) {
+        let routes: serde_json::Map<String, Value> =
+            routes.into_iter().map(|(name, route)| (name, Value::String(route))).collect();
+        let desired = json!({
+            "schemaVersion": "1.1",
+            "routes": routes,
+            "storeAndForwardConfiguration": { "timeToLiveSecs": 7200 },
+        });
+        let change = Change { desired: Some(desired), replace: true, ..Change::default() };
+        let mut events = self.edge.ledger().listen();
+        let twin = self.cloud.change_twin(&id("edge/$edgeHub"), &change, None).unwrap();
+        let version = twin.for_device()["desired"]["$version"].as_u64();
+        soon(async {
+            while self.edge.status().desired_version < version {
+                events.recv().await.unwrap();
+            }
+        })
+        .await;
+        assert_eq!(self.edge.status().refused, None);
+    }
+
+    /// Sends all that comes to the edge hub to the cloud.
+    pub async fn route_all_up(&self) {
+        self.route([("up".to_owned(), "FROM /* INTO $upstream".to_owned())]).await;
+    }
+
+    /// Changes a client's desired properties.
+    pub fn desire(&self, identity: &str, patch: Value) {
+        let change = Change { desired: Some(patch), ..Change::default() };
+        self.cloud.change_twin(&id(identity), &change, None).unwrap();
+    }
+
+    /// Waits for messages of a client at the cloud hub; those of such a kind that are there when there are so many.
+    pub async fn received(&self, identity: &str, count: usize) -> Vec<Value> {
+        let mut next = self.cloud.events().next_number();
+        let waiting = async {
+            loop {
+                next.borrow_and_update();
+                let events = self.events_of(identity);
+                if events.len() >= count {
+                    break events;
+                }
+                next.changed().await.unwrap();
+            }
+        };
+        let events = soon(waiting).await;
+        assert_eq!(events.len(), count, "{events:#?}");
+        events
+    }
+
+    /// The messages of a client at the cloud hub.
+    pub fn events_of(&self, identity: &str) -> Vec<Value> {
+        let from = id(identity);
+        let events = self.cloud.events().read(0, 100_000).unwrap().into_iter();
+        let its_own = |event: &ReceivedEvent| {
+            (event.device_id.as_str(), event.module_id.as_deref())
+                == (from.device.as_str(), from.module.as_ref().map(ModuleId::as_str))
+        };
+        events.filter(its_own).map(|event| serde_json::to_value(event).unwrap()).collect()
     }
 
     /// The first key of an identity.
@@ -138,7 +220,7 @@ impl Site {
     }
 
     /// Ends everything.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.edge.stop().await;
         self.cloud.stop().await;
         self.shutdown.cancel();

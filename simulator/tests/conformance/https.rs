@@ -7,8 +7,18 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use serde_json::{Value, json};
 
-use crate::client::{ask, post};
+use crate::door::{Handshake, ask};
 use crate::site::{Site, id};
+
+/// A message over HTTPS.
+fn post(identity: &str, token: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let path = format!("/devices/{}/messages/events?api-version=2021-04-12", identity.replace('/', "/modules/"));
+    let mut request = Request::post(path).header("Host", "hub");
+    if let Some(token) = token {
+        request = request.header("Authorization", token);
+    }
+    request.body(body.into()).unwrap()
+}
 
 const BATCH: &str = "application/vnd.microsoft.iothub.json; charset=utf-8";
 
@@ -41,7 +51,7 @@ async fn headers_become_properties() {
                 ("x-unrelated", "x"),
             ],
         );
-        assert_eq!(ask(&site.authority, at, None, request).await.0, 204);
+        assert_eq!(ask(&site.authority, at, Handshake::default(), request).await.0, 204);
     }
     // The edge hub has no route, so it keeps nothing; it took the message all the same.
     assert_eq!(site.edge.status().counters.accepted["edge/m1"], 1);
@@ -67,7 +77,7 @@ async fn many_come_in_one_array() {
         { "body": BASE64.encode("two") },
     ]);
     let request = with(post("leaf", Some(&token), batch.to_string()), &[("content-type", BATCH)]);
-    assert_eq!(ask(&site.authority, site.cloud_at, None, request).await.0, 204);
+    assert_eq!(ask(&site.authority, site.cloud_at, Handshake::default(), request).await.0, 204);
     let events = site.cloud.events().read(0, 10).unwrap();
     let events: Vec<Value> = events.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
     assert_eq!(events.iter().map(|event| &event["body"]).collect::<Vec<_>>(), ["one", "two"]);
@@ -75,7 +85,7 @@ async fn many_come_in_one_array() {
     assert_eq!(events[0]["systemProperties"]["messageId"], "1");
     for wrong in ["", "{}", r#"[{"body": 1}]"#, r#"[{"body": "*"}]"#] {
         let request = with(post("leaf", Some(&token), wrong), &[("content-type", BATCH)]);
-        let (status, _, body) = ask(&site.authority, site.cloud_at, None, request).await;
+        let (status, _, body) = ask(&site.authority, site.cloud_at, Handshake::default(), request).await;
         assert_eq!((status, code(&body).as_str()), (400, "ArgumentInvalid"), "{wrong}");
     }
     site.stop().await;
@@ -88,13 +98,13 @@ async fn errors_have_the_services_shape() {
     let token = site.token("leaf");
     for at in site.hubs() {
         let large = post("leaf", Some(&token), vec![b'x'; MAX_MESSAGE_BYTES + 1]);
-        let (status, headers, body) = ask(&site.authority, at, None, large).await;
+        let (status, headers, body) = ask(&site.authority, at, Handshake::default(), large).await;
         assert_eq!((status, code(&body).as_str()), (413, "MessageTooLarge"));
         assert_eq!(headers["iothub-errorcode"], "MessageTooLarge");
-        let (status, _, body) = ask(&site.authority, at, None, post("leaf", None, "x")).await;
+        let (status, _, body) = ask(&site.authority, at, Handshake::default(), post("leaf", None, "x")).await;
         assert_eq!((status, code(&body).as_str()), (401, "IotHubUnauthorizedAccess"));
         let exact = post("leaf", Some(&token), vec![b'x'; MAX_MESSAGE_BYTES]);
-        assert_eq!(ask(&site.authority, at, None, exact).await.0, 204);
+        assert_eq!(ask(&site.authority, at, Handshake::default(), exact).await.0, 204);
     }
     site.stop().await;
 }
@@ -104,7 +114,7 @@ async fn ask_for(site: &Site, method: &str, end: &str) -> (u16, HeaderMap, Bytes
     let token = site.token("leaf");
     let path = format!("/devices/leaf/messages/devicebound{end}");
     let request = Request::builder().method(method).uri(path).header("Host", "hub").header("Authorization", token);
-    ask(&site.authority, site.cloud_at, None, request.body(Body::empty()).unwrap()).await
+    ask(&site.authority, site.cloud_at, Handshake::default(), request.body(Body::empty()).unwrap()).await
 }
 
 /// The lock that a message was fetched with, as one of the SDKs sends it back: without the quotes.
@@ -148,7 +158,8 @@ async fn devices_fetch_and_settle_their_messages() {
     assert_eq!(ask_for(&site, "GET", "").await.0, 204);
 
     let other = Request::get("/devices/leaf/messages/deviceBound").header("Authorization", site.token("edge"));
-    let (status, _, _) = ask(&site.authority, site.cloud_at, None, other.body(Body::empty()).unwrap()).await;
+    let (status, _, _) =
+        ask(&site.authority, site.cloud_at, Handshake::default(), other.body(Body::empty()).unwrap()).await;
     assert_eq!(status, 401);
     site.stop().await;
 }

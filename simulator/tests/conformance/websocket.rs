@@ -11,11 +11,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::client::{UPGRADE, connect, secure, upgrade};
+use crate::clients::mqtt::connect;
+use crate::door::{Handshake, UPGRADE, secure, upgrade};
 use crate::site::Site;
 
 async fn open(site: &Site) -> WebSocketStream<TlsStream<TcpStream>> {
-    let mut stream = secure(&site.authority, site.edge_at.https, None).await;
+    let mut stream = secure(&site.authority, site.edge_at.https, Handshake::default()).await;
     upgrade(&mut stream, UPGRADE).await;
     WebSocketStream::from_raw_socket(stream, Role::Client, None).await
 }
@@ -47,7 +48,7 @@ async fn packets(socket: &mut WebSocketStream<TlsStream<TcpStream>>, count: usiz
 async fn the_answer_proves_that_the_request_was_read() {
     let site = Site::start().await;
     for at in site.hubs() {
-        let mut stream = secure(&site.authority, at.https, None).await;
+        let mut stream = secure(&site.authority, at.https, Handshake::default()).await;
         let head = upgrade(&mut stream, UPGRADE).await.to_ascii_lowercase();
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         // The example of RFC 6455, section 1.3.
@@ -71,14 +72,14 @@ async fn requests_that_ask_for_something_else_are_refused() {
         (without("Sec-WebSocket-Version"), 426),
         (UPGRADE.replace("Version: 13", "Version: 8"), 426),
     ] {
-        let mut stream = secure(&site.authority, site.edge_at.https, None).await;
+        let mut stream = secure(&site.authority, site.edge_at.https, Handshake::default()).await;
         let head = upgrade(&mut stream, &headers).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}{head}");
     }
-    let mut stream = secure(&site.authority, site.edge_at.https, None).await;
+    let mut stream = secure(&site.authority, site.edge_at.https, Handshake::default()).await;
     let several = UPGRADE.replace(": mqtt", ": soap, MQTT");
     assert!(upgrade(&mut stream, &several).await.contains("sec-websocket-protocol: MQTT\r\n"));
-    let mut stream = secure(&site.authority, site.edge_at.https, None).await;
+    let mut stream = secure(&site.authority, site.edge_at.https, Handshake::default()).await;
     let amqp = UPGRADE.replace(": mqtt", ": AMQPWSB10");
     assert!(upgrade(&mut stream, &amqp).await.contains("sec-websocket-protocol: AMQPWSB10\r\n"));
     site.stop().await;

@@ -1,0 +1,5 @@
+//! Following the files of a solution while its device runs: what changed is built, and only that is restarted.
+
+pub mod changes;
+pub mod session;
+mod tree;
