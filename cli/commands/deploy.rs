@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_simulator::profile::budget::{self, Excess};
 use edgectl_simulator::requests::{DeviceStatus, ModuleStatus};
-use edgectl_simulator::state::StateDirectory;
+use edgectl_simulator::state::{Endpoints, StateDirectory, read_json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -90,6 +91,9 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         None => manifest::render(&solution, &args.platform, context)?,
     };
     let hub = access::simulated(&solution)?;
+    for warning in fit(&solution.device_state(), &manifest)? {
+        context.printer.note(&format!("warning: {warning}"));
+    }
     let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
     let state = solution.device_state();
     let service = ServiceClient::new(hub)?;
@@ -112,6 +116,7 @@ pub async fn apply(
     manifest: &Manifest,
     timeout: Option<Duration>,
 ) -> Result<Option<DeviceStatus>, CommandError> {
+    fit(state, manifest)?;
     service.apply(solution.device.as_str(), &json!({ "modulesContent": manifest.modules_content })).await?;
     match timeout {
         None => Ok(None),
@@ -131,6 +136,20 @@ pub async fn settle(
     let twin = service.twin(&agent).await?;
     let version = twin.pointer("/properties/desired/$version").and_then(Value::as_u64).unwrap_or_default();
     wait(state, manifest, version, timeout).await
+}
+
+/// Whether the device's profile has room for a manifest; what it can give only for a while comes back.
+fn fit(state: &StateDirectory, manifest: &Manifest) -> Result<Vec<String>, CommandError> {
+    let endpoints: Option<Endpoints> = read_json(&state.endpoints()).map_err(access::damaged)?;
+    let Some(profile) = endpoints.and_then(|endpoints| endpoints.profile) else { return Ok(Vec::new()) };
+    let desired = manifest.modules_content.pointer("/$edgeAgent/properties.desired").unwrap_or(&Value::Null);
+    let Excess { refused, warned } = budget::check_desired(&profile, desired);
+    if refused.is_empty() {
+        return Ok(warned);
+    }
+    Err(CommandError::new(ErrorKind::Findings, refused.join("; "))
+        .hint("Lower `HostConfig.Memory`, `NanoCpus` or `StorageOpt` in the modules' create options.")
+        .hint("Or start the device with a larger machine: `edgectl sim profiles` lists them."))
 }
 
 /// Waits until the device has taken a version and its modules run.

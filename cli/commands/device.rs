@@ -11,6 +11,7 @@ use edgectl_simulator::containers::ContainerOptions;
 use edgectl_simulator::control::{self, ControlError, Request};
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
 use edgectl_simulator::ports::PortsError;
+use edgectl_simulator::profile::architecture::Architecture;
 use edgectl_simulator::runtime::docker::engine::{EngineError, EngineHost};
 use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
@@ -22,6 +23,7 @@ use crate::error::{CommandError, ErrorKind, chain};
 use crate::image::records;
 use crate::service::access;
 use crate::settings::Context;
+use crate::solution::profile;
 use crate::solution::solution::Solution;
 
 /// How long a device may take to stop: modules have ten seconds to end by themselves.
@@ -88,6 +90,10 @@ pub fn options(
         containers: container_options(context)?,
         parent,
         durability: solution.durability,
+        profile: match &solution.profile {
+            Some(name) => profile::resolve(name, &solution.root, solution)?,
+            None => None,
+        },
         metrics_port: None,
     })
 }
@@ -125,6 +131,7 @@ fn image_lookup(state: &Path, program: &Path, builtins: bool) -> ImageLookup {
             env: std::collections::BTreeMap::new(),
             description: format!("built-in {}", builtin.word()),
             hash: None,
+            architecture: None,
         })
     })
 }
@@ -136,6 +143,7 @@ fn process_image(record: records::ImageRecord) -> ProcessImage {
         folder: record.cwd,
         env: record.env,
         hash: Some(record.digest),
+        architecture: Architecture::of_platform(&record.platform),
     }
 }
 

@@ -103,6 +103,7 @@ fn build_and_record(
     let record = ImageRecord {
         image: module.image.clone(),
         module: module.name().to_owned(),
+        platform: module.platform.clone(),
         argv: built.argv.clone(),
         cwd: built.cwd.clone(),
         env: built.env.clone(),

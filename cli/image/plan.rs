@@ -21,6 +21,8 @@ pub struct PlannedModule {
     pub directory: PathBuf,
     /// The image to build: repository and tag.
     pub image: String,
+    /// The platform it is for, as `module.json` calls it.
+    pub platform: String,
 }
 
 impl PlannedModule {
@@ -51,5 +53,12 @@ pub fn plan(solution: &Solution, context: &Context, platform: &str) -> Result<Ve
 /// The modules to build for the images that a manifest uses and the solution makes.
 pub fn of_images(images: Vec<ModuleImage>) -> Vec<PlannedModule> {
     let wanted = images.into_iter().filter(|image| !image.bypassed);
-    wanted.map(|image| PlannedModule { names: image.modules, directory: image.directory, image: image.image }).collect()
+    wanted
+        .map(|image| PlannedModule {
+            names: image.modules,
+            directory: image.directory,
+            image: image.image,
+            platform: image.platform,
+        })
+        .collect()
 }

@@ -19,6 +19,9 @@ pub struct ImageRecord {
     pub image: String,
     /// The module it was built for.
     pub module: String,
+    /// The platform it is meant for, as `module.json` calls it; what runs is of this machine, whatever it says.
+    #[serde(default)]
+    pub platform: String,
     /// The program, absolute, and its arguments.
     pub argv: Vec<String>,
     /// Where it runs; absolute.
@@ -90,6 +93,7 @@ mod tests {
         let record = ImageRecord {
             image: "localhost:5000/filter:0.0.1-amd64".to_owned(),
             module: "filter".to_owned(),
+            platform: "amd64".to_owned(),
             argv: vec!["/bin/true".to_owned()],
             cwd: "/".into(),
             env: BTreeMap::new(),

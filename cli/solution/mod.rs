@@ -8,6 +8,7 @@ pub mod known_devices;
 pub mod manifest;
 pub mod module_json;
 pub mod placeholder;
+pub mod profile;
 pub mod render;
 #[expect(clippy::module_inception, reason = "the room is named for what it holds")]
 pub mod solution;

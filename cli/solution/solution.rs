@@ -12,11 +12,14 @@ use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
 use edgectl_simulator::durability::Durability;
+use edgectl_simulator::profile::catalog;
+use edgectl_simulator::profile::profile::Machine;
 use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::StateDirectory;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CommandError;
+use crate::solution::profile;
 
 /// The name of our solution file.
 pub const SOLUTION_FILE: &str = "edgectl.yaml";
@@ -29,7 +32,7 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "allow"];
+const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "profile", "profiles", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,12 @@ pub struct SolutionFile {
     /// How safely the simulated device's hub keeps messages; `process` where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<Durability>,
+    /// The machine that its simulated devices are like, by its name or as the path of a file from the solution's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Machines of its own, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, Machine>,
     /// Codes of rules whose breaches are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
@@ -72,6 +81,10 @@ pub struct Solution {
     pub runtime: RuntimeChoice,
     /// How safely the simulated device's hub keeps messages.
     pub durability: Durability,
+    /// The machine that its simulated devices are like, if it says.
+    pub profile: Option<String>,
+    /// Machines of its own, by name.
+    pub profiles: BTreeMap<String, Machine>,
     /// Codes of rules whose breaches are accepted.
     pub allow: Vec<String>,
 }
@@ -102,7 +115,7 @@ impl Solution {
             Ok(text) => serde_yaml::from_str::<Option<SolutionFile>>(&text)
                 .map_err(|error| {
                     CommandError::new(crate::error::ErrorKind::Findings, format!("{}: {error}", path.display()))
-                        .hint("Known members are `name`, `device`, `template`, `runtime`, `durability` and `allow`.")
+                        .hint(format!("Known members are {}.", MEMBERS.join(", ")))
                 })?
                 .unwrap_or_default(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => SolutionFile::default(),
@@ -128,6 +141,8 @@ impl Solution {
             template_is_named,
             runtime: file.runtime.unwrap_or_default(),
             durability,
+            profile: file.profile,
+            profiles: file.profiles,
             allow: file.allow,
         })
     }
@@ -206,6 +221,7 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
     {
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
     }
+    found.extend(unknown_profile(document));
     for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
         if code.text().is_none_or(|code| rules::find(code).is_none()) {
             let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, code.span, "this is not the code of a rule");
@@ -218,6 +234,23 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
     }
     found
+}
+
+/// What is wrong with the name of the profile, if anything is.
+fn unknown_profile(document: &Document) -> Option<Diagnostic> {
+    let node = document.root.get("profile")?;
+    let name = node.text()?;
+    let own = document.root.get("profiles").and_then(Node::members).unwrap_or_default();
+    let own = own.iter().map(|member| member.key.as_str());
+    let known: Vec<&str> = own.chain(catalog::built_in().iter().map(|profile| profile.name.as_str())).collect();
+    if name == profile::NONE || known.contains(&name) || profile::file_of(name, Path::new("")).is_some() {
+        return None;
+    }
+    let wrong = Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("there is no profile {name:?}"));
+    Some(match did_you_mean(name, known) {
+        Some(meant) => wrong.help(format!("Did you mean `{meant}`?")),
+        None => wrong.help("`edgectl sim profiles` lists them."),
+    })
 }
 
 /// The template of a solution that names none: the first form there is.
@@ -246,9 +279,15 @@ mod tests {
             template: Some("a".into()),
             runtime: Some(RuntimeChoice::Auto),
             durability: Some(Durability::Process),
+            profile: Some("board".to_owned()),
+            profiles: BTreeMap::from([("board".to_owned(), catalog::built_in()[0].machine.clone())]),
             allow: vec!["EDGE0303".to_owned()],
         };
         let written = serde_json::to_value(full).unwrap();
+        let of_profile: Vec<&str> =
+            written["profiles"]["board"].as_object().unwrap().keys().map(String::as_str).collect();
+        let of_schema = schema["properties"]["profiles"]["additionalProperties"]["properties"].as_object().unwrap();
+        assert_eq!(of_schema.keys().map(String::as_str).collect::<Vec<_>>(), of_profile);
         assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), MEMBERS);
     }
 }

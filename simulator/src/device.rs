@@ -48,6 +48,7 @@ use crate::metrics::endpoint;
 use crate::metrics::resources::Resources;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
+use crate::profile::profile::Profile;
 use crate::requests::Requests;
 use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
 use crate::runtime::docker::body::GATEWAY_NAME;
@@ -97,6 +98,8 @@ pub struct DeviceOptions {
     pub parent: Option<Parent>,
     /// How safely its hub keeps messages.
     pub durability: Durability,
+    /// The machine that it is like; none for one that takes all that this machine does.
+    pub profile: Option<Profile>,
     /// The port at the edge hub's address where metrics are served over HTTP, 0 for any; none where they are not.
     pub metrics_port: Option<u16>,
 }
@@ -186,7 +189,10 @@ impl Device {
         let above = Above::new(&listeners, parent)?;
         let ground = Ground {
             link: Link::new(fastrand::u64(..)),
-            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?,
+            endpoints: Endpoints {
+                profile: options.profile.clone(),
+                ..endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?
+            },
             client_tls: tls::client_config(authority.trust_bundle())?,
             above,
             device: options.device.clone(),
@@ -403,7 +409,7 @@ impl Ground {
         let containers = Containers::new(options.containers.clone(), &self.device, &self.state);
         let are_left = containers.sweep(options.runtime != RuntimeChoice::Process).await;
         let open = self.open_containers(containers, Arc::clone(edge), Arc::clone(registry));
-        let runtime = ChosenRuntime::new(options.runtime, processes, open);
+        let runtime = ChosenRuntime::new(options.runtime, processes, open, options.profile.clone());
         if are_left || options.runtime == RuntimeChoice::Docker {
             match runtime.containers().await {
                 Err(error) if options.runtime == RuntimeChoice::Docker => return Err(error.into()),
@@ -468,7 +474,7 @@ impl Ground {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
-        let facts = facts_of_agent();
+        let facts = facts_of_agent(options.profile.as_ref());
         let hub_host = &self.endpoints.hub_host_name;
         let metrics = AgentMetrics::new(hub_host, self.device.as_str(), &facts, Arc::clone(&self.clock));
         let metrics = Arc::new(metrics);
@@ -480,6 +486,7 @@ impl Ground {
                 identities: Arc::<Modules>::clone(&modules),
                 environment: environment(&self.endpoints, parent_host),
                 facts,
+                profile: options.profile.clone(),
                 rules: RestartRules::default(),
                 period: AGENT_PERIOD,
                 stop_timeout: STOP_TIMEOUT,
@@ -608,13 +615,14 @@ fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvi
     }
 }
 
-fn facts_of_agent() -> AgentFacts {
+fn facts_of_agent(profile: Option<&Profile>) -> AgentFacts {
+    let architecture = profile.map_or(std::env::consts::ARCH, |profile| profile.machine.architecture.machine());
     AgentFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         build: "edgectl".to_owned(),
         commit: String::new(),
         operating_system: std::env::consts::OS.to_owned(),
-        architecture: std::env::consts::ARCH.to_owned(),
+        architecture: architecture.to_owned(),
         runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

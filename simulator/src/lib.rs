@@ -23,6 +23,7 @@ pub mod modules;
 pub mod mqtt;
 pub mod plan;
 pub mod ports;
+pub mod profile;
 pub mod requests;
 pub mod runtime;
 pub mod server_certificate;

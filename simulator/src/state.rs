@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use edgectl_schemas::ids::DeviceId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::profile::profile::Profile;
+
 /// Longest path of a socket's directory: `sun_path` holds 108 bytes, and a name of 32 must fit behind it.
 const MAX_SOCKET_DIRECTORY_BYTES: usize = 72;
 
@@ -211,6 +213,9 @@ pub struct Endpoints {
     /// Where metrics are served over HTTP, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
+    /// The machine that the device is like; none for one that takes all that this machine does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
     /// The certificates that clients must trust, PEM.
     pub trust_bundle: PathBuf,
 }

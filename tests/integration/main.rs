@@ -20,6 +20,7 @@ mod network;
 mod new;
 mod node_client;
 mod plan;
+mod profiles;
 mod render;
 mod route;
 mod schema;

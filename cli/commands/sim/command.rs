@@ -17,6 +17,7 @@ enum Command {
     List(super::list::Args),
     Network(super::network::Args),
     Plan(super::plan::Args),
+    Profiles(super::profiles::Args),
 }
 
 /// Dispatches.
@@ -30,5 +31,6 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         }
         Command::Network(args) => super::network::run(&args, context),
         Command::Plan(args) => super::plan::run(args, context),
+        Command::Profiles(args) => super::profiles::run(&args, context),
     }
 }

@@ -22,6 +22,7 @@ use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
 use crate::solution::known_devices::KnownDevice;
+use crate::solution::profile;
 use crate::solution::solution::Solution;
 use crate::watch::session;
 
@@ -33,6 +34,7 @@ Examples:
   edgectl sim up --runtime docker   every module in a container
   edgectl sim up --address 127.0.7.1
   edgectl --device child sim up --parent plant     a second device, below the first
+  edgectl sim up --profile raspberry-pi-4   accept what that machine would, and no more
   edgectl sim up --metrics-port 9600  let Prometheus read metrics
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
 
@@ -63,6 +65,10 @@ pub struct Args {
     /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
     #[arg(long, value_name = "WHAT", value_parser = ["memory", "process", "power"])]
     durability: Option<String>,
+    /// Be like this machine: a name that `edgectl sim profiles` lists, the path of a file, or `none` [default: `profile` of
+    /// edgectl.yaml, else none]
+    #[arg(long, value_name = "NAME|FILE")]
+    profile: Option<String>,
     /// Run the modules' images and no built-in stand-ins
     #[arg(long)]
     no_builtins: bool,
@@ -103,6 +109,9 @@ impl Report for Started<'_> {
         );
         if let Some(url) = &self.endpoints.metrics_url {
             text.push_str(&format!("  metrics    {url}\n"));
+        }
+        if let Some(profile) = &self.endpoints.profile {
+            text.push_str(&format!("  profile    {profile}\n"));
         }
         if let Some(parent) = &self.endpoints.parent {
             text.push_str(&format!("  below      {parent}\n"));
@@ -151,6 +160,9 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     }
     options.runtime = args.runtime.unwrap_or(options.runtime);
     options.metrics_port = args.metrics_port;
+    if let Some(name) = &args.profile {
+        options.profile = profile::resolve(name, &context.settings.directory, solution)?;
+    }
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -253,6 +265,12 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.args(args.parent.iter().flat_map(|parent| ["--parent", parent]));
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.metrics_port.map(|port| format!("--metrics-port={port}")));
+    let profile = args.profile.as_ref().map(|name| {
+        // The process in the background works elsewhere.
+        profile::file_of(name, &context.settings.directory)
+            .map_or_else(|| name.into(), std::path::PathBuf::into_os_string)
+    });
+    command.args(profile.iter().flat_map(|profile: &std::ffi::OsString| ["--profile".as_ref(), profile.as_os_str()]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
@@ -301,6 +319,7 @@ fn failed_behind(output: &str, status: Option<i32>, state: &StateDirectory) -> C
 fn kind_of(status: Option<i32>) -> ErrorKind {
     match status {
         Some(2) => ErrorKind::Usage,
+        Some(3) => ErrorKind::Findings,
         Some(6) => ErrorKind::Missing,
         Some(1) => ErrorKind::Failed,
         _ => ErrorKind::Bug,

@@ -24,6 +24,8 @@ use crate::agent::plan::{Command, CurrentModule, Situation, UpdateMode, plan};
 use crate::agent::report::{AgentFacts, DeploymentStatus, ModuleReport, Report, difference, reported};
 use crate::agent::restart::RestartRules;
 use crate::agent::runner::RunHistory;
+use crate::profile::budget;
+use crate::profile::profile::Profile;
 use crate::runtime::module_runtime::{ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RuntimeError};
 
 /// How long the last report may wait for room in its channel.
@@ -42,6 +44,8 @@ pub struct AgentOptions {
     pub environment: DeviceEnvironment,
     /// What the hub is told of the agent.
     pub facts: AgentFacts,
+    /// The machine that it would run on; none for one without limits.
+    pub profile: Option<Profile>,
     /// The numbers of the restart policy.
     pub rules: RestartRules,
     /// How long to wait between two looks.
@@ -176,11 +180,15 @@ impl Agent {
         self.desired_version = desired.get("$version").and_then(Value::as_i64).unwrap_or(0);
         match deployment::parse(desired) {
             Ok(deployment) => {
-                self.history.begin(deployment.version);
-                (self.options.edge_hub)(&deployment.edge_hub.as_ref().map(|hub| hub.env.clone()).unwrap_or_default());
-                self.deployment = Some(deployment);
-                self.in_force = true;
-                self.changed_ms = Some(self.options.metrics.registry.now_ms());
+                let excess = self.options.profile.as_ref().map(|profile| budget::check(profile, &deployment));
+                let refused = excess.map(|excess| excess.refused).unwrap_or_default();
+                self.in_force = refused.is_empty();
+                if self.in_force {
+                    self.history.begin(deployment.version);
+                    self.deployment = Some(deployment);
+                } else {
+                    self.status = DeploymentStatus { code: 500, description: refused.join("; ") };
+                }
             }
             Err(error) => {
                 self.in_force = false;

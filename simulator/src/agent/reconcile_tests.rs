@@ -195,6 +195,7 @@ fn start(reported: Value) -> Running {
             network_id: "azure-iot-edge".into(),
         },
         facts,
+        profile: None,
         rules: RestartRules::default(),
         period: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(10),

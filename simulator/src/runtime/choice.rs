@@ -11,8 +11,11 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::profile::architecture::Architecture;
+use crate::profile::profile::Profile;
 use crate::runtime::docker::engine::EngineError;
 use crate::runtime::docker::runtime::DockerRuntime;
+use crate::runtime::misfit::Misfits;
 use crate::runtime::module_runtime::{
     LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, RegistryCredential, RuntimeError,
 };
@@ -66,6 +69,8 @@ pub struct ChosenRuntime {
     processes: ProcessRuntime,
     open: OpenContainers,
     containers: OnceCell<DockerRuntime>,
+    /// Modules that the machine of the device's profile could not execute.
+    misfits: Misfits,
     exits: watch::Sender<u64>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -79,10 +84,17 @@ enum Place<'r> {
 
 impl ChosenRuntime {
     /// A runtime without containers yet.
-    pub fn new(choice: RuntimeChoice, processes: ProcessRuntime, open: OpenContainers) -> Self {
+    pub fn new(
+        choice: RuntimeChoice,
+        processes: ProcessRuntime,
+        open: OpenContainers,
+        profile: Option<Profile>,
+    ) -> Self {
+        let misfits = Misfits::new(profile);
         let (exits, tasks, shutdown) = (watch::Sender::new(0), TaskTracker::new(), CancellationToken::new());
-        let runtime = Self { choice, processes, open, containers: OnceCell::new(), exits, tasks, shutdown };
+        let runtime = Self { choice, processes, open, containers: OnceCell::new(), misfits, exits, tasks, shutdown };
         runtime.forward(runtime.processes.exits());
+        runtime.forward(runtime.misfits.exits());
         runtime
     }
 
@@ -148,8 +160,23 @@ impl ChosenRuntime {
         }
     }
 
+    /// What an image is for, as far as it is known: where it runs, or from its tag.
+    async fn architecture(&self, place: &Place<'_>, image: &str) -> Option<Architecture> {
+        if !self.misfits.is_particular() {
+            return None;
+        }
+        let known = match place {
+            Place::Process => self.processes.architecture(image),
+            Place::Container(containers) => containers.architecture(image).await,
+        };
+        known.or_else(|| Architecture::of_image(image))
+    }
+
     /// Who runs a module now.
     fn runner(&self, name: &str) -> Result<&dyn ModuleRuntime, RuntimeError> {
+        if self.misfits.has(name) {
+            return Ok(&self.misfits);
+        }
         if self.processes.has_module(name) {
             return Ok(&self.processes);
         }
@@ -166,8 +193,9 @@ impl ModuleRuntime for ChosenRuntime {
         let mut states = self.processes.list().await?;
         if let Some(containers) = self.containers.get() {
             states.extend(containers.list().await?);
-            states.sort_by(|one, other| one.name.cmp(&other.name));
         }
+        states.extend(self.misfits.states());
+        states.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(states)
     }
 
@@ -181,7 +209,18 @@ impl ModuleRuntime for ChosenRuntime {
     async fn create(&self, specification: ModuleSpec) -> Result<(), RuntimeError> {
         let name = specification.name.clone();
         // A module whose image runs elsewhere than its last one must not be there twice.
-        match self.place(&specification.image).await? {
+        let place = self.place(&specification.image).await?;
+        let architecture = self.architecture(&place, &specification.image).await;
+        if self.misfits.refuses(architecture) {
+            gone(self.processes.remove(&name).await)?;
+            if let Some(containers) = self.containers.get() {
+                gone(containers.remove(&name).await)?;
+            }
+            self.misfits.add(&specification, architecture);
+            return Ok(());
+        }
+        gone(self.misfits.remove(&name).await)?;
+        match place {
             Place::Process => {
                 if let Some(containers) = self.containers.get() {
                     gone(containers.remove(&name).await)?;

@@ -5,22 +5,22 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 /// The period over which use of the processors is counted, microseconds; the kernel's own.
-pub(super) const CPU_PERIOD: u64 = 100_000;
+pub(crate) const CPU_PERIOD: u64 = 100_000;
 
 /// Most of what a module may use; none of what is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Bytes of memory.
-    pub(super) memory: Option<u64>,
+    pub(crate) memory: Option<u64>,
     /// Microseconds of processor time in each [`CPU_PERIOD`].
-    pub(super) cpu: Option<u64>,
+    pub(crate) cpu: Option<u64>,
     /// Processes and threads.
-    pub(super) pids: Option<u64>,
+    pub(crate) pids: Option<u64>,
 }
 
 impl Limits {
     /// The limits of `HostConfig`: `Memory`, `NanoCpus` or `CpuQuota` and `CpuPeriod`, `PidsLimit`. Zero and below is no limit.
-    pub(super) fn read(create_options: &Map<String, Value>) -> Self {
+    pub(crate) fn read(create_options: &Map<String, Value>) -> Self {
         let host = create_options.get("HostConfig");
         let number = |name: &str| host?.get(name)?.as_u64().filter(|number| *number > 0);
         let quota = || Some(number("CpuQuota")? * CPU_PERIOD / number("CpuPeriod").unwrap_or(CPU_PERIOD));
@@ -32,7 +32,7 @@ impl Limits {
     }
 
     /// Whether nothing is limited.
-    pub(super) fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::profile::architecture::Architecture;
 use crate::runtime::cgroup;
 use crate::runtime::group_record::GroupRecord;
 use crate::runtime::launcher::Launcher;
@@ -46,6 +47,8 @@ pub struct ProcessImage {
     pub description: String,
     /// A digest of what is run, if there is one.
     pub hash: Option<String>,
+    /// What it was built for; none for what runs everywhere, and where only the tag may say so.
+    pub architecture: Option<Architecture>,
 }
 
 /// Finds how an image is run: images that are built in, and those that the solution built.
@@ -127,6 +130,11 @@ impl ProcessRuntime {
     /// Whether it knows how to run an image.
     pub fn has_image(&self, image: &str) -> bool {
         (self.images)(image).is_some()
+    }
+
+    /// What an image was built for, if that was noted.
+    pub fn architecture(&self, image: &str) -> Option<Architecture> {
+        (self.images)(image)?.architecture
     }
 
     /// Whether a module of that name is one of its own.

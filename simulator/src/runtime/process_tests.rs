@@ -33,6 +33,7 @@ fn open(folder: &Path, launcher: Vec<OsString>) -> ProcessRuntime {
             env: [("FROM_IMAGE", "1"), ("FROM_BOTH", "image")].map(|(k, v)| (k.into(), v.into())).into(),
             description: "a script".to_owned(),
             hash: None,
+            architecture: None,
         })
     };
     let base = [("PATH", "/usr/bin:/bin"), ("SECRET", "x")].map(|(k, v)| (k.into(), v.into()));

@@ -66,6 +66,11 @@ impl Images {
         Err(RuntimeError::ImageNotAvailable { image: image.to_owned(), advice })
     }
 
+    /// The architecture that an image is for, in the engine's word; none if it is not there.
+    pub async fn architecture(&self, image: &str) -> Option<String> {
+        self.inspect(image).await.ok()??.architecture
+    }
+
     /// Why an image is not there.
     fn absent(&self, image: &str) -> RuntimeError {
         let known = self.failures().get(image).cloned();

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::profile::architecture::Architecture;
 use crate::runtime::docker::body::{DEVICE_LABEL, MODULE_LABEL, Surroundings, create_body};
 use crate::runtime::docker::engine::{Engine, EngineError, engine_name};
 use crate::runtime::docker::events::{self, Watchers};
@@ -74,6 +75,11 @@ impl DockerRuntime {
         self.tasks.close();
         self.tasks.wait().await;
         remove_all(&self.engine, &self.around.device, &self.around.network).await
+    }
+
+    /// What an image of the engine is for, if it is there.
+    pub async fn architecture(&self, image: &str) -> Option<Architecture> {
+        Architecture::of_platform(&self.images.architecture(image).await?)
     }
 
     /// The name of a module's container.
