@@ -16,7 +16,7 @@ fn wanting(host: Value) -> Solution {
 
 /// What the agent reports.
 fn reported(solution: &Solution) -> Value {
-    solution.json(&["twin", "show", "$edgeAgent"])["properties"]["reported"].clone()
+    solution.json(&["twin", "get", "$edgeAgent", "--reported"])
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
+use crate::profile::catalog;
+use crate::profile::profile::Profile;
 use crate::runtime::module_runtime::{
     LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
 };
@@ -161,6 +163,10 @@ struct Running {
 }
 
 fn start(reported: Value) -> Running {
+    start_on(None, reported)
+}
+
+fn start_on(profile: Option<Profile>, reported: Value) -> Running {
     let clock = clock();
     let runtime = Arc::new(Remembering {
         modules: Mutex::default(),
@@ -195,7 +201,7 @@ fn start(reported: Value) -> Running {
             network_id: "azure-iot-edge".into(),
         },
         facts,
-        profile: None,
+        profile,
         rules: RestartRules::default(),
         period: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(10),
@@ -237,6 +243,22 @@ impl Running {
         self.desired.send(Some(desired(version, modules))).unwrap();
         self.reports.recv().await.unwrap()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_machine_cannot_give_is_not_deployed_and_what_runs_goes_on() {
+    let mut agent = start_on(catalog::find("raspberry-pi-4").cloned(), Value::Null);
+    agent.deploy(1, &json!({"a": module("a")})).await;
+    agent.runtime.take_commands();
+    let mut greedy = module("b");
+    greedy["settings"]["createOptions"] = json!(r#"{"HostConfig": {"Memory": 5368709120}}"#);
+    let report = agent.deploy(2, &json!({"b": greedy})).await;
+    let why = "raspberry-pi-4 has 4 GiB of memory, and the modules may use 5 GiB: b 5 GiB";
+    assert_eq!(report["lastDesiredStatus"], json!({"code": 500, "description": why}));
+    assert_eq!(report["lastDesiredVersion"], 2);
+    assert!(agent.runtime.take_commands().is_empty());
+    let report = agent.deploy(3, &json!({"a": module("a")})).await;
+    assert_eq!(report["lastDesiredStatus"]["code"], 200);
 }
 
 #[tokio::test(start_paused = true)]
