@@ -58,15 +58,17 @@ mod tests {
         let text = drawn(&screen(View::Modules), (80, 24));
         for words in [
             "plant  127.0.7.1  deployment 3 applied  cloud 6 (-)\nnetwork online  up: latency 20 ms\n[1 Modules]",
-            "  MODULE STATUS    RESTARTS CPU    MEMORY    SENT     ABOUT\n",
-            "> filter running   2        -      12.0 MiB  -        built from filter\n",
-            "  sensor backoff   2        -      -         -        exited with code 3\n",
-            "Log of filter\nred    cell\n",
+            "  MODULE STATUS    RESTARTS CPU    MEMORY    SENT\n",
+            "> filter running   2        -      12.0 MiB  -\n",
+            "  sensor backoff   2        -      -         -\n",
+            "filter: built from filter\nred    cell\n",
             "q quit  Tab or 1-5 view  n network off/on  Up/Down module\n",
         ] {
             assert!(text.contains(words), "{words:?} is not in:\n{text}");
         }
         assert_eq!(text.lines().count(), 24);
+        let text = drawn(&screen(View::Modules), (100, 24));
+        assert!(text.contains("SENT     ABOUT\n") && text.contains("-        exited with code 3\n"), "{text}");
         let text = drawn(&screen(View::Routes), (80, 24));
         assert!(text.contains("> filterToCloud        6         -        FROM /messages/modules/filter"), "{text}");
         let text = drawn(&screen(View::Queues), (80, 24));
@@ -83,7 +85,7 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_out() {
         let text = drawn(&screen(View::Modules), (50, 12));
-        assert!(text.contains("> filter running") && !text.contains("ABOUT"), "{text}");
+        assert!(text.contains("> filter running") && !text.contains("SENT"), "{text}");
         assert!(text.contains("q quit  Tab or 1-5 view"), "{text}");
         let text = drawn(&screen(View::Modules), (30, 8));
         assert!(text.contains("30 by 8 is too small;\n40 by 10 will do,\n"), "{text}");

@@ -19,10 +19,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
     });
 }
 
-/// Draws the newest lines of one module.
-pub fn draw_one(frame: &mut Frame<'_>, area: Rect, screen: &Screen, module: &str) {
-    let title = format!("Log of {module}");
-    draw_titled(frame, area, screen, &title, |line| Line::raw(numbers::plain(&line.text)));
+/// Draws the newest lines of the chosen module.
+pub fn draw_one(frame: &mut Frame<'_>, area: Rect, screen: &Screen, title: &str) {
+    draw_titled(frame, area, screen, title, |line| Line::raw(numbers::plain(&line.text)));
 }
 
 fn draw_titled(

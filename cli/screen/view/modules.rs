@@ -11,8 +11,10 @@ use crate::screen::look::Look;
 use crate::screen::state::Screen;
 use crate::screen::theme::Theme;
 
-/// From so many columns on there is room for what modules run as.
+/// From so many columns on there is room for what modules send.
 const WIDE: u16 = 70;
+/// From so many columns on there is room for what is to be said about them.
+const WIDEST: u16 = 100;
 /// From so many rows on there is room for the log.
 const HIGH: u16 = 10;
 
@@ -31,8 +33,8 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, screen: &Screen, look: &Look) {
         (area, None)
     };
     draw_table(frame, table, screen, look);
-    if let (Some(log), Some(module)) = (log, screen.chosen()) {
-        logs::draw_one(frame, log, screen, &module);
+    if let (Some(log), Some(module)) = (log, look.status.modules.get(screen.chosen_row())) {
+        logs::draw_one(frame, log, screen, &format!("{}: {}", module.name, about(module)));
     }
 }
 
@@ -40,7 +42,6 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, screen: &Screen, look: &Look) {
     if look.status.modules.is_empty() {
         return frame.render_widget("No modules yet: run `edgectl deploy`.", area);
     }
-    let is_wide = area.width >= WIDE;
     let name = look.status.modules.iter().map(|module| module.name.chars().count()).max().unwrap_or_default();
     let name = u16::try_from(name).unwrap_or(u16::MAX).clamp(6, area.width / 3);
     let mut widths = vec![
@@ -51,11 +52,16 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, screen: &Screen, look: &Look) {
         Constraint::Length(9),
     ];
     let mut titles = vec!["MODULE", "STATUS", "RESTARTS", "CPU", "MEMORY"];
-    if is_wide {
-        titles.extend(["SENT", "ABOUT"]);
-        widths.extend([Constraint::Length(8), Constraint::Min(8)]);
+    if area.width >= WIDE {
+        titles.push("SENT");
+        widths.push(Constraint::Length(8));
     }
-    let rows = look.status.modules.iter().map(|module| row(screen, look, module, is_wide));
+    if area.width >= WIDEST {
+        titles.push("ABOUT");
+        widths.push(Constraint::Min(8));
+    }
+    let columns = titles.len();
+    let rows = look.status.modules.iter().map(|module| Row::new(row(screen, look, module).into_iter().take(columns)));
     let table = Table::new(rows, widths)
         .header(Row::new(titles).style(Theme::strong()))
         .row_highlight_style(Theme::chosen())
@@ -63,21 +69,19 @@ fn draw_table(frame: &mut Frame<'_>, area: Rect, screen: &Screen, look: &Look) {
     frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(screen.chosen_row()));
 }
 
-fn row(screen: &Screen, look: &Look, module: &ModuleStatus, is_wide: bool) -> Row<'static> {
+/// All cells of a module; those at the end may find no room.
+fn row(screen: &Screen, look: &Look, module: &ModuleStatus) -> [Cell<'static>; 7] {
     let usage = look.usage.get(&module.name);
-    let mut cells = vec![
+    let identity = format!("{}/{}", look.status.endpoints.device_id, module.name);
+    [
         Cell::from(module.name.clone()),
         Cell::from(Span::styled(module.status.clone(), screen.theme.status(&module.status))),
         Cell::from(module.restarts.to_string()),
         Cell::from(numbers::percent(screen.rates.processors.get(&module.name).copied())),
         Cell::from(numbers::memory(usage.map(|usage| usage.memory))),
-    ];
-    if is_wide {
-        let identity = format!("{}/{}", look.status.endpoints.device_id, module.name);
-        let sent = screen.rates.of("accepted", &identity);
-        cells.extend([Cell::from(numbers::rate(sent)), Cell::from(about(module))]);
-    }
-    Row::new(cells)
+        Cell::from(numbers::rate(screen.rates.of("accepted", &identity))),
+        Cell::from(about(module)),
+    ]
 }
 
 /// What matters most of a module: why it does not run, that it found no hub, or what it is.
