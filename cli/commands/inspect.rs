@@ -28,6 +28,15 @@ pub struct Args {
 #[serde(transparent)]
 struct Shown(Inspection);
 
+/// What the module may use, and whether it is held to that.
+fn limits(module: &Inspection) -> String {
+    match (&module.limits, &module.limits_unenforced) {
+        (None, _) => "-".to_owned(),
+        (Some(limits), None) => limits.clone(),
+        (Some(limits), Some(why)) => format!("{limits}, not enforced: {why}"),
+    }
+}
+
 impl Report for Shown {
     fn text(&self, style: Style) -> String {
         let module = &self.0;
@@ -44,6 +53,7 @@ impl Report for Shown {
             ("started", text(&module.started_at)),
             ("last ended", text(&module.exited_at)),
             ("exit code", module.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string())),
+            ("limits", limits(module)),
         ];
         let deployment = module
             .deployment

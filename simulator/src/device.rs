@@ -210,7 +210,7 @@ impl Device {
         let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
         let edge = ground.start_edge(&registry, listeners.gateway).await?;
         let runtime = ground.module_runtime(&options, &edge, &registry).await?;
-        let agent = ground.start_agent(registry, runtime, &options).await?;
+        let agent = ground.start_agent(registry, runtime, &edge, &options).await?;
 
         let metrics = ground.start_metrics(&edge, &agent, metrics_listener);
         let stop_asked = CancellationToken::new();
@@ -436,6 +436,7 @@ impl Ground {
         &self,
         registry: Arc<RegistryClient>,
         runtime: Arc<ChosenRuntime>,
+        edge: &Arc<EdgeHub>,
         options: &DeviceOptions,
     ) -> Result<RunningAgent, DeviceError> {
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
@@ -471,8 +472,10 @@ impl Ground {
         let hub_host = &self.endpoints.hub_host_name;
         let metrics = AgentMetrics::new(hub_host, self.device.as_str(), &facts, Arc::clone(&self.clock));
         let metrics = Arc::new(metrics);
+        let edge = Arc::clone(edge);
         let agent = Agent::new(
             AgentOptions {
+                edge_hub: Box::new(move |environment| edge.set_environment(environment)),
                 runtime: Arc::clone(&module_runtime),
                 identities: Arc::<Modules>::clone(&modules),
                 environment: environment(&self.endpoints, parent_host),

@@ -33,6 +33,10 @@ pub struct Inspection {
     pub exited_at: Option<String>,
     /// The code with which it last ended.
     pub exit_code: Option<i32>,
+    /// What its processes may use, where this machine sees to it and not an engine.
+    pub limits: Option<String>,
+    /// Why they are not held to that.
+    pub limits_unenforced: Option<String>,
     /// What the deployment says of it, without its environment and settings.
     pub deployment: Map<String, Value>,
     /// The deployment's environment for it.
@@ -67,7 +71,9 @@ impl Requests {
             image_hash: state.as_ref().and_then(|state| state.image_hash.clone()),
             started_at: state.as_ref().and_then(|state| Some(state.started_at?.to_string())),
             exited_at: state.as_ref().and_then(|state| Some(state.exited_at?.to_string())),
-            exit_code: state.and_then(|state| state.exit_code),
+            exit_code: state.as_ref().and_then(|state| state.exit_code),
+            limits: state.as_ref().and_then(|state| state.limits.clone()),
+            limits_unenforced: state.and_then(|state| state.limits_unenforced),
             deployment,
             env,
             create_options: settings.as_ref().and_then(Value::as_object).map(engine_options).unwrap_or_default(),

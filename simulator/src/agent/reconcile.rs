@@ -29,6 +29,9 @@ use crate::runtime::module_runtime::{ModuleRuntime, ModuleSpec, ModuleState, Mod
 /// How long the last report may wait for room in its channel.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Told the environment of a module.
+pub type EnvironmentListener = Box<dyn Fn(&BTreeMap<String, String>) + Send + Sync>;
+
 /// How an agent is set up.
 pub struct AgentOptions {
     /// Runs the modules.
@@ -45,6 +48,8 @@ pub struct AgentOptions {
     pub period: Duration,
     /// How long a module may take to end.
     pub stop_timeout: Duration,
+    /// Told the environment of the edge hub's module when it is deployed.
+    pub edge_hub: EnvironmentListener,
     /// Where is counted and measured what the agent does.
     pub metrics: Arc<AgentMetrics>,
     /// Tells the time.
@@ -172,6 +177,7 @@ impl Agent {
         match deployment::parse(desired) {
             Ok(deployment) => {
                 self.history.begin(deployment.version);
+                (self.options.edge_hub)(&deployment.edge_hub.as_ref().map(|hub| hub.env.clone()).unwrap_or_default());
                 self.deployment = Some(deployment);
                 self.in_force = true;
                 self.changed_ms = Some(self.options.metrics.registry.now_ms());

@@ -97,6 +97,8 @@ impl ModuleRuntime for Remembering {
             started_at: None,
             exited_at: None,
             pid: None,
+            limits: None,
+            limits_unenforced: None,
         };
         self.modules.lock().unwrap().insert(specification.name.clone(), (specification, state));
         Ok(())
@@ -196,6 +198,7 @@ fn start(reported: Value) -> Running {
         rules: RestartRules::default(),
         period: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(10),
+        edge_hub: Box::new(|_| {}),
         metrics: Arc::clone(&metrics),
         clock,
     };

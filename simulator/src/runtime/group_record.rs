@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::runtime::process_group::{self, ProcessFacts};
 
+/// A variable that every module has, with a value that no other module of any device has.
+pub(super) const MARK: &str = "IOTEDGE_WORKLOADURI";
+
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Record {
@@ -19,11 +22,14 @@ struct Record {
 }
 
 /// A group by its leader.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Group {
     leader: u32,
     session: u32,
     started: u64,
+    /// The value of [`MARK`] in the environment of its processes, which those have too that left the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
 }
 
 impl Group {
@@ -50,8 +56,12 @@ pub fn sweep_leftovers(path: &Path) -> io::Result<Vec<String>> {
     let mut killed = Vec::new();
     if record.boot_id == process_group::boot_id() {
         for (module, group) in record.groups {
-            if group.is_alive() {
+            let is_alive = group.is_alive();
+            if is_alive {
                 process_group::signal(group.leader, Signal::KILL)?;
+            }
+            let stray = group.mark.map_or(0, |mark| process_group::kill_marked(MARK, mark.as_ref()));
+            if is_alive || stray > 0 {
                 killed.push(module);
             }
         }
@@ -73,9 +83,9 @@ impl GroupRecord {
     }
 
     /// Records the group of a module that was just started.
-    pub(super) fn add(&self, module: &str, leader: u32) -> io::Result<()> {
+    pub(super) fn add(&self, module: &str, leader: u32, mark: Option<String>) -> io::Result<()> {
         let Some(facts) = process_group::facts(leader) else { return Ok(()) };
-        let group = Group { leader, session: facts.session, started: facts.started };
+        let group = Group { leader, session: facts.session, started: facts.started, mark };
         self.change(|groups| groups.insert(module.to_owned(), group))
     }
 

@@ -17,14 +17,19 @@ use tokio::sync::{mpsc, oneshot};
 const QUEUE: usize = 16;
 
 /// Becomes a module: the child's half of [`Launcher::command`], for a hidden command of the binary. Takes what comes
-/// after the launcher's own arguments: the parent's process number, the module's program and its arguments.
+/// after the launcher's own arguments: the parent's process number, the number of control groups and a file of each, the
+/// module's program and its arguments.
 ///
 /// Returns only if it did not work: the parent is gone already, or the program cannot be started.
 pub fn exec_module(arguments: &[OsString]) -> io::Error {
-    let [parent, program, arguments @ ..] = arguments else {
-        return io::Error::new(io::ErrorKind::InvalidInput, "a parent and a program are needed");
+    let needed = || io::Error::new(io::ErrorKind::InvalidInput, "a parent, control groups and a program are needed");
+    let [parent, count, rest @ ..] = arguments else { return needed() };
+    let count = count.to_str().and_then(|count| count.parse().ok()).filter(|count| *count < rest.len());
+    let Some((doors, [program, arguments @ ..])) = count.map(|count: usize| rest.split_at(count)) else {
+        return needed();
     };
-    match die_with(parent) {
+    let enter = || doors.iter().try_for_each(|door| std::fs::write(door, std::process::id().to_string()));
+    match die_with(parent).and_then(|()| enter()) {
         Ok(()) => Command::new(program).args(arguments).exec(),
         Err(error) => error,
     }
@@ -78,12 +83,19 @@ impl Launcher {
         Ok(Self { requests, prefix })
     }
 
-    /// The command that starts a program with its arguments.
-    pub(super) fn command(&self, argv: &[OsString]) -> Command {
-        let parent = OsString::from(std::process::id().to_string());
+    /// Whether what it starts can be put into control groups.
+    pub(super) fn can_limit(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+
+    /// The command that starts a program with its arguments, in control groups by their files.
+    pub(super) fn command(&self, argv: &[OsString], doors: Vec<OsString>) -> Command {
+        let own = [std::process::id().to_string().into(), doors.len().to_string().into()];
         let mut words = self.prefix.iter().cloned();
         let (program, rest) = match words.next() {
-            Some(launcher) => (launcher, words.chain([parent]).chain(argv.iter().cloned()).collect::<Vec<_>>()),
+            Some(launcher) => {
+                (launcher, words.chain(own).chain(doors).chain(argv.iter().cloned()).collect::<Vec<OsString>>())
+            }
             None => (argv.first().cloned().unwrap_or_default(), argv.iter().skip(1).cloned().collect()),
         };
         let mut command = Command::new(program);

@@ -158,6 +158,10 @@ pub struct ModuleState {
     pub exited_at: Option<Timestamp>,
     /// The number of its first process while it runs.
     pub pid: Option<u32>,
+    /// What the create options let it use, for people; none if nothing is limited, or an engine sees to it.
+    pub limits: Option<String>,
+    /// Why the machine does not hold it to that; none if it does.
+    pub limits_unenforced: Option<String>,
 }
 
 /// Which lines of a log.

@@ -14,8 +14,10 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::runtime::cgroup;
 use crate::runtime::group_record::GroupRecord;
 use crate::runtime::launcher::Launcher;
+use crate::runtime::limits::Limits;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{
     LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
@@ -96,6 +98,7 @@ impl ProcessRuntime {
     /// Opens a runtime without modules. Needs a runtime of tokio.
     pub fn open(options: ProcessRuntimeOptions) -> io::Result<Self> {
         fs::create_dir_all(&options.log_folder)?;
+        cgroup::sweep();
         let mut base_environment = options.base_environment;
         base_environment.retain(|name, _| INHERITED.iter().any(|inherited| name == inherited));
         Ok(Self {
@@ -163,7 +166,8 @@ impl ProcessRuntime {
             }
             env.insert(name.into(), value.into());
         }
-        Ok(Program { argv, folder: image.folder, env, description: image.description, hash: image.hash })
+        let limits = Limits::read(&specification.create_options);
+        Ok(Program { argv, folder: image.folder, env, limits, description: image.description, hash: image.hash })
     }
 
     fn add(&self, specification: ModuleSpec, program: Program) -> Result<(), RuntimeError> {
@@ -183,6 +187,8 @@ impl ProcessRuntime {
             started_at: None,
             exited_at: None,
             pid: None,
+            limits: None,
+            limits_unenforced: None,
         });
         let surroundings = self.surroundings.clone();
         let task = ProcessModule { name: name.clone(), surroundings, log: Arc::clone(&log), state };

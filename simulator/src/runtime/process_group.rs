@@ -1,9 +1,11 @@
 //! Process groups, and what the kernel tells of them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Sends a signal to every process of a group. A group that is gone already is no error.
 pub(super) fn signal(leader: u32, signal: Signal) -> io::Result<()> {
@@ -49,6 +51,25 @@ pub(super) fn members(group: u32) -> Vec<ProcessFacts> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter_map(facts).filter(|process| process.group == group && !process.ended).collect()
+}
+
+/// Kills every process of this user whose environment has a variable with this value, and tells how many those were: also
+/// those that left their group and session. Where the kernel has no `/proc` there are none.
+pub(super) fn kill_marked(variable: &str, value: &OsStr) -> usize {
+    let wanted = [variable.as_bytes(), b"=", value.as_bytes()].concat();
+    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let own = std::process::id();
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_marked = |number: &u32| {
+        let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+        *number != own && environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
+    };
+    let mut killed = 0;
+    for number in numbers.filter(is_marked) {
+        let process = i32::try_from(number).ok().and_then(Pid::from_raw);
+        killed += usize::from(process.is_some_and(|process| kill_process(process, Signal::KILL).is_ok()));
+    }
+    killed
 }
 
 /// A text that is another one after the machine was started again. Empty where the kernel has none.

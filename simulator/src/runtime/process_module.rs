@@ -1,7 +1,7 @@
 //! One module that runs as a host process: the task that starts it, waits for it and stops it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::runtime::group_record::GroupRecord;
+use crate::runtime::cgroup::ControlGroup;
+use crate::runtime::group_record::{GroupRecord, MARK};
 use crate::runtime::launcher::Launcher;
+use crate::runtime::limits::Limits;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{LogLine, LogStream, ModuleState, ModuleStatus};
 use crate::runtime::process_group;
@@ -34,6 +36,8 @@ pub(super) struct Program {
     pub(super) argv: Vec<OsString>,
     pub(super) folder: PathBuf,
     pub(super) env: BTreeMap<OsString, OsString>,
+    /// What it may use.
+    pub(super) limits: Limits,
     /// What it is, for people.
     pub(super) description: String,
     /// A digest of what is run, if there is one.
@@ -68,6 +72,10 @@ struct Running {
     child: Child,
     leader: u32,
     readers: JoinSet<()>,
+    /// What its processes have in their environment and no others.
+    mark: Option<OsString>,
+    /// Its control group, if its use is limited.
+    control: Option<ControlGroup>,
 }
 
 impl ProcessModule {
@@ -101,7 +109,9 @@ impl ProcessModule {
         if running.is_some() {
             return Ok(());
         }
-        let mut command = self.surroundings.launcher.command(&program.argv);
+        let (control, unenforced) = self.control_group(&program.limits);
+        let doors = control.iter().flat_map(ControlGroup::doors).map(PathBuf::into_os_string).collect();
+        let mut command = self.surroundings.launcher.command(&program.argv, doors);
         command
             .env_clear()
             .envs(&program.env)
@@ -112,7 +122,9 @@ impl ProcessModule {
             .stderr(Stdio::piped());
         let mut child = self.surroundings.launcher.spawn(command).await?;
         let leader = child.id().ok_or_else(|| io::Error::other("the process ended while it was started"))?;
-        if let Err(error) = self.surroundings.groups.add(&self.name, leader) {
+        let mark = program.env.get(OsStr::new(MARK)).cloned();
+        let text = mark.as_ref().and_then(|mark| mark.to_str()).map(str::to_owned);
+        if let Err(error) = self.surroundings.groups.add(&self.name, leader, text) {
             tracing::warn!(module = self.name, %error, "cannot record the module's processes");
         }
         let mut readers = JoinSet::new();
@@ -122,7 +134,7 @@ impl ProcessModule {
         if let Some(stderr) = child.stderr.take() {
             readers.spawn(read_lines(stderr, LogStream::Stderr, Arc::clone(&self.log)));
         }
-        *running = Some(Running { child, leader, readers });
+        *running = Some(Running { child, leader, readers, mark, control });
         self.state.send_modify(|state| {
             state.status = ModuleStatus::Running;
             "running".clone_into(&mut state.description);
@@ -130,8 +142,29 @@ impl ProcessModule {
             state.image_hash = program.hash;
             state.started_at = Some(Timestamp::now());
             state.pid = Some(leader);
+            state.limits = (!program.limits.is_none()).then(|| program.limits.to_string());
+            state.limits_unenforced = unenforced;
         });
         Ok(())
+    }
+
+    /// The control group for a module with limits, or why there is none.
+    fn control_group(&self, limits: &Limits) -> (Option<ControlGroup>, Option<String>) {
+        if limits.is_none() {
+            return (None, None);
+        }
+        let made = if self.surroundings.launcher.can_limit() {
+            ControlGroup::make(&self.name, limits)
+        } else {
+            Err(io::Error::other("processes are started as they are"))
+        };
+        match made {
+            Ok(group) => (Some(group), None),
+            Err(error) => {
+                tracing::warn!(module = self.name, %limits, %error, "the limits of the create options are not enforced");
+                (None, Some(error.to_string()))
+            }
+        }
     }
 
     /// Ends a process: asks the group to end, and kills it when the time is over.
@@ -156,6 +189,13 @@ impl ProcessModule {
         if let Err(error) = process_group::signal(running.leader, Signal::KILL) {
             tracing::warn!(module = self.name, %error, "cannot end what the module left running");
         }
+        if let Some(mark) = &running.mark {
+            let stray = process_group::kill_marked(MARK, mark);
+            if stray > 0 {
+                tracing::warn!(module = self.name, stray, "processes had left the module's group, and were killed");
+            }
+        }
+        drop(running.control.take());
         let readers = async { while running.readers.join_next().await.is_some() {} };
         if timeout(LAST_WORDS, readers).await.is_err() {
             tracing::debug!(module = self.name, "a process that left the module's group keeps its output open");

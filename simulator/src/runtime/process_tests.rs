@@ -196,6 +196,48 @@ async fn a_long_line_is_cut() {
     assert_eq!((end.text.as_str(), end.stream), ("end", LogStream::Stdout));
 }
 
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn what_left_the_modules_group_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = open(folder.path(), Vec::new());
+    let mut specification = module("setsid sh -c 'trap \"\" TERM; echo $$; while :; do sleep 100; done' & wait");
+    specification.env.insert("IOTEDGE_WORKLOADURI".to_owned(), format!("unix://{}/m.sock", folder.path().display()));
+    runtime.create(specification).await.unwrap();
+    let mut lines = runtime.logs("m", LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
+    runtime.start("m").await.unwrap();
+    let stray: u32 = next(&mut lines).await.parse().unwrap();
+    let leader = runtime.list().await.unwrap()[0].pid.unwrap();
+    assert_ne!(process_group::facts(stray).unwrap().session, process_group::facts(leader).unwrap().session);
+    runtime.stop("m", LONG).await.unwrap();
+    while process_group::facts(stray).is_some_and(|stray| !stray.ended) {
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_module_that_uses_too_much_is_ended_by_the_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = open(folder.path(), this_test_binary("be_the_launcher"));
+    let mut exits = runtime.exits();
+    // What has no line's end is kept whole.
+    let mut specification = module("head -c 400000000 /dev/zero | tail -n 1 >/dev/null; exit $?");
+    specification.create_options = json!({"HostConfig": {"Memory": 64 * 1024 * 1024, "MemorySwap": 64 * 1024 * 1024}})
+        .as_object()
+        .unwrap()
+        .clone();
+    runtime.create(specification).await.unwrap();
+    runtime.start("m").await.unwrap();
+    exits.changed().await.unwrap();
+    let state = runtime.list().await.unwrap().remove(0);
+    assert_eq!(state.limits.as_deref(), Some("64 MiB of memory"));
+    match state.limits_unenforced {
+        None => assert_eq!((state.status, state.exit_code), (ModuleStatus::Failed, Some(128 + 9))),
+        Some(why) => assert!(!why.is_empty() && state.exit_code == Some(0), "{why}"),
+    }
+}
+
 /// The command line that runs one of the tests below in a process of its own.
 fn this_test_binary(test: &str) -> Vec<OsString> {
     let binary = std::env::current_exe().unwrap().into_os_string();

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edgectl_schemas::ids::Identity;
+use edgectl_schemas::ids::{Identity, ModuleId};
 use edgectl_schemas::route::source;
 use serde_json::Value;
 
@@ -51,6 +51,7 @@ impl Gateway for EdgeHub {
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
+        self.check_room(&attachment)?;
         self.mirror.changed(&client.identity);
         self.metrics.connected(&client.identity);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
@@ -134,6 +135,23 @@ impl Gateway for EdgeHub {
             return Err(Refusal::TooLarge { size: request.payload.len(), limit: MAX_PAYLOAD_BYTES });
         }
         self.called(&caller.identity.to_string(), target, request).await
+    }
+}
+
+impl EdgeHub {
+    /// Refuses a client that is one too many; a connection that took another one over is none.
+    fn check_room(&self, attachment: &Attachment) -> Result<(), Refusal> {
+        let Some(limit) = self.settings.borrow().max_connected_clients else { return Ok(()) };
+        let is_of_runtime = |identity: &Identity| {
+            let own_module = |module: &ModuleId| *module == ModuleId::edge_agent() || *module == ModuleId::edge_hub();
+            identity.device == self.own.device && identity.module.as_ref().is_some_and(own_module)
+        };
+        let clients = self.sessions.connected().iter().filter(|identity| !is_of_runtime(identity)).count();
+        if clients <= limit || is_of_runtime(&attachment.client.identity) {
+            return Ok(());
+        }
+        self.sessions.detach(attachment);
+        Err(Refusal::Unavailable(format!("as many clients are connected as may be, which is {limit}")))
     }
 }
 

@@ -5,26 +5,23 @@ use std::time::Duration;
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::route::sink::CLOUD_ENDPOINT_ID;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
 use crate::clock::Clock;
 use crate::edge::metrics::{Delivered, Metrics};
+use crate::edge::settings::Settings;
 use crate::edge::store::record::{Entry, QueueKey};
 use crate::edge::store::store::{Batch, Store};
 use crate::edge::trail::Trail;
 use crate::edge::upstream::Upstream;
 use crate::event::{DropReason, Event, Ledger};
-use crate::gateway::{Destination, Feature, LinkClosed, Refusal, Settlement};
-use crate::message::{Message, system};
+use crate::gateway::{Destination, Feature, LinkClosed, Settlement};
 use crate::sessions::Sessions;
 
-/// How long a module may take to acknowledge a message before it is sent again (`MessageAckTimeoutSecs`).
-pub(super) const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Messages taken from the store at once for the cloud hub.
-const UPSTREAM_BATCH: usize = 100;
 /// Waits between tries grow from the first to the last of these.
-const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+pub(super) const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// How long a module that gave a message back, or whose connection just ended, is left alone.
 pub(super) const REDELIVERY_DELAY: Duration = Duration::from_millis(100);
@@ -43,6 +40,8 @@ pub struct Outbound {
     pub metrics: Arc<Metrics>,
     /// What became of the last messages.
     pub trail: Arc<Trail>,
+    /// What the deployment sets.
+    pub settings: Arc<watch::Sender<Settings>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Ends all deliveries.
@@ -91,46 +90,8 @@ impl Outbound {
         }
     }
 
-    async fn run_upstream(&self, endpoint: &Arc<str>) {
-        let mut delay = RETRY_DELAYS[0];
-        let mut delivered = Delivered::new(Arc::clone(&self.metrics), endpoint);
-        loop {
-            let (queue, messages) = self.next(endpoint, UPSTREAM_BATCH).await;
-            // One sender's messages travel together; order is kept within the queue all the same.
-            for run in messages.chunk_by(|a, b| is_same_sender(&a.message, &b.message)) {
-                let offsets = (run[0].offset, run[run.len() - 1].offset);
-                let Some(identity) = sender(&run[0].message) else {
-                    self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
-                    continue;
-                };
-                let started_ms = self.clock.now_ms();
-                let bodies = run.iter().map(|stored| Message::clone(&stored.message)).collect();
-                match self.upstream.send(&identity, bodies).await {
-                    Ok(()) => {
-                        delay = RETRY_DELAYS[0];
-                        self.done(&queue, offsets, run.len(), None);
-                        let sent = run.iter().map(|entry| (&*entry.message, entry.enqueued_ms, started_ms));
-                        delivered.count(&queue, sent);
-                    }
-                    Err(refusal) if is_final(&refusal) => {
-                        tracing::warn!(%identity, %refusal, "the cloud hub refused messages for good");
-                        self.done(&queue, offsets, run.len(), Some(DropReason::Rejected));
-                    }
-                    Err(refusal) => {
-                        tracing::debug!(%identity, %refusal, "the cloud hub cannot be reached");
-                        self.metrics.retried(&identity, "SendMessage");
-                        self.clock.sleep(delay).await;
-                        delay = (delay * 2).min(RETRY_DELAYS[1]);
-                        break;
-                    }
-                }
-            }
-            self.store.give_back(endpoint);
-        }
-    }
-
     /// The next messages of an endpoint; waits until there are some.
-    async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
+    pub(super) async fn next(&self, endpoint: &Arc<str>, count: usize) -> (QueueKey, Vec<Entry>) {
         let arrivals = self.store.arrivals(endpoint);
         loop {
             let arrival = arrivals.notified();
@@ -147,7 +108,8 @@ impl Outbound {
         let mut delivered = Delivered::new(Arc::clone(&self.metrics), endpoint);
         loop {
             let link = self.sessions.wait_for(identity, Feature::Inputs).await;
-            let mut line = Line::new(link, destination.clone(), Arc::clone(&self.clock));
+            let timeout = self.settings.borrow().acknowledgement_timeout;
+            let mut line = Line::new(link, destination.clone(), timeout, Arc::clone(&self.clock));
             self.feed(endpoint, identity, &mut line, &mut delivered).await;
             self.store.give_back(endpoint);
             self.clock.sleep(REDELIVERY_DELAY).await;
@@ -157,7 +119,7 @@ impl Outbound {
     /// Keeps a module's line filled, until the module gives a message back, does not answer or is connected no more.
     async fn feed(&self, endpoint: &Arc<str>, identity: &Identity, line: &mut Line, delivered: &mut Delivered) {
         let arrivals = self.store.arrivals(endpoint);
-        let mut overdue = self.clock.sleep(ACKNOWLEDGEMENT_TIMEOUT);
+        let mut overdue = self.clock.sleep(line.time_left());
         loop {
             let arrival = arrivals.notified();
             let link = self.sessions.link(identity, Feature::Inputs);
@@ -219,7 +181,7 @@ impl Outbound {
         Some(batch)
     }
 
-    fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
+    pub(super) fn done(&self, queue: &QueueKey, (first, last): (u64, u64), count: usize, dropped: Option<DropReason>) {
         if let Err(error) = self.store.complete(queue, last) {
             // The messages will be delivered once more after a restart, which at-least-once allows.
             tracing::error!(%error, %queue, "the store cannot be written");
@@ -230,27 +192,5 @@ impl Outbound {
         };
         self.ledger.record_times(&event, count);
         self.trail.settled(queue, first, last, self.clock.now_ms(), dropped);
-    }
-}
-
-/// Whether two messages came from the same client.
-fn is_same_sender(one: &Message, other: &Message) -> bool {
-    let is_same = |name| one.system.get(name) == other.system.get(name);
-    is_same(system::CONNECTION_DEVICE_ID) && is_same(system::CONNECTION_MODULE_ID)
-}
-
-fn sender(message: &Message) -> Option<Identity> {
-    let device = message.system.get(system::CONNECTION_DEVICE_ID)?;
-    let text = match message.system.get(system::CONNECTION_MODULE_ID) {
-        None => device.to_owned(),
-        Some(module) => format!("{device}/{module}"),
-    };
-    Identity::parse(&text).ok()
-}
-
-fn is_final(refusal: &Refusal) -> bool {
-    match refusal {
-        Refusal::TooLarge { .. } | Refusal::Invalid(_) | Refusal::Unauthorized(_) | Refusal::NotFound(_) => true,
-        Refusal::NotConnected(_) | Refusal::NoAnswer(_) | Refusal::Detached | Refusal::Unavailable(_) => false,
     }
 }

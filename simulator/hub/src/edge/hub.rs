@@ -9,7 +9,7 @@ use std::time::Duration;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +19,7 @@ use super::mirror::Mirror;
 use super::report::HubReport;
 use super::router::Router;
 use super::scope::{Scope, ScopeSource};
+use super::settings::Settings;
 use super::store::durability::Durability;
 use super::store::log::LogError;
 use super::store::store::Store;
@@ -108,6 +109,7 @@ pub struct EdgeHub {
     store: Arc<Store>,
     trail: Arc<Trail>,
     outbound: Arc<Outbound>,
+    pub(super) settings: Arc<watch::Sender<Settings>>,
     router: RwLock<Arc<Router>>,
     configuration: Mutex<HubReport>,
     /// Endpoints that have a delivery task.
@@ -136,6 +138,7 @@ impl EdgeHub {
         let (ledger, shutdown) = (Arc::new(Ledger::default()), CancellationToken::new());
         let metrics = Metrics::new(&options.hub_host, options.device.as_str(), Arc::clone(&clock));
         let metrics = Arc::new(metrics);
+        let settings = Arc::new(watch::Sender::new(Settings::default()));
         let hub = Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
             let upstream = Arc::new(Upstream::new(cloud, hub.clone(), Arc::clone(&metrics)));
             let outbound = Arc::new(Outbound {
@@ -145,6 +148,7 @@ impl EdgeHub {
                 ledger: Arc::clone(&ledger),
                 metrics: Arc::clone(&metrics),
                 trail: Arc::clone(&trail),
+                settings: Arc::clone(&settings),
                 clock: Arc::clone(&clock),
                 shutdown: shutdown.clone(),
             });
@@ -171,6 +175,7 @@ impl EdgeHub {
                 store,
                 trail,
                 outbound,
+                settings,
                 shutdown,
             }
         });
@@ -221,6 +226,16 @@ impl EdgeHub {
             routes: self.router().texts().clone(),
             desired_version: report.version(),
             refused: report.refused(),
+        }
+    }
+
+    /// Takes over what a deployment sets in the environment of the edge hub's module. Clients that are connected stay.
+    pub fn set_environment(&self, environment: &BTreeMap<String, String>) {
+        let (settings, wrong) = Settings::read(environment);
+        if self.settings.send_replace(settings.clone()) != settings {
+            for wrong in wrong {
+                tracing::warn!("the environment of edgeHub: {wrong}");
+            }
         }
     }
 

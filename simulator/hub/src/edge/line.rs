@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::delivery::ACKNOWLEDGEMENT_TIMEOUT;
 use super::store::record::{Entry, QueueKey};
 use crate::clock::Clock;
 use crate::gateway::{ClientLink, Delivery, Destination};
@@ -32,6 +31,7 @@ pub(super) struct Line {
     bytes: usize,
     limit: usize,
     clock: Arc<dyn Clock>,
+    timeout: Duration,
     /// When the first message under way became the first, milliseconds since the Unix epoch.
     since_ms: u64,
 }
@@ -47,8 +47,13 @@ pub(super) struct Given {
 }
 
 impl Line {
-    /// Nothing is under way yet.
-    pub(super) fn new(link: Arc<dyn ClientLink>, destination: Destination, clock: Arc<dyn Clock>) -> Self {
+    /// Nothing is under way yet. A message is waited for as long as `timeout`.
+    pub(super) fn new(
+        link: Arc<dyn ClientLink>,
+        destination: Destination,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             link,
             receipts: Arc::default(),
@@ -56,6 +61,7 @@ impl Line {
             under_way: VecDeque::new(),
             bytes: 0,
             limit: 1,
+            timeout,
             since_ms: clock.now_ms(),
             clock,
         }
@@ -69,10 +75,10 @@ impl Line {
     /// How long the first message under way is still waited for; all the time there is if nothing is under way.
     pub(super) fn time_left(&self) -> Duration {
         if self.under_way.is_empty() {
-            return ACKNOWLEDGEMENT_TIMEOUT;
+            return self.timeout;
         }
         let waited = self.clock.now_ms().saturating_sub(self.since_ms);
-        ACKNOWLEDGEMENT_TIMEOUT.saturating_sub(Duration::from_millis(waited))
+        self.timeout.saturating_sub(Duration::from_millis(waited))
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.

@@ -2,6 +2,7 @@
 
 pub mod clients;
 pub mod delivery;
+mod delivery_upstream;
 #[cfg(test)]
 mod delivery_vectors;
 pub mod hub;
@@ -11,6 +12,7 @@ pub mod mirror;
 pub mod report;
 pub mod router;
 pub mod scope;
+pub mod settings;
 pub mod store;
 pub mod trail;
 pub mod twins;

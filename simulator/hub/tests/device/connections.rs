@@ -221,3 +221,21 @@ async fn a_disabled_device_is_cut_off_from_the_cloud_with_its_modules() {
     let checked = device.cloud.authenticate(&module, &Credential::Token(token)).await;
     assert!(matches!(checked, Err(Refusal::Unauthorized(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_more_clients_are_taken_than_the_deployment_says() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.hub.set_environment(&[("MaxConnectedClients".to_owned(), "1".to_owned())].into());
+    let source = device.connect("edge/source", &[]).await;
+    let client = device.authenticate("edge/sink").await.unwrap();
+    let refused = Peer::try_attach(Arc::clone(&device.hub) as _, &client, SessionKind::Clean).await.err();
+    assert!(matches!(&refused, Some(Refusal::Unavailable(why)) if why.contains("which is 1")), "{refused:?}");
+    // One that comes again takes the place that it has.
+    let again = device.connect("edge/source", &[]).await;
+    again.leave().await;
+    source.leave().await;
+    device.connect("edge/sink", &[]).await;
+    device.hub.set_environment(&[].into());
+    device.connect("edge/source", &[]).await;
+}

@@ -59,13 +59,18 @@ pub struct Call {
 impl Peer {
     /// Connects a client that has proved who it is.
     pub async fn attach(hub: Arc<dyn Gateway>, client: &Client, session: SessionKind) -> Self {
+        Self::try_attach(hub, client, session).await.expect("the hub takes the client")
+    }
+
+    /// Connects a client, if the hub takes it.
+    pub async fn try_attach(hub: Arc<dyn Gateway>, client: &Client, session: SessionKind) -> Result<Self, Refusal> {
         let (give, deliveries) = unbounded_channel();
         let (tell, desired) = unbounded_channel();
         let (call, calls) = unbounded_channel();
         let (close, closed) = unbounded_channel();
         let link = Arc::new(Link { give, tell, call, close });
-        let attachment = hub.attach(client, session, link).await.expect("the hub takes the client");
-        Self { hub, attachment, deliveries, desired, calls, closed }
+        let attachment = hub.attach(client, session, link).await?;
+        Ok(Self { hub, attachment, deliveries, desired, calls, closed })
     }
 
     /// Connects a client that takes nothing of what it is told.

@@ -42,6 +42,8 @@ pub struct Way {
     told: Arc<AtomicU64>,
     /// Whether answers about twins are kept on the way, and how many were.
     holding: watch::Sender<(bool, u64)>,
+    /// Whose messages cannot be taken for now.
+    refused_sender: Mutex<Option<Identity>>,
     /// What messages are answered with, instead of being taken, and how many were.
     refusing: Mutex<(Option<Refusal>, u64)>,
     number: AtomicU64,
@@ -70,6 +72,7 @@ impl Way {
             lost: Arc::default(),
             told: Arc::default(),
             holding: watch::Sender::new((false, 0)),
+            refused_sender: Mutex::default(),
             refusing: Mutex::default(),
             number: AtomicU64::new(1),
             ends: Mutex::default(),
@@ -126,6 +129,11 @@ impl Way {
     /// Refuses messages from now on, or no more.
     pub fn refuse(&self, refusal: Option<Refusal>) {
         self.refusing.lock().unwrap_or_else(PoisonError::into_inner).0 = refusal;
+    }
+
+    /// Takes no messages of one sender from now on, or of all.
+    pub fn refuse_from(&self, sender: Option<Identity>) {
+        *self.refused_sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
     }
 
     /// Waits until so many messages were refused.
@@ -246,6 +254,9 @@ impl Gateway for Way {
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
         let cloud = self.cloud()?;
+        if *self.refused_sender.lock().unwrap_or_else(PoisonError::into_inner) == Some(client.identity.clone()) {
+            return Err(Refusal::Unavailable("not from this sender".to_owned()));
+        }
         let refused = {
             let mut refusing = self.refusing.lock().unwrap_or_else(PoisonError::into_inner);
             refusing.1 += u64::from(refusing.0.is_some());

@@ -26,6 +26,8 @@ pub fn module_state(container: &ContainerInspectResponse) -> Option<ModuleState>
         started_at: time(state.started_at.as_ref()),
         exited_at: time(state.finished_at.as_ref()),
         pid: state.pid.filter(|pid| *pid > 0).and_then(|pid| pid.try_into().ok()),
+        limits: None,
+        limits_unenforced: None,
     })
 }
 
