@@ -24,5 +24,6 @@ mod render;
 mod route;
 mod schema;
 mod sdk;
+mod top;
 mod validate;
 mod watch;
