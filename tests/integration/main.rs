@@ -12,6 +12,7 @@ mod device;
 mod docker;
 mod docker_engine;
 mod family;
+mod full_disk;
 mod golden_path;
 mod install;
 mod layers;
