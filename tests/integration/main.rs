@@ -13,6 +13,7 @@ mod docker;
 mod docker_engine;
 mod doctor;
 mod family;
+mod full_disk;
 mod golden_path;
 mod install;
 mod layers;
