@@ -1,6 +1,7 @@
 //! The `edgectl` command: parse, dispatch, print the error, exit with its status.
 
 mod commands;
+mod doctor;
 mod error;
 mod image;
 mod output;
@@ -69,6 +70,7 @@ enum Command {
     Layers(commands::layers::Args),
     Schema(commands::schema::Args),
     Explain(commands::explain::Args),
+    Doctor(commands::doctor::Args),
     Version(commands::version::Args),
     #[command(hide = true)]
     Internal(commands::internal::Args),
@@ -101,6 +103,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Route(args) => commands::route::command::run(args, context),
         Command::Validate(args) => commands::validate::run(args, context),
         Command::Explain(args) => commands::explain::run(args, context),
+        Command::Doctor(args) => commands::doctor::run(args, context),
         Command::Version(args) => commands::version::run(args, context),
     }
 }

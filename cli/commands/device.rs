@@ -72,8 +72,6 @@ pub fn options(
             })
         })
         .transpose()?;
-    let of_its_own =
-        if solution.device_is_own { solution.root.clone() } else { solution.root.join(solution.device.as_str()) };
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
@@ -81,7 +79,7 @@ pub fn options(
     Ok(DeviceOptions {
         device: solution.device.clone(),
         state: solution.device_state(),
-        preferred: DeviceAddress::preferred(&of_its_own),
+        preferred: DeviceAddress::preferred(&solution.address_key()),
         address,
         launcher: vec![program.clone().into(), internal::NAME.into(), internal::EXEC.into()],
         base_environment,

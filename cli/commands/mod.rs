@@ -5,6 +5,7 @@ pub mod build;
 pub mod demo;
 pub mod deploy;
 pub mod device;
+pub mod doctor;
 pub mod events;
 pub mod explain;
 pub mod inspect;

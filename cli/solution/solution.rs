@@ -79,17 +79,19 @@ pub struct Solution {
 impl Solution {
     /// Finds the solution that `directory` lies in.
     pub fn find(directory: &Path) -> Result<Self, CommandError> {
-        let root = directory
-            .ancestors()
-            .find(|candidate| {
-                let has = |name: &str| candidate.join(name).is_file();
-                has(SOLUTION_FILE) || TEMPLATES.iter().any(|name| has(name))
-            })
-            .ok_or_else(|| {
-                CommandError::usage(format!("no solution in {} or above it", directory.display()))
-                    .hint("Run `edgectl new NAME` to make one, or go into the directory of one.")
-            })?;
+        let root = Self::root_of(directory).ok_or_else(|| {
+            CommandError::usage(format!("no solution in {} or above it", directory.display()))
+                .hint("Run `edgectl new NAME` to make one, or go into the directory of one.")
+        })?;
         Self::load(root)
+    }
+
+    /// The root of the solution that `directory` lies in, whether it can be loaded or not.
+    pub fn root_of(directory: &Path) -> Option<&Path> {
+        directory.ancestors().find(|candidate| {
+            let has = |name: &str| candidate.join(name).is_file();
+            has(SOLUTION_FILE) || TEMPLATES.iter().any(|name| has(name))
+        })
     }
 
     /// Loads the solution whose root is `root`.
@@ -172,6 +174,11 @@ impl Solution {
         } else {
             StateDirectory::other(&self.state(), &self.device)
         }
+    }
+
+    /// What tells the addresses that the device tries first.
+    pub fn address_key(&self) -> PathBuf {
+        if self.device_is_own { self.root.clone() } else { self.root.join(self.device.as_str()) }
     }
 
     /// Where state lies.

@@ -22,6 +22,9 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::time::ASN1Time;
 
 use crate::thumbprint::thumbprints;
 
@@ -170,6 +173,21 @@ impl Authority {
         let certificate = parameters.signed_by(&key, &edge.issuer)?;
         Ok(issued(&certificate, &edge.pem, &key, &parameters))
     }
+}
+
+/// From when and until when the root in a folder holds. None if there is none; nothing is made.
+pub fn root_validity(folder: &Path) -> Result<Option<(Timestamp, Timestamp)>, AuthorityError> {
+    let path = folder.join(ROOT_FILE);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|source| file_error(&path, source))?,
+    };
+    let corrupt = |reason: String| AuthorityError::Corrupt { path: path.clone(), reason };
+    read_root(&text).map_err(corrupt)?;
+    let certificate = CertificateDer::from_pem_slice(text.as_bytes()).map_err(|error| corrupt(error.to_string()))?;
+    let (_, parsed) = X509Certificate::from_der(&certificate).map_err(|error| corrupt(error.to_string()))?;
+    let time = |time: ASN1Time| Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX);
+    Ok(Some((time(parsed.validity().not_before), time(parsed.validity().not_after))))
 }
 
 /// Makes a certificate for a device that nobody but the device itself vouches for: a hub knows it by its thumbprint.

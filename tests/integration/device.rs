@@ -66,7 +66,7 @@ impl Solution {
     }
 
     /// Starts the device in the foreground and waits until it says that it runs.
-    fn up(&self) -> Child {
+    pub fn up(&self) -> Child {
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("edgectl"))
             .args(["--json", "sim", "up"])
             .current_dir(self.root())

@@ -162,6 +162,8 @@ pub struct Engine {
     host: EngineHost,
     docker: Docker,
     architecture: Option<String>,
+    version: Option<String>,
+    product: String,
 }
 
 impl Engine {
@@ -175,10 +177,14 @@ impl Engine {
         let docker = docker.negotiate_version().await.map_err(lost)?;
         let version = docker.version().await.map_err(lost)?;
         if docker.client_version() < OLDEST_INTERFACE {
-            let version = version.version.unwrap_or_default();
+            let version = version.version.clone().unwrap_or_default();
             tracing::warn!(version, "the container engine is older than 20.10, for which this was made");
         }
-        Ok(Self { host: host.clone(), docker, architecture: version.arch })
+        // Docker calls its own part "Engine", podman "Podman Engine".
+        let parts = version.components.iter().flatten().map(|part| part.name.as_str());
+        let product = if parts.into_iter().any(|name| name.contains("Podman")) { "podman" } else { "Docker" };
+        let product = product.to_owned();
+        Ok(Self { host: host.clone(), docker, architecture: version.arch, version: version.version, product })
     }
 
     /// The client.
@@ -189,6 +195,16 @@ impl Engine {
     /// The architecture of its machine, as in `amd64`.
     pub fn architecture(&self) -> Option<&str> {
         self.architecture.as_deref()
+    }
+
+    /// Its version, as in `28.1.0`.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// What it is: `Docker` or `podman`.
+    pub fn product(&self) -> &str {
+        &self.product
     }
 
     /// Whether it runs on this machine as far as can be told.
