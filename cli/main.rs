@@ -6,6 +6,7 @@ mod error;
 mod image;
 mod output;
 mod scaffold;
+mod screen;
 mod service;
 mod settings;
 mod solution;
@@ -53,6 +54,7 @@ enum Command {
     Sim(commands::sim::command::Args),
     Deploy(commands::deploy::Args),
     Status(commands::status::Args),
+    Top(commands::top::Args),
     Logs(commands::logs::Args),
     Restart(commands::restart::Args),
     Events(commands::events::Args),
@@ -84,6 +86,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
         Command::Sim(args) => commands::sim::command::run(args, context),
         Command::Deploy(args) => commands::deploy::run(args, context),
         Command::Status(args) => commands::status::run(&args, context),
+        Command::Top(args) => commands::top::run(args, context),
         Command::Logs(args) => commands::logs::run(args, context),
         Command::Restart(args) => commands::restart::run(args, context),
         Command::Events(args) => commands::events::run(args, context),

@@ -26,6 +26,7 @@ pub mod sim;
 pub mod status;
 pub mod target;
 pub mod template;
+pub mod top;
 pub mod twin;
 pub mod validate;
 pub mod version;

@@ -39,6 +39,15 @@ impl ModuleKind {
     }
 }
 
+/// Whether a file is, by its name, one that modules are built from wherever it lies: in a library beside them, or in the
+/// workspace around them.
+pub fn is_source(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let is_named = matches!(&*name, "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg");
+    let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
+    is_named || is_requirements || path.extension().is_some_and(|end| end == "rs" || end == "py")
+}
+
 /// The language in `module.json`. The file may lack it, and hold placeholders that make it no JSON yet: then the other
 /// files tell.
 fn declared_language(directory: &Path) -> Option<String> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edgectl_simulator::control::Request;
 use edgectl_simulator::inspect::Inspection;
@@ -12,11 +12,13 @@ use edgectl_simulator::requests::ModuleStatus;
 use serde_json::Value;
 
 use super::changes::Changes;
+use super::outputs::Outputs;
 use crate::commands::deploy;
 use crate::commands::device::{ask, control_error};
 use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
 use crate::image::build::{self, Built, Outcome};
+use crate::image::kind;
 use crate::image::plan::{self, PlannedModule};
 use crate::image::records;
 use crate::output::table::listed;
@@ -32,6 +34,8 @@ use crate::solution::solution::{SOLUTION_FILE, Solution};
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often modules are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// What changes so soon after a build may be written by what was built.
+const OUTPUT_DELAY: Duration = Duration::from_secs(5);
 /// Most changed files that are named.
 const NAMED_FILES: usize = 3;
 
@@ -45,6 +49,8 @@ pub async fn run(context: &Context, solution: &Solution, platform: &str) -> Resu
         manifest: None,
         deployed: None,
         failing: BTreeSet::new(),
+        outputs: Outputs::default(),
+        built_at: None,
     };
     let mut changes = Changes::follow(session.roots(), session.documents())?;
     session.begin().await;
@@ -55,7 +61,7 @@ pub async fn run(context: &Context, solution: &Solution, platform: &str) -> Resu
             changed = changes.next() => changed?,
             never = session.stand_by() => match never {},
         };
-        session.react(&changed).await;
+        session.react(changed).await;
     }
 }
 
@@ -71,6 +77,10 @@ struct Session {
     deployed: Option<Value>,
     /// The modules that do not stay up, as was told.
     failing: BTreeSet<String>,
+    /// What modules write themselves.
+    outputs: Outputs,
+    /// When the last builds ended, and what followed from them was done.
+    built_at: Option<Instant>,
 }
 
 impl Session {
@@ -115,17 +125,37 @@ impl Session {
         self.carry_out(modules).await;
     }
 
-    async fn react(&mut self, changed: &BTreeSet<PathBuf>) {
+    async fn react(&mut self, changed: BTreeSet<PathBuf>) {
+        let changed = self.without_outputs(changed);
+        let known = self.modules.clone();
+        let is_about_deployment = self.is_about_deployment(&changed);
+        if !is_about_deployment && affected(&known, &known, &changed, &self.documents()).is_empty() {
+            return;
+        }
         let names: Vec<String> = changed.iter().map(|path| self.shown(path)).collect();
         self.note(&format!("changed: {}", listed(&names, NAMED_FILES)));
-        let known = self.modules.clone();
-        if self.is_about_deployment(changed)
-            && let Err(error) = self.plan()
-        {
+        if is_about_deployment && let Err(error) = self.plan() {
             self.tell("the deployment stays as it is", &error);
         }
-        let affected = affected(&self.modules, &known, changed, &self.documents());
+        let affected = affected(&self.modules, &known, &changed, &self.documents());
         self.carry_out(affected).await;
+    }
+
+    /// Passes over what the modules write themselves, and says so once.
+    fn without_outputs(&mut self, changed: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let documents = self.documents();
+        let is_source = |path: &Path| {
+            documents.iter().any(|document| document == path)
+                || path.ends_with(module_json::FILE)
+                || kind::is_source(path)
+        };
+        let right_after_build = self.built_at.is_some_and(|at| at.elapsed() < OUTPUT_DELAY);
+        let (rest, outputs) = self.outputs.sift(changed, right_after_build, is_source);
+        for path in outputs {
+            let path = self.shown(&path);
+            self.note(&format!("{path} changes after every build and is passed over; name it in .gitignore"));
+        }
+        rest
     }
 
     fn is_about_deployment(&self, changed: &BTreeSet<PathBuf>) -> bool {
@@ -164,6 +194,7 @@ impl Session {
                 }
             }
         }
+        self.built_at = Some(Instant::now());
     }
 
     /// Builds modules, and tells which were not. Returns those that were.
@@ -254,8 +285,8 @@ impl Session {
     }
 }
 
-/// The modules to build: those with changed files, and those that were not known before. A file that belongs to no
-/// module may belong to all of them, a workspace or a library, say; whether it does, their tools know.
+/// The modules to build: those with changed files, and those that were not known before. A source that belongs to no
+/// module may belong to all of them, as that of a library; whether it does, their tools know.
 fn affected(
     modules: &[PlannedModule],
     known: &[PlannedModule],
@@ -263,8 +294,9 @@ fn affected(
     documents: &[PathBuf],
 ) -> Vec<PlannedModule> {
     let has = |module: &PlannedModule, path: &PathBuf| path.starts_with(&module.directory);
-    let is_shared =
-        changed.iter().any(|path| !documents.contains(path) && !modules.iter().any(|module| has(module, path)));
+    let is_shared = changed.iter().any(|path| {
+        kind::is_source(path) && !documents.contains(path) && !modules.iter().any(|module| has(module, path))
+    });
     let is_affected = |module: &PlannedModule| {
         let is_new = !known.iter().any(|known| known.image == module.image && known.directory == module.directory);
         is_new || is_shared || changed.iter().any(|path| has(module, path))
@@ -285,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_is_built_for_its_own_files_and_for_those_of_nobody() {
+    fn a_module_is_built_for_its_own_files_and_for_sources_of_nobody() {
         let modules = [module("a"), module("b")];
         let documents = [PathBuf::from("/s/deployment.template.json")];
         let built = |known: &[PlannedModule], changed: &[&str]| -> Vec<String> {
@@ -294,6 +326,7 @@ mod tests {
         };
         assert_eq!(built(&modules, &["/s/modules/a/main.py"]), ["a"]);
         assert_eq!(built(&modules, &["/s/modules/ab/main.py"]), ["a", "b"]);
+        assert_eq!(built(&modules, &["/s/watch.log", "/s/README.md"]), Vec::<String>::new());
         assert_eq!(built(&modules, &["/s/shared/lib.rs"]), ["a", "b"]);
         assert_eq!(built(&modules, &["/s/deployment.template.json"]), Vec::<String>::new());
         assert_eq!(built(&modules[..1], &["/s/deployment.template.json"]), ["b"]);

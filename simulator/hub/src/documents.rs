@@ -1,6 +1,7 @@
 //! Small JSON documents on disk, by table and key: twins, registrations, sessions. One file, whole after any crash.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::Serialize;
@@ -51,38 +52,55 @@ pub enum DocumentsError {
 /// The documents of one hub. Every write is on disk when it returns.
 pub struct Documents {
     path: PathBuf,
-    database: Database,
+    /// None as long as it cannot be opened again after it could not be written.
+    database: RwLock<Option<Database>>,
 }
 
 impl Documents {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, DocumentsError> {
-        // Without the check a damaged page is trusted, and reading it later panics.
-        let mut builder = Database::builder();
-        builder.set_check_integrity_on_open(true);
-        let database = builder
-            .create(path)
-            .map_err(|error| DocumentsError::File { path: path.to_owned(), reason: error.to_string() })?;
-        Ok(Self { path: path.to_owned(), database })
+        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(open(path)?)) })
+    }
+
+    /// Does some work. After one write that failed the database refuses everything until it is opened again, be it that the
+    /// disk has room again; so it is opened again, and the work tried once more.
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, DocumentsError> {
+        let attempt = |database: &Option<Database>| match database.as_ref().map(&work) {
+            None | Some(Err(redb::Error::PreviousIo)) => None,
+            Some(outcome) => Some(outcome.map_err(|error| file_error(&self.path, &error))),
+        };
+        if let Some(outcome) = attempt(&self.database.read().unwrap_or_else(PoisonError::into_inner)) {
+            return outcome;
+        }
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have been here first.
+        if let Some(outcome) = attempt(&database) {
+            return outcome;
+        }
+        // Closed first: a file is open once.
+        *database = None;
+        let opened = open(&self.path)?;
+        let outcome = work(&opened).map_err(|error| file_error(&self.path, &error));
+        *database = Some(opened);
+        outcome
     }
 
     /// The document of a key.
     pub fn get<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Option<T>, DocumentsError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            match self.database.begin_read()?.open_table(table.definition()) {
+        let bytes = self.with(|database| -> Result<Option<Vec<u8>>, redb::Error> {
+            match database.begin_read()?.open_table(table.definition()) {
                 Ok(table) => Ok(table.get(key)?.map(|bytes| bytes.value().to_vec())),
                 Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
                 Err(error) => Err(error.into()),
             }
-        };
-        let bytes = read().map_err(|error| self.file_error(&error))?;
+        })?;
         bytes.map(|bytes| self.decode(table, key, &bytes)).transpose()
     }
 
     /// All documents of a table, by key.
     pub fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, DocumentsError> {
-        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-            let opened = match self.database.begin_read()?.open_table(table.definition()) {
+        let all = self.with(|database| -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let opened = match database.begin_read()?.open_table(table.definition()) {
                 Ok(table) => table,
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error.into()),
@@ -93,8 +111,7 @@ impl Documents {
                 all.push((key.value().to_owned(), value.value().to_vec()));
             }
             Ok(all)
-        };
-        let all = read().map_err(|error| self.file_error(&error))?;
+        })?;
         all.into_iter().map(|(key, bytes)| Ok((key.clone(), self.decode(table, &key, &bytes)?))).collect()
     }
 
@@ -114,8 +131,8 @@ impl Documents {
 
     /// Writes all changes of a batch, or none.
     pub fn write(&self, batch: Batch) -> Result<(), DocumentsError> {
-        let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+        self.with(|database| {
+            let transaction = database.begin_write()?;
             for Change { table, key, document } in &batch.changes {
                 let mut table = transaction.open_table(table.definition())?;
                 match document {
@@ -125,8 +142,7 @@ impl Documents {
             }
             transaction.commit()?;
             Ok(())
-        };
-        write().map_err(|error| self.file_error(&error))
+        })
     }
 
     fn decode<T: DeserializeOwned>(&self, table: Table, key: &str, bytes: &[u8]) -> Result<T, DocumentsError> {
@@ -137,10 +153,17 @@ impl Documents {
             reason: error.to_string(),
         })
     }
+}
 
-    fn file_error(&self, error: &redb::Error) -> DocumentsError {
-        DocumentsError::File { path: self.path.clone(), reason: error.to_string() }
-    }
+fn open(path: &Path) -> Result<Database, DocumentsError> {
+    // Without the check a damaged page is trusted, and reading it later panics.
+    let mut builder = Database::builder();
+    builder.set_check_integrity_on_open(true);
+    builder.create(path).map_err(|error| DocumentsError::File { path: path.to_owned(), reason: error.to_string() })
+}
+
+fn file_error(path: &Path, error: &redb::Error) -> DocumentsError {
+    DocumentsError::File { path: path.to_owned(), reason: error.to_string() }
 }
 
 /// Changes that belong together.

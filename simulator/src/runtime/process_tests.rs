@@ -26,9 +26,11 @@ const LONG: Duration = Duration::from_mins(1);
 fn open(folder: &Path, launcher: Vec<OsString>) -> ProcessRuntime {
     let home = folder.to_owned();
     let images = move |image: &str| {
-        let script = image.strip_prefix("sh ")?;
+        let built = home.join("built");
+        let script =
+            if image == "built" { std::fs::read_to_string(built).ok()? } else { image.strip_prefix("sh ")?.to_owned() };
         Some(ProcessImage {
-            argv: ["/bin/sh", "-c", script, "sh"].map(OsString::from).to_vec(),
+            argv: ["/bin/sh", "-c", &script, "sh"].map(OsString::from).to_vec(),
             folder: home.clone(),
             env: [("FROM_IMAGE", "1"), ("FROM_BOTH", "image")].map(|(k, v)| (k.into(), v.into())).into(),
             description: "a script".to_owned(),
@@ -184,6 +186,24 @@ async fn what_cannot_be_run_is_refused_with_words() {
     specification.create_options = json!({"Entrypoint": "/no/such/program"}).as_object().unwrap().clone();
     runtime.create(specification).await.unwrap();
     assert!(matches!(runtime.start("m").await, Err(RuntimeError::Io { .. })));
+}
+
+#[tokio::test]
+async fn a_restart_runs_what_was_built_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = open(folder.path(), Vec::new());
+    let built = |script: &str| std::fs::write(folder.path().join("built"), script).unwrap();
+    built("echo one; exec sleep 1000");
+    runtime.create(ModuleSpec { image: "built".to_owned(), ..module("") }).await.unwrap();
+    let mut lines = runtime.logs("m", LogQuery { follow: true, ..LogQuery::default() }).await.unwrap();
+    runtime.start("m").await.unwrap();
+    assert_eq!(next(&mut lines).await, "one");
+    built("echo two; exec sleep 1000");
+    // What runs is not touched by a start.
+    runtime.start("m").await.unwrap();
+    runtime.restart("m", LONG).await.unwrap();
+    assert_eq!(next(&mut lines).await, "two");
+    runtime.close().await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod leaves;
 mod messages;
 mod methods;
 mod metrics;
+mod model;
 mod nested;
 mod peer;
 mod restart;
