@@ -313,6 +313,7 @@ mod tests {
             names: vec![name.to_owned()],
             directory: PathBuf::from("/s/modules").join(name),
             image: format!("{name}:1"),
+            platform: "amd64".to_owned(),
         }
     }
 

@@ -17,6 +17,9 @@ const UNITS: [(&str, u64); 8] = [
     ("KB", 1_000),
 ];
 
+/// Numbers from here on are not read at a glance.
+const MOST_SHOWN: u64 = 100_000;
+
 /// Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -45,12 +48,12 @@ impl FromStr for Amount {
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((name, factor)) =
-            UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
-        {
-            return write!(f, "{} {name}", self.0 / factor);
+        let whole = UNITS.iter().filter(|(_, factor)| self.0.is_multiple_of(*factor));
+        let whole = whole.map(|(name, factor)| (self.0 / factor, name));
+        if let Some((number, name)) = whole.filter(|(number, _)| (1..MOST_SHOWN).contains(number)).min() {
+            return write!(f, "{number} {name}");
         }
-        // Nothing divides it: the largest binary unit that leaves a number, with a tenth.
+        // No unit divides it into a number that can be read: the largest binary unit that leaves a number, with a tenth.
         match UNITS.iter().take(4).find(|(_, factor)| self.0 >= *factor) {
             Some((name, factor)) => {
                 let tenths = u128::from(self.0) * 10 / u128::from(*factor);

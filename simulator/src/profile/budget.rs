@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(
             excess(&[
                 ("a", "running", json!({})),
-                ("b", "running", json!({ "Memory": 4_u64 << 30, "NanoCpus": 4e9 as u64 }))
+                ("b", "running", json!({ "Memory": 4_u64 << 30, "NanoCpus": 4_000_000_000_u64 }))
             ]),
             Excess::default()
         );
