@@ -33,7 +33,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Ends a connection. Does nothing if another connection of the identity took over.
     async fn detach(&self, attachment: &Attachment);
 
-    /// Takes messages from a client, in order. Returns when they are kept as safely as the hub is set to keep them.
+    /// Takes messages from a client, in order. Returns when they are kept as safely as the hub is set to keep them. Of two
+    /// calls whose waits overlap, the messages of that come first which was polled first.
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal>;
 
     /// The client's twin as devices see it: `{"desired": {…, "$version"}, "reported": {…, "$version"}}`.

@@ -4,16 +4,20 @@
 //! kept.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use edgectl_hub::gateway::{Client, Gateway, Refusal};
 use edgectl_hub::message::Message;
 
 /// Messages of a client that the hub has not taken yet; more wait in the network.
-const WINDOW: usize = 64;
+const WINDOW: usize = 256;
 /// Bytes of them: sixteen of the largest messages.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Batches that the hub may keep at the same time: while one is on its way to the disk, the next is written behind it.
+const BATCHES: usize = 4;
 /// Requests of a client that may wait for each other.
 const REQUESTS: usize = 32;
 
@@ -27,7 +31,7 @@ pub struct MessageLane<A> {
     gateway: Arc<dyn Gateway>,
     client: Client,
     waiting: VecDeque<Sent<A>>,
-    underway: Option<Batch<A>>,
+    underway: VecDeque<Batch<A>>,
     /// Messages and bytes that wait or are under way.
     held: (usize, usize),
 }
@@ -41,13 +45,15 @@ struct Sent<A> {
 
 struct Batch<A> {
     acknowledgements: Vec<A>,
+    size: (usize, usize),
     work: Work<Result<(), Refusal>>,
+    result: Option<Result<(), Refusal>>,
 }
 
 impl<A> MessageLane<A> {
     /// A lane from a client to its hub.
     pub fn new(gateway: Arc<dyn Gateway>, client: Client) -> Self {
-        Self { gateway, client, waiting: VecDeque::new(), underway: None, held: (0, 0) }
+        Self { gateway, client, waiting: VecDeque::new(), underway: VecDeque::new(), held: (0, 0) }
     }
 
     /// Whether another message may be taken.
@@ -62,7 +68,7 @@ impl<A> MessageLane<A> {
 
     /// Whether everything is done.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.underway.is_none()
+        self.waiting.is_empty() && self.underway.is_empty()
     }
 
     /// Takes what a client sent: a message, if it is one for the hub, and what is to be acknowledged after it.
@@ -75,31 +81,40 @@ impl<A> MessageLane<A> {
     /// Waits until the hub has taken a batch or refused it, and returns what is to be acknowledged. Never returns while
     /// nothing waits. May be dropped and called again.
     pub async fn done(&mut self) -> (Vec<A>, Result<(), Refusal>) {
-        if self.underway.is_none() && !self.waiting.is_empty() {
-            self.underway = Some(self.next_batch());
+        poll_fn(|context| self.poll_done(context)).await
+    }
+
+    fn poll_done(&mut self, context: &mut Context<'_>) -> Poll<(Vec<A>, Result<(), Refusal>)> {
+        if !self.waiting.is_empty() && self.underway.len() < BATCHES {
+            let batch = self.next_batch();
+            self.underway.push_back(batch);
         }
-        let Some(batch) = &mut self.underway else { return std::future::pending().await };
-        let result = batch.work.as_mut().await;
-        let acknowledgements = self.underway.take().map(|batch| batch.acknowledgements).unwrap_or_default();
-        if self.waiting.is_empty() {
-            self.held = (0, 0);
-        } else {
-            let bodies = self.waiting.iter().filter_map(|sent| sent.message.as_ref());
-            self.held = (self.waiting.len(), bodies.map(|message| message.body.len()).sum());
+        // In order: so the hub writes an older batch before a younger one.
+        for batch in self.underway.iter_mut().filter(|batch| batch.result.is_none()) {
+            if let Poll::Ready(result) = batch.work.as_mut().poll(context) {
+                batch.result = Some(result);
+            }
         }
-        (acknowledgements, result)
+        let Some(result) = self.underway.front_mut().and_then(|batch| batch.result.take()) else {
+            return Poll::Pending;
+        };
+        let (acknowledgements, size) =
+            self.underway.pop_front().map(|batch| (batch.acknowledgements, batch.size)).unwrap_or_default();
+        self.held = (self.held.0 - size.0, self.held.1 - size.1);
+        Poll::Ready((acknowledgements, result))
     }
 
     fn next_batch(&mut self) -> Batch<A> {
-        let (mut messages, mut acknowledgements) = (Vec::new(), Vec::new());
+        let (mut messages, mut acknowledgements, mut size) = (Vec::new(), Vec::new(), (self.waiting.len(), 0));
         for sent in self.waiting.drain(..) {
+            size.1 += sent.message.as_ref().map_or(0, |message| message.body.len());
             messages.extend(sent.message);
             acknowledgements.extend(sent.acknowledgement);
         }
         let (gateway, client) = (Arc::clone(&self.gateway), self.client.clone());
         let work =
             Box::pin(async move { if messages.is_empty() { Ok(()) } else { gateway.send(&client, messages).await } });
-        Batch { acknowledgements, work }
+        Batch { acknowledgements, size, work, result: None }
     }
 }
 
