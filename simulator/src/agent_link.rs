@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::methods::method::{AgentIdentity, RESTART_MODULE, handle_method, known_name};
+use crate::agent::methods::method::{Methods, RESTART_MODULE, known_name};
 use crate::agent::metrics::AgentMetrics;
 use crate::client::device_client::{ClientEvent, DeviceClient};
-use crate::runtime::module_runtime::ModuleRuntime;
 
 /// How long a module that is restarted by a method gets to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,12 +25,10 @@ pub struct AgentLink {
     pub client: DeviceClient,
     /// Where desired properties go, whole.
     pub desired: watch::Sender<Option<Value>>,
-    /// What methods act on.
-    pub runtime: Arc<dyn ModuleRuntime>,
+    /// What is called.
+    pub methods: Arc<Methods>,
     /// Where is counted what happens.
     pub metrics: Arc<AgentMetrics>,
-    /// Whose agent it is.
-    pub identity: AgentIdentity,
 }
 
 impl AgentLink {
@@ -79,12 +76,10 @@ impl AgentLink {
             ClientEvent::Connected { .. } => self.pull().await,
             ClientEvent::Desired(patch) => self.patch(patch).await,
             ClientEvent::Method { request, respond } => {
-                let (runtime, identity) = (Arc::clone(&self.runtime), self.identity.clone());
-                let metrics = Arc::clone(&self.metrics);
+                let (methods, metrics) = (Arc::clone(&self.methods), Arc::clone(&self.metrics));
                 tokio::spawn(async move {
                     let (known, start_ms) = (known_name(&request.name), metrics.registry.now_ms());
-                    let answer =
-                        handle_method(runtime.as_ref(), &identity, STOP_TIMEOUT, &request.name, &request.payload).await;
+                    let answer = methods.handle(&request.name, &request.payload).await;
                     if let Some(name) = known {
                         metrics.called(name);
                     }

@@ -92,6 +92,15 @@ pub enum Request {
         /// The deployment's `modulesContent`.
         modules_content: Value,
     },
+    /// A support bundle: items are its parts in their order, base64.
+    SupportBundle {
+        /// No lines of logs older than this.
+        since: Option<Timestamp>,
+        /// No lines of logs newer than this.
+        until: Option<Timestamp>,
+        /// Nothing of the user's modules.
+        is_runtime_only: bool,
+    },
     /// Stops the device.
     Stop,
 }

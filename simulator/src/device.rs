@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use edgectl_hub::clock::{Clock, SystemClock};
@@ -23,7 +23,9 @@ use tokio_util::task::TaskTracker;
 use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
-use crate::agent::methods::method::AgentIdentity;
+use crate::agent::methods::method::{AgentIdentity, Methods};
+use crate::agent::methods::tasks::BackgroundTasks;
+use crate::agent::methods::uploads::{BundleMaker, Uploads};
 use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
@@ -225,11 +227,15 @@ impl Device {
             runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
+            state: ground.state.clone(),
             stop: stop_asked.clone(),
         };
+        let requests = Arc::new(requests);
+        // It is set once, here.
+        let _ = agent.answering.set(Arc::downgrade(&requests));
         let control =
             control::bind(&ground.state.control_socket()).map_err(|error| other("the control socket")(&error))?;
-        ground.tasks.spawn(control::serve(control, Arc::new(requests), ground.shutdown.clone()));
+        ground.tasks.spawn(control::serve(control, requests, ground.shutdown.clone()));
         write_json(&ground.state.endpoints(), &ground.endpoints)?;
         Ok(Self {
             endpoints: ground.endpoints,
@@ -306,6 +312,8 @@ struct RunningAgent {
     client: DeviceClient,
     metrics: Arc<AgentMetrics>,
     questions: mpsc::Sender<Question>,
+    /// What knows the whole device, once it is there.
+    answering: Arc<OnceLock<Weak<Requests>>>,
     /// Ends the agent, which stops its modules.
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -488,15 +496,13 @@ impl Ground {
         let (questions, asked) = mpsc::channel(1);
         tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
         let identity = AgentIdentity { hub: self.endpoints.hub_host_name.clone(), device: self.device.to_string() };
-        let link = AgentLink {
-            client: client.clone(),
-            desired,
-            runtime: module_runtime,
-            metrics: Arc::clone(&metrics),
-            identity,
-        };
+        let answering = Arc::<OnceLock<Weak<Requests>>>::default();
+        let background = BackgroundTasks::new(self.tasks.clone(), self.shutdown.clone());
+        let uploads = Uploads::new(identity, module_runtime, background, bundle_maker(Arc::clone(&answering)));
+        let methods = Arc::new(Methods { uploads, stop_timeout: STOP_TIMEOUT });
+        let link = AgentLink { client: client.clone(), desired, methods, metrics: Arc::clone(&metrics) };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
-        Ok(RunningAgent { runtime, modules, client, metrics, questions, shutdown, tasks })
+        Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, shutdown, tasks })
     }
 
     /// What was counted and measured, with what looks at the machine now and then, and what serves it over HTTP.
@@ -557,6 +563,14 @@ impl Ground {
             http::serve::serve(stream, certificate, door.clone(), shutdown)
         }));
     }
+}
+
+/// Makes support bundles of the device, which knows more than its agent.
+fn bundle_maker(answering: Arc<OnceLock<Weak<Requests>>>) -> BundleMaker {
+    Arc::new(move |wanted| {
+        let requests = answering.get().and_then(Weak::upgrade);
+        Box::pin(async move { requests.ok_or("the device is not ready")?.support_bundle(wanted).await })
+    })
 }
 
 fn group_record(state: &StateDirectory) -> std::path::PathBuf {

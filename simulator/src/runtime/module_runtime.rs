@@ -183,6 +183,23 @@ pub enum LogStream {
 }
 
 impl LogStream {
+    /// The stream of a number in the header of a container engine's log frame; 0 is standard input, which prints nothing.
+    pub fn of_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Stdout),
+            2 => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+
+    /// The stream's number in such a header.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Stdout => 1,
+            Self::Stderr => 2,
+        }
+    }
+
     /// The stream's name.
     pub fn as_str(self) -> &'static str {
         match self {

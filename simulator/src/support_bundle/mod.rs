@@ -1,0 +1,5 @@
+//! A support bundle: all that is known of a running device as one archive, without its secrets.
+
+pub mod archive;
+pub mod bundle;
+pub mod checks;
