@@ -23,6 +23,7 @@ pub mod route;
 pub mod schema;
 pub mod sim;
 pub mod status;
+pub mod support_bundle;
 pub mod target;
 pub mod template;
 pub mod twin;

@@ -27,7 +27,7 @@ impl Solution {
         }))
     }
 
-    fn with(modules: Value) -> Self {
+    pub fn with(modules: Value) -> Self {
         let place = tempdir().unwrap();
         edgectl(place.path()).args(["new", "plant", "--no-module"]).assert().success();
         let solution = Self { place };
@@ -113,7 +113,7 @@ fn is_alive(process: u32) -> bool {
     !stat.is_empty() && !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");

@@ -23,4 +23,5 @@ mod render;
 mod route;
 mod schema;
 mod sdk;
+mod support_bundle;
 mod validate;
