@@ -104,7 +104,7 @@ fn container_options(context: &Context) -> Result<ContainerOptions, CommandError
 }
 
 /// What is the matter with the container engine.
-fn with_hint(kind: fn(String) -> CommandError, error: &EngineError) -> CommandError {
+pub fn with_hint(kind: fn(String) -> CommandError, error: &EngineError) -> CommandError {
     let told = kind(error.to_string());
     match error.hint() {
         Some(hint) => told.hint(hint),

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod deploy;
 pub mod device;
 pub mod events;
+pub mod exec;
 pub mod explain;
 pub mod inspect;
 pub mod internal;

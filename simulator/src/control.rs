@@ -70,6 +70,11 @@ pub enum Request {
         /// The module.
         module: String,
     },
+    /// Where commands can be run beside a module.
+    Place {
+        /// The module.
+        module: String,
+    },
     /// Restarts a module.
     Restart {
         /// The module.

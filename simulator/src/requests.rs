@@ -318,6 +318,10 @@ impl Handler for Requests {
             Request::Send { module, input, body, properties, system } => {
                 self.send(SendRequest { module, input, body, properties, system }).await
             }
+            Request::Place { module } => {
+                let place = self.runtime.place(&module).await.map_err(|error| error.to_string())?;
+                serde_json::to_value(place).map_err(|error| error.to_string())
+            }
             Request::Restart { module } => self.restart(&module).await,
             Request::Network { conditions } => {
                 if let Some(conditions) = conditions {

@@ -269,6 +269,22 @@ fn a_new_image_replaces_the_container_and_a_module_that_is_left_out_is_removed()
 }
 
 #[test]
+fn a_command_runs_in_the_container_and_its_status_is_ours() {
+    let solution = Solution::new(both());
+    solution.up();
+    solution.deploy();
+    let run = |arguments: &[&str]| {
+        let mut command = solution.edgectl(&["exec", "filter", "--", "/bin/edgectl"]);
+        command.args(arguments);
+        command
+    };
+    run(&["version"]).assert().success().stdout(predicates::str::starts_with("edgectl "));
+    run(&["-C", "/", "validate", "-"]).write_stdin("{").assert().failure();
+    run(&["--no-such-flag"]).assert().code(2).stdout("").stderr(predicates::str::contains("--no-such-flag"));
+    refused(solution.edgectl(&["exec", "filter", "--", "/bin/nothing"]).assert(), 1, "nothing");
+}
+
+#[test]
 fn logs_are_read_and_followed_over_a_restart() {
     let solution = Solution::new(json!({ "filter": builtin("filter", json!({})) }));
     solution.up();

@@ -11,6 +11,7 @@ mod clients;
 mod device;
 mod docker;
 mod docker_engine;
+mod exec;
 mod family;
 mod golden_path;
 mod install;

@@ -18,7 +18,8 @@ use crate::runtime::group_record::GroupRecord;
 use crate::runtime::launcher::Launcher;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
+    LogLine, LogQuery, ModulePlace, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential,
+    RuntimeError,
 };
 use crate::runtime::process_module::{ProcessModule, Program, Request, Surroundings};
 
@@ -83,6 +84,7 @@ struct Module {
     requests: mpsc::Sender<Request>,
     state: watch::Receiver<ModuleState>,
     log: Arc<LogFile>,
+    program: Program,
 }
 
 impl fmt::Debug for ProcessRuntime {
@@ -182,9 +184,10 @@ impl ProcessRuntime {
             pid: None,
         });
         let surroundings = self.surroundings.clone();
+        let known = program.clone();
         let task = ProcessModule { name: name.clone(), program, surroundings, log: Arc::clone(&log), state };
         self.tasks.spawn(task.run(queue));
-        self.lock().insert(name, Module { requests, state: watched, log });
+        self.lock().insert(name, Module { requests, state: watched, log, program: known });
         Ok(())
     }
 
@@ -242,6 +245,13 @@ impl ModuleRuntime for ProcessRuntime {
 
     async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError> {
         Ok(self.find(name)?.log.read(query))
+    }
+
+    async fn place(&self, name: &str) -> Result<ModulePlace, RuntimeError> {
+        let Program { folder, env, .. } = self.find(name)?.program;
+        // What is not UTF-8 is the user's own, which the device passes on to modules alone.
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Ok(ModulePlace::Process { folder, env: env.into_iter().filter_map(text).collect() })
     }
 
     fn exits(&self) -> watch::Receiver<u64> {

@@ -181,6 +181,11 @@ impl Engine {
         Ok(Self { host: host.clone(), docker, architecture: version.arch })
     }
 
+    /// Where it listens.
+    pub fn host(&self) -> &EngineHost {
+        &self.host
+    }
+
     /// The client.
     pub fn docker(&self) -> &Docker {
         &self.docker

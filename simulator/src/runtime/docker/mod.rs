@@ -4,6 +4,7 @@ pub mod body;
 mod credentials;
 pub mod engine;
 mod events;
+pub mod exec;
 mod images;
 pub mod logs;
 pub mod network;
