@@ -24,13 +24,19 @@ Examples:
   edgectl exec filter -- sh                  a shell, where the module has one
   echo 1 | edgectl exec filter -- tee /tmp/x";
 
+/// The exit status for a command that is not there.
+const NOT_FOUND: u8 = 127;
+/// The exit status for a command that cannot be started.
+const CANNOT_RUN: u8 = 126;
+
 /// Run a command where a module runs: in its container, or with its environment in its folder
 #[derive(Debug, clap::Args)]
 #[command(
     before_help = EXAMPLES,
     after_help = "A module that is a container runs the command in it, and must be running; with a terminal where standard \
                   input is one. For a module that is a process of this machine the command is another process, with the \
-                  module's environment and working directory. The exit status is the command's; 6 where it is not found."
+                  module's environment and working directory. The exit status is the command's; 126 or 127 where it cannot be \
+                  started."
 )]
 pub struct Args {
     /// The module
@@ -64,10 +70,9 @@ fn become_command(
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let error = Command::new(program).args(argv.iter().skip(1)).env_clear().envs(env).current_dir(folder).exec();
     let told = format!("{program}: {error}");
-    match error.kind() {
-        io::ErrorKind::NotFound => CommandError::missing(told),
-        _ => CommandError::failed(told),
-    }
+    // As shells have it, and container engines.
+    let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
+    CommandError::new(ErrorKind::OfCommand(status), told)
 }
 
 fn in_container(argv: &[String], engine: &str, container: String, printer: &Printer) -> Result<(), CommandError> {
