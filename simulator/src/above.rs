@@ -88,6 +88,8 @@ pub fn endpoints(
         gateway_has_https: gateway_https.port() == HTTPS_PORT,
         parent: parent.map(|parent| parent.endpoints.device_id.clone()),
         metrics_url,
+        // Known where the state is.
+        management_uri: String::new(),
         trust_bundle: authority.trust_bundle_path().to_owned(),
     })
 }

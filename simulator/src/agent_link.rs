@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::methods::method::{Methods, RESTART_MODULE, known_name};
 use crate::agent::metrics::AgentMetrics;
 use crate::client::device_client::{ClientEvent, DeviceClient};
+use crate::provisioning::{Loss, Protocol, Provisioning, is_asked_anew};
 
 /// How long a module that is restarted by a method gets to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +28,8 @@ pub struct AgentLink {
     pub desired: watch::Sender<Option<Value>>,
     /// What is called.
     pub methods: Arc<Methods>,
+    /// Asks anew who the device is.
+    pub provisioning: Arc<Provisioning>,
     /// Where is counted what happens.
     pub metrics: Arc<AgentMetrics>,
 }
@@ -92,8 +95,23 @@ impl AgentLink {
                 });
             }
             ClientEvent::Delivery(delivery) => delivery.settle(Settlement::Complete),
-            ClientEvent::Disconnected { reason } => tracing::info!(reason, "the agent lost the cloud hub"),
-            ClientEvent::Unauthorized { reason } => tracing::error!(reason, "the cloud hub refuses the agent"),
+            ClientEvent::Disconnected { reason } => {
+                tracing::info!(reason, "the agent lost the cloud hub");
+                self.lost(Loss::CommunicationError).await;
+            }
+            ClientEvent::Unauthorized { reason } => {
+                tracing::error!(reason, "the cloud hub refuses the agent");
+                self.lost(Loss::BadCredential).await;
+            }
+        }
+    }
+
+    /// Finds out who the device is now, where that may help.
+    async fn lost(&self, loss: Loss) {
+        if is_asked_anew(Protocol::Mqtt, loss)
+            && let Err(error) = self.provisioning.renew().await
+        {
+            tracing::warn!(%error, "it cannot be asked anew who the device is");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use edgectl_hub::clock::{Clock, SystemClock};
@@ -45,11 +45,13 @@ use crate::frontend::http::service::{self, Service};
 use crate::frontend::{amqp, http, mqtt};
 use crate::link::Link;
 use crate::listen;
+use crate::management::service::Management;
 use crate::metrics::device_metrics::DeviceMetrics;
 use crate::metrics::endpoint;
 use crate::metrics::resources::Resources;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
+use crate::provisioning::Provisioning;
 use crate::requests::Requests;
 use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
 use crate::runtime::docker::body::GATEWAY_NAME;
@@ -188,13 +190,17 @@ impl Device {
         let above = Above::new(&listeners, parent)?;
         let ground = Ground {
             link: Link::new(fastrand::u64(..)),
-            endpoints: endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?,
+            endpoints: Endpoints {
+                management_uri: format!("unix://{}", state.management_socket().display()),
+                ..endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?
+            },
             client_tls: tls::client_config(authority.trust_bundle())?,
             above,
             device: options.device.clone(),
             clock: Arc::new(SystemClock),
             authority,
             state,
+            own: Arc::default(),
             durability: options.durability,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -212,7 +218,7 @@ impl Device {
         let parent_socket = options.parent.as_ref().map(|parent| parent.control_socket.clone());
         let edge = ground.start_edge(&registry, listeners.gateway).await?;
         let runtime = ground.module_runtime(&options, &edge, &registry).await?;
-        let agent = ground.start_agent(registry, runtime, &options).await?;
+        let agent = ground.start_agent(registry, runtime, &edge, &options).await?;
 
         let metrics = ground.start_metrics(&edge, &agent, metrics_listener);
         let stop_asked = CancellationToken::new();
@@ -235,7 +241,12 @@ impl Device {
         let _ = agent.answering.set(Arc::downgrade(&requests));
         let control =
             control::bind(&ground.state.control_socket()).map_err(|error| other("the control socket")(&error))?;
-        ground.tasks.spawn(control::serve(control, requests, ground.shutdown.clone()));
+        ground.tasks.spawn(control::serve(control, Arc::<Requests>::clone(&requests), ground.shutdown.clone()));
+        let identities: Arc<Modules> = Arc::clone(&agent.modules);
+        let management = Management::new(requests, identities, Arc::clone(&agent.provisioning));
+        let socket = control::bind(&ground.state.management_socket());
+        let socket = socket.map_err(|error| other("the management API")(&error))?;
+        ground.tasks.spawn(management.serve(socket, ground.shutdown.clone()));
         write_json(&ground.state.endpoints(), &ground.endpoints)?;
         Ok(Self {
             endpoints: ground.endpoints,
@@ -295,6 +306,8 @@ struct Ground {
     link: Link,
     device: DeviceId,
     state: StateDirectory,
+    /// What signs for the device's own modules, by their identifiers.
+    own: Arc<Mutex<Vec<(String, Arc<KeyTokens>)>>>,
     durability: Durability,
     endpoints: Endpoints,
     authority: Arc<Authority>,
@@ -314,6 +327,7 @@ struct RunningAgent {
     questions: mpsc::Sender<Question>,
     /// What knows the whole device, once it is there.
     answering: Arc<OnceLock<Weak<Requests>>>,
+    provisioning: Arc<Provisioning>,
     /// Ends the agent, which stops its modules.
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -444,6 +458,7 @@ impl Ground {
         &self,
         registry: Arc<RegistryClient>,
         runtime: Arc<ChosenRuntime>,
+        edge: &Arc<EdgeHub>,
         options: &DeviceOptions,
     ) -> Result<RunningAgent, DeviceError> {
         let (identity, tokens) = self.own_identity(&registry, ModuleId::edge_agent()).await?;
@@ -455,6 +470,8 @@ impl Ground {
             hub_host: self.endpoints.hub_host_name.clone(),
             device: self.device.clone(),
         });
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let provisioning = Arc::new(Provisioning { registry: Arc::clone(&registry), own, edge: Arc::clone(edge) });
         let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
         let (client, events) = DeviceClient::start(ClientOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
@@ -500,9 +517,10 @@ impl Ground {
         let background = BackgroundTasks::new(self.tasks.clone(), self.shutdown.clone());
         let uploads = Uploads::new(identity, module_runtime, background, bundle_maker(Arc::clone(&answering)));
         let methods = Arc::new(Methods { uploads, stop_timeout: STOP_TIMEOUT });
-        let link = AgentLink { client: client.clone(), desired, methods, metrics: Arc::clone(&metrics) };
+        let (known, renewal) = (Arc::clone(&metrics), Arc::clone(&provisioning));
+        let link = AgentLink { client: client.clone(), desired, methods, metrics: known, provisioning: renewal };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
-        Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, shutdown, tasks })
+        Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, provisioning, shutdown, tasks })
     }
 
     /// What was counted and measured, with what looks at the machine now and then, and what serves it over HTTP.
@@ -538,6 +556,8 @@ impl Ground {
         let key = key.ok_or_else(|| other("the identity of the runtime")(&"it has no key"))?;
         let identity = Identity::module(self.device.clone(), module);
         let tokens = Arc::new(KeyTokens::new(&self.endpoints.hub_host_name, &identity, key));
+        let known = identity.module.iter().map(|module| (module.to_string(), Arc::clone(&tokens)));
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok((identity, tokens))
     }
 
@@ -614,7 +634,7 @@ fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvi
         auth_scheme: "sasToken".to_owned(),
         log_level: "info".to_owned(),
         upstream_protocol: None,
-        management_uri: String::new(),
+        management_uri: endpoints.management_uri.clone(),
         network_id: "azure-iot-edge".to_owned(),
     }
 }
