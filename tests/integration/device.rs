@@ -384,6 +384,14 @@ fn build_crashing_image(root: &Path) {
     edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
 }
 
+/// Builds a module of one Python program, which the template names `${MODULES.name}`.
+pub fn build_image(root: &Path, name: &str, program: &str) {
+    let module = root.join("modules").join(name);
+    build_files(&module, name);
+    fs::write(module.join("main.py"), program).unwrap();
+    edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
+}
+
 fn build_files(module: &Path, name: &str) {
     fs::create_dir_all(module).unwrap();
     fs::write(module.join("requirements.txt"), "").unwrap();

@@ -16,6 +16,7 @@ mod family;
 mod golden_path;
 mod install;
 mod layers;
+mod management;
 mod network;
 mod new;
 mod node_client;

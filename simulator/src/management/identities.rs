@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use edgectl_hub::auth::IdentityRecord;
-use edgectl_hub::cloud::registry::Wanted;
+use edgectl_hub::cloud::registry::{Condition, Wanted};
 use edgectl_schemas::ids::{Identity, ModuleId};
 use serde_json::{Value, json};
 
@@ -28,7 +28,9 @@ impl Management {
         if let Some(cloud) = &self.requests.cloud {
             let identity = Identity::module(self.requests.device.clone(), module);
             let wanted = Wanted { managed_by: Some(managed_by.to_owned()), ..Wanted::default() };
-            cloud.put_identity(&identity, wanted, None).map_err(|error| Problem::internal(&error))?;
+            cloud
+                .put_identity(&identity, wanted, Some(Condition::Present))
+                .map_err(|error| Problem::internal(&error))?;
         }
         Ok(shown(id, managed_by, &made.generation_id))
     }
