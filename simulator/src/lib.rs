@@ -29,6 +29,7 @@ pub mod redact;
 pub mod requests;
 pub mod runtime;
 pub mod server_certificate;
+pub mod snapshot;
 pub mod state;
 pub mod support_bundle;
 pub mod thumbprint;

@@ -404,7 +404,7 @@ fn build_files(module: &Path, name: &str) {
 }
 
 /// The messages that the cloud hub has received.
-fn received(solution: &Solution) -> u64 {
+pub fn received(solution: &Solution) -> u64 {
     solution.json(&["status"])["receivedByCloud"].as_u64().unwrap()
 }
 

@@ -25,5 +25,6 @@ mod render;
 mod route;
 mod schema;
 mod sdk;
+mod snapshot;
 mod support_bundle;
 mod validate;

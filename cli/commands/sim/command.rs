@@ -17,6 +17,8 @@ enum Command {
     List(super::list::Args),
     Network(super::network::Args),
     Plan(super::plan::Args),
+    Snapshot(super::snapshot::Args),
+    Restore(super::snapshot::RestoreArgs),
 }
 
 /// Dispatches.
@@ -30,5 +32,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         }
         Command::Network(args) => super::network::run(&args, context),
         Command::Plan(args) => super::plan::run(args, context),
+        Command::Snapshot(args) => super::snapshot::run(args, context),
+        Command::Restore(args) => super::snapshot::restore(&args, context),
     }
 }

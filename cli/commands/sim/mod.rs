@@ -5,4 +5,5 @@ pub mod down;
 pub mod list;
 pub mod network;
 pub mod plan;
+pub mod snapshot;
 pub mod up;
