@@ -100,7 +100,7 @@ fn container_options(context: &Context) -> Result<ContainerOptions, CommandError
         Some(text) => text.parse().map_err(|error| with_hint(CommandError::usage, &error))?,
         None => EngineHost::default(),
     };
-    Ok(ContainerOptions { host, settings: settings.engine_config.clone() })
+    Ok(ContainerOptions { host, settings: settings.engine_config.clone(), is_restricted: false })
 }
 
 /// What is the matter with the container engine.

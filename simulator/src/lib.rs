@@ -26,6 +26,7 @@ pub mod plan;
 pub mod ports;
 pub mod provisioning;
 pub mod redact;
+pub mod renewal;
 pub mod requests;
 pub mod runtime;
 pub mod server_certificate;

@@ -445,6 +445,24 @@ fn a_device_without_its_network_goes_on_and_catches_up() {
 }
 
 #[test]
+fn an_edge_agent_that_is_too_old_to_run_below_another_device_is_told() {
+    let solution = Solution::with(json!({}));
+    let path = solution.root().join("deployment.template.json");
+    let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let agent = &mut template["modulesContent"]["$edgeAgent"]["properties.desired"]["systemModules"]["edgeAgent"];
+    agent["settings"]["image"] = json!("mcr.microsoft.com/azureiotedge-agent:1.1.15");
+    fs::write(&path, template.to_string()).unwrap();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success().stderr("");
+    solution.edgectl(&["--device", "child", "sim", "up", "-d", "--parent", "plant"]).assert().success();
+    let told = solution.edgectl(&["--device", "child", "deploy"]).assert().success();
+    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("that came with 1.2"));
+    // Below another one a bundle is made of what the device itself knows.
+    solution.edgectl(&["--device", "child", "support-bundle", "-o", "child.zip"]).assert().success();
+    solution.edgectl(&["--device", "child", "sim", "down"]).assert().success();
+}
+
+#[test]
 fn a_message_can_be_followed_to_where_it_is() {
     let solution = Solution::new();
     let path = solution.root().join("deployment.template.json");

@@ -62,6 +62,10 @@ pub struct Args {
     /// Serve metrics for Prometheus over HTTP at this port of the edge hub's address; 0 picks one
     #[arg(long, value_name = "PORT")]
     metrics_port: Option<u16>,
+    /// Give containers no privileges, whatever their options say: no Privileged, no added capabilities, no CHOWN and
+    /// SETUID. As a real device whose daemon has allow_elevated_docker_permissions off
+    #[arg(long)]
+    no_elevated: bool,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -128,6 +132,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
     options.runtime = args.runtime.unwrap_or(options.runtime);
+    options.containers.is_restricted = args.no_elevated;
     options.metrics_port = args.metrics_port;
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
@@ -213,6 +218,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.args(args.durability.iter().flat_map(|durability| ["--durability", durability]));
     command.args(args.metrics_port.map(|port| format!("--metrics-port={port}")));
     command.args(args.no_builtins.then_some("--no-builtins"));
+    command.args(args.no_elevated.then_some("--no-elevated"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
     let mut first = String::new();

@@ -8,5 +8,6 @@ pub mod exec;
 mod images;
 pub mod logs;
 pub mod network;
+mod privileges;
 pub mod runtime;
 mod state;
