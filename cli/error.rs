@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Interrupted,
     /// SIGTERM.
     Terminated,
+    /// A command that was run for the user ended with this status, which becomes ours.
+    OfCommand(u8),
 }
 
 impl ErrorKind {
@@ -46,6 +48,7 @@ impl ErrorKind {
             Self::Bug => 70,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::OfCommand(status) => status,
         }
     }
 
@@ -62,6 +65,7 @@ impl ErrorKind {
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
+            Self::OfCommand(_) => "ofCommand",
         }
     }
 }

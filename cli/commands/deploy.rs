@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_schemas::manifest::image_reference;
 use edgectl_simulator::profile::budget::{self, Excess};
 use edgectl_simulator::requests::{DeviceStatus, ModuleStatus};
 use edgectl_simulator::state::{Endpoints, StateDirectory, read_json};
@@ -94,6 +95,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     for warning in fit(&solution.device_state(), &manifest)? {
         context.printer.note(&format!("warning: {warning}"));
     }
+    warn_of_old_agent(&solution, &manifest, context)?;
     let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
     let state = solution.device_state();
     let service = ServiceClient::new(hub)?;
@@ -105,6 +107,22 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         }
     })??;
     context.printer.result(&Deployed { manifest: manifest.name, modules: status.map(|status| status.modules) });
+    Ok(())
+}
+
+/// Says so where a real device could not run below another one as this one does.
+fn warn_of_old_agent(solution: &Solution, manifest: &Manifest, context: &Context) -> Result<(), CommandError> {
+    let endpoints = read_json::<Endpoints>(&solution.device_state().endpoints()).map_err(access::damaged)?;
+    let pointer = "/$edgeAgent/properties.desired/systemModules/edgeAgent/settings/image";
+    let image = manifest.modules_content.pointer(pointer).and_then(Value::as_str);
+    if let Some(parent) = endpoints.and_then(|endpoints| endpoints.parent)
+        && let Some(image) = image.filter(|image| !image_reference::is_nested_agent(image))
+    {
+        context.printer.note(&format!(
+            "The edge agent {image} cannot run below another device, as {} does below {parent}: that came with 1.2.",
+            solution.device
+        ));
+    }
     Ok(())
 }
 

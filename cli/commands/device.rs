@@ -104,11 +104,11 @@ fn container_options(context: &Context) -> Result<ContainerOptions, CommandError
         Some(text) => text.parse().map_err(|error| with_hint(CommandError::usage, &error))?,
         None => EngineHost::default(),
     };
-    Ok(ContainerOptions { host, settings: settings.engine_config.clone() })
+    Ok(ContainerOptions { host, settings: settings.engine_config.clone(), is_restricted: false })
 }
 
 /// What is the matter with the container engine.
-fn with_hint(kind: fn(String) -> CommandError, error: &EngineError) -> CommandError {
+pub fn with_hint(kind: fn(String) -> CommandError, error: &EngineError) -> CommandError {
     let told = kind(error.to_string());
     match error.hint() {
         Some(hint) => told.hint(hint),

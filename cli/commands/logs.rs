@@ -45,7 +45,8 @@ pub struct Args {
     filter: Option<Regex>,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+/// A time as it is given in arguments.
+pub fn time(text: &str) -> Result<Timestamp, String> {
     log_time::parse(text, Timestamp::now()).map_err(|error| error.to_string())
 }
 

@@ -63,6 +63,12 @@ impl Printer {
         }
     }
 
+    /// Prints bytes on standard error as they are.
+    pub fn raw_trouble(&self, bytes: &[u8]) {
+        // Where trouble cannot be told there is nobody to tell that to.
+        let _ = io::stderr().lock().write_all(bytes);
+    }
+
     /// Says on standard error what is going on; not with `--quiet`.
     pub fn note(&self, text: &str) {
         if !self.quiet {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use edgectl_schemas::diagnostic::{Findings, Severity};
 use edgectl_schemas::document::document::{Document, Format};
 use edgectl_schemas::manifest::checks::run::{Purpose, check};
+use edgectl_schemas::manifest::image_reference::is_nested_agent;
 use serde_json::{Value, json};
 
 fn vectors(path: &str) -> Option<PathBuf> {
@@ -58,6 +59,19 @@ fn manifests_that_devices_refuse_have_an_error() {
         let errors = errors(&file["manifest"]);
         assert!(!errors.is_empty(), "{name}: {}", file["reason"]);
     }
+}
+
+#[test]
+fn agents_for_devices_below_others_are_told_by_their_images() {
+    let Some(path) = vectors("daemon.json") else { return };
+    let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let vectors = file["vectors"].as_array().unwrap().iter();
+    let mut checked = 0;
+    for vector in vectors.filter(|vector| vector["op"] == "nested_agent_image_ok") {
+        assert_eq!(json!(is_nested_agent(vector["input"].as_str().unwrap())), vector["expected"], "{vector}");
+        checked += 1;
+    }
+    assert!(checked > 0);
 }
 
 #[test]

@@ -89,6 +89,8 @@ pub fn endpoints(
         parent: parent.map(|parent| parent.endpoints.device_id.clone()),
         metrics_url,
         profile: None,
+        // Known where the state is.
+        management_uri: String::new(),
         trust_bundle: authority.trust_bundle_path().to_owned(),
     })
 }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::methods::method::{AgentIdentity, RESTART_MODULE, handle_method, known_name};
+use crate::agent::methods::method::{Methods, RESTART_MODULE, known_name};
 use crate::agent::metrics::AgentMetrics;
 use crate::client::device_client::{ClientEvent, DeviceClient};
-use crate::runtime::module_runtime::ModuleRuntime;
+use crate::provisioning::{Loss, Protocol, Provisioning, is_asked_anew};
 
 /// How long a module that is restarted by a method gets to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,12 +26,12 @@ pub struct AgentLink {
     pub client: DeviceClient,
     /// Where desired properties go, whole.
     pub desired: watch::Sender<Option<Value>>,
-    /// What methods act on.
-    pub runtime: Arc<dyn ModuleRuntime>,
+    /// What is called.
+    pub methods: Arc<Methods>,
+    /// Asks anew who the device is.
+    pub provisioning: Arc<Provisioning>,
     /// Where is counted what happens.
     pub metrics: Arc<AgentMetrics>,
-    /// Whose agent it is.
-    pub identity: AgentIdentity,
 }
 
 impl AgentLink {
@@ -79,12 +79,10 @@ impl AgentLink {
             ClientEvent::Connected { .. } => self.pull().await,
             ClientEvent::Desired(patch) => self.patch(patch).await,
             ClientEvent::Method { request, respond } => {
-                let (runtime, identity) = (Arc::clone(&self.runtime), self.identity.clone());
-                let metrics = Arc::clone(&self.metrics);
+                let (methods, metrics) = (Arc::clone(&self.methods), Arc::clone(&self.metrics));
                 tokio::spawn(async move {
                     let (known, start_ms) = (known_name(&request.name), metrics.registry.now_ms());
-                    let answer =
-                        handle_method(runtime.as_ref(), &identity, STOP_TIMEOUT, &request.name, &request.payload).await;
+                    let answer = methods.handle(&request.name, &request.payload).await;
                     if let Some(name) = known {
                         metrics.called(name);
                     }
@@ -97,8 +95,23 @@ impl AgentLink {
                 });
             }
             ClientEvent::Delivery(delivery) => delivery.settle(Settlement::Complete),
-            ClientEvent::Disconnected { reason } => tracing::info!(reason, "the agent lost the cloud hub"),
-            ClientEvent::Unauthorized { reason } => tracing::error!(reason, "the cloud hub refuses the agent"),
+            ClientEvent::Disconnected { reason } => {
+                tracing::info!(reason, "the agent lost the cloud hub");
+                self.lost(Loss::CommunicationError).await;
+            }
+            ClientEvent::Unauthorized { reason } => {
+                tracing::error!(reason, "the cloud hub refuses the agent");
+                self.lost(Loss::BadCredential).await;
+            }
+        }
+    }
+
+    /// Finds out who the device is now, where that may help.
+    async fn lost(&self, loss: Loss) {
+        if is_asked_anew(Protocol::Mqtt, loss)
+            && let Err(error) = self.provisioning.renew().await
+        {
+            tracing::warn!(%error, "it cannot be asked anew who the device is");
         }
     }
 

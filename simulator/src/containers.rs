@@ -21,6 +21,8 @@ pub struct ContainerOptions {
     pub host: EngineHost,
     /// The folder with the user's own settings of engines, for access to registries.
     pub settings: Option<PathBuf>,
+    /// Whether containers get no privileges, whatever their options say.
+    pub is_restricted: bool,
 }
 
 /// The containers of a device, before there are any.
@@ -51,7 +53,7 @@ impl Containers {
         let gateway = network::ensure(&engine, &network, &device).await?;
         let listeners = listen(gateway, &network).await?;
         serve(listeners).map_err(|error| no_door(&network, &error))?;
-        let around = Surroundings { device, network, gateway };
+        let around = Surroundings { device, network, gateway, is_restricted: self.options.is_restricted };
         let (prefix, settings) = (self.device.to_string(), self.options.settings.clone());
         Ok(DockerRuntime::open(DockerRuntimeOptions { engine, around, prefix, settings }))
     }

@@ -70,6 +70,11 @@ pub enum Request {
         /// The module.
         module: String,
     },
+    /// Where commands can be run beside a module.
+    Place {
+        /// The module.
+        module: String,
+    },
     /// Restarts a module.
     Restart {
         /// The module.
@@ -91,6 +96,15 @@ pub enum Request {
     Plan {
         /// The deployment's `modulesContent`.
         modules_content: Value,
+    },
+    /// A support bundle: items are its parts in their order, base64.
+    SupportBundle {
+        /// No lines of logs older than this.
+        since: Option<Timestamp>,
+        /// No lines of logs newer than this.
+        until: Option<Timestamp>,
+        /// Nothing of the user's modules.
+        is_runtime_only: bool,
     },
     /// Stops the device.
     Stop,

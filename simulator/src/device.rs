@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use edgectl_hub::clock::{Clock, SystemClock};
@@ -23,7 +23,9 @@ use tokio_util::task::TaskTracker;
 use crate::above::{Above, Parent, endpoints};
 use crate::address::DeviceAddress;
 use crate::agent::environment::DeviceEnvironment;
-use crate::agent::methods::method::AgentIdentity;
+use crate::agent::methods::method::{AgentIdentity, Methods};
+use crate::agent::methods::tasks::BackgroundTasks;
+use crate::agent::methods::uploads::{BundleMaker, Uploads};
 use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
@@ -43,12 +45,14 @@ use crate::frontend::http::service::{self, Service};
 use crate::frontend::{amqp, http, mqtt};
 use crate::link::Link;
 use crate::listen;
+use crate::management::service::Management;
 use crate::metrics::device_metrics::DeviceMetrics;
 use crate::metrics::endpoint;
 use crate::metrics::resources::Resources;
 use crate::modules::Modules;
 use crate::ports::{self, HubListeners, PortsError};
 use crate::profile::profile::Profile;
+use crate::provisioning::{OwnTokens, Provisioning};
 use crate::requests::Requests;
 use crate::runtime::choice::{ChosenRuntime, OpenContainers, RuntimeChoice};
 use crate::runtime::docker::body::GATEWAY_NAME;
@@ -191,6 +195,7 @@ impl Device {
             link: Link::new(fastrand::u64(..)),
             endpoints: Endpoints {
                 profile: options.profile.clone(),
+                management_uri: format!("unix://{}", state.management_socket().display()),
                 ..endpoints(&options.device, &listeners, &above, parent, &authority, metrics_listener.as_ref())?
             },
             client_tls: tls::client_config(authority.trust_bundle())?,
@@ -199,6 +204,7 @@ impl Device {
             clock: Arc::new(SystemClock),
             authority,
             state,
+            own: Arc::default(),
             durability: options.durability,
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -231,11 +237,20 @@ impl Device {
             runtime: Arc::<ChosenRuntime>::clone(&agent.runtime),
             device: ground.device,
             endpoints: ground.endpoints.clone(),
+            state: ground.state.clone(),
             stop: stop_asked.clone(),
         };
+        let requests = Arc::new(requests);
+        // It is set once, here.
+        let _ = agent.answering.set(Arc::downgrade(&requests));
         let control =
             control::bind(&ground.state.control_socket()).map_err(|error| other("the control socket")(&error))?;
-        ground.tasks.spawn(control::serve(control, Arc::new(requests), ground.shutdown.clone()));
+        ground.tasks.spawn(control::serve(control, Arc::<Requests>::clone(&requests), ground.shutdown.clone()));
+        let identities: Arc<Modules> = Arc::clone(&agent.modules);
+        let management = Management::new(requests, identities, Arc::clone(&agent.provisioning));
+        let socket = control::bind(&ground.state.management_socket());
+        let socket = socket.map_err(|error| other("the management API")(&error))?;
+        ground.tasks.spawn(management.serve(socket, ground.shutdown.clone()));
         write_json(&ground.state.endpoints(), &ground.endpoints)?;
         Ok(Self {
             endpoints: ground.endpoints,
@@ -295,6 +310,8 @@ struct Ground {
     link: Link,
     device: DeviceId,
     state: StateDirectory,
+    /// What signs for the device's own modules, by their identifiers.
+    own: Arc<Mutex<OwnTokens>>,
     durability: Durability,
     endpoints: Endpoints,
     authority: Arc<Authority>,
@@ -312,6 +329,9 @@ struct RunningAgent {
     client: DeviceClient,
     metrics: Arc<AgentMetrics>,
     questions: mpsc::Sender<Question>,
+    /// What knows the whole device, once it is there.
+    answering: Arc<OnceLock<Weak<Requests>>>,
+    provisioning: Arc<Provisioning>,
     /// Ends the agent, which stops its modules.
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -454,6 +474,8 @@ impl Ground {
             hub_host: self.endpoints.hub_host_name.clone(),
             device: self.device.clone(),
         });
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let provisioning = Arc::new(Provisioning { registry: Arc::clone(&registry), own, edge: Arc::clone(edge) });
         let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
         let (client, events) = DeviceClient::start(ClientOptions {
             hub_host: self.endpoints.hub_host_name.clone(),
@@ -498,15 +520,14 @@ impl Ground {
         let (questions, asked) = mpsc::channel(1);
         tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
         let identity = AgentIdentity { hub: self.endpoints.hub_host_name.clone(), device: self.device.to_string() };
-        let link = AgentLink {
-            client: client.clone(),
-            desired,
-            runtime: module_runtime,
-            metrics: Arc::clone(&metrics),
-            identity,
-        };
+        let answering = Arc::<OnceLock<Weak<Requests>>>::default();
+        let background = BackgroundTasks::new(self.tasks.clone(), self.shutdown.clone());
+        let uploads = Uploads::new(identity, module_runtime, background, bundle_maker(Arc::clone(&answering)));
+        let methods = Arc::new(Methods { uploads, stop_timeout: STOP_TIMEOUT });
+        let (known, renewal) = (Arc::clone(&metrics), Arc::clone(&provisioning));
+        let link = AgentLink { client: client.clone(), desired, methods, metrics: known, provisioning: renewal };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
-        Ok(RunningAgent { runtime, modules, client, metrics, questions, shutdown, tasks })
+        Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, provisioning, shutdown, tasks })
     }
 
     /// What was counted and measured, with what looks at the machine now and then, and what serves it over HTTP.
@@ -542,6 +563,8 @@ impl Ground {
         let key = key.ok_or_else(|| other("the identity of the runtime")(&"it has no key"))?;
         let identity = Identity::module(self.device.clone(), module);
         let tokens = Arc::new(KeyTokens::new(&self.endpoints.hub_host_name, &identity, key));
+        let known = identity.module.iter().map(|module| (module.to_string(), Arc::clone(&tokens)));
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok((identity, tokens))
     }
 
@@ -567,6 +590,14 @@ impl Ground {
             http::serve::serve(stream, certificate, door.clone(), shutdown)
         }));
     }
+}
+
+/// Makes support bundles of the device, which knows more than its agent.
+fn bundle_maker(answering: Arc<OnceLock<Weak<Requests>>>) -> BundleMaker {
+    Arc::new(move |wanted| {
+        let requests = answering.get().and_then(Weak::upgrade);
+        Box::pin(async move { requests.ok_or("the device is not ready")?.support_bundle(wanted).await })
+    })
 }
 
 fn group_record(state: &StateDirectory) -> std::path::PathBuf {
@@ -610,7 +641,7 @@ fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvi
         auth_scheme: "sasToken".to_owned(),
         log_level: "info".to_owned(),
         upstream_protocol: None,
-        management_uri: String::new(),
+        management_uri: endpoints.management_uri.clone(),
         network_id: "azure-iot-edge".to_owned(),
     }
 }

@@ -7,14 +7,8 @@ use edgectl_schemas::manifest::create_options;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::redact::shown;
 use crate::requests::{ModuleStatus, Requests};
-
-/// What stands in place of a secret.
-pub const HIDDEN: &str = "***";
-/// Parts of names whose values are secrets.
-const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "passwd", "credential", "connectionstring"];
-/// Parts of values that are secrets, whatever their names.
-const SECRET_VALUES: [&str; 4] = ["accesskey=", "accountkey=", "sharedaccesssignature", "sig="];
 
 /// A module, looked at closely.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,20 +110,12 @@ fn engine_options(settings: &Map<String, Value>) -> Value {
     Value::Object(options)
 }
 
-/// A value, or what stands in its place.
-fn shown(name: &str, value: &str) -> String {
-    let plain = |text: &str| text.to_lowercase().replace(['_', '-'], "");
-    let (name, content) = (plain(name), value.to_lowercase());
-    let is_secret =
-        SECRET_NAMES.iter().any(|part| name.contains(part)) || SECRET_VALUES.iter().any(|part| content.contains(part));
-    if is_secret { HIDDEN.to_owned() } else { value.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::redact::HIDDEN;
 
     #[test]
     fn secrets_are_not_shown_wherever_they_stand() {

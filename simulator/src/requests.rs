@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::methods::uploads::BundleRequest;
 use crate::agent::reconcile::Question;
 use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
@@ -23,10 +24,12 @@ use crate::control::{self, Handler, Next, Request};
 use crate::link::{Conditions, Link};
 use crate::metrics::device_metrics::DeviceMetrics;
 use crate::runtime::module_runtime::{LogLine, LogQuery, ModuleRuntime};
-use crate::state::Endpoints;
+use crate::state::{Endpoints, StateDirectory};
 
 /// Events that are read at once.
 const EVENT_BATCH: usize = 256;
+/// Bytes of a support bundle that are sent at once.
+const BUNDLE_PART_BYTES: usize = 256 * 1024;
 /// For the hub above to answer what the agent reported.
 const TWIN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -82,6 +85,8 @@ pub struct Requests {
     pub device: DeviceId,
     /// Where it is reached.
     pub endpoints: Endpoints,
+    /// Where its state lies.
+    pub state: StateDirectory,
     /// Ends the device.
     pub stop: CancellationToken,
 }
@@ -157,21 +162,23 @@ impl Requests {
     /// What the agent is told, as the cloud hub has it.
     pub(crate) async fn desired(&self) -> Result<Value, String> {
         let Some(cloud) = &self.cloud else {
-            let twin = tokio::time::timeout(TWIN_TIMEOUT, self.agent.twin()).await;
-            let twin = twin.ok().and_then(Result::ok).unwrap_or_default();
-            return Ok(twin.get("desired").cloned().unwrap_or_default());
+            return Ok(self.agent_twin().await.get("desired").cloned().unwrap_or_default());
         };
         let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
         let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
         Ok(Value::Object(twin.desired.properties))
     }
 
+    /// The agent's twin, as the hub above says; null if it does not answer.
+    pub(crate) async fn agent_twin(&self) -> Value {
+        let twin = tokio::time::timeout(TWIN_TIMEOUT, self.agent.twin()).await;
+        twin.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
     /// What the agent reported, as the cloud hub has it.
     async fn reported(&self) -> Result<Value, String> {
         let Some(cloud) = &self.cloud else {
-            let twin = tokio::time::timeout(TWIN_TIMEOUT, self.agent.twin()).await;
-            let twin = twin.ok().and_then(Result::ok).unwrap_or_default();
-            return Ok(twin.get("reported").cloned().unwrap_or_default());
+            return Ok(self.agent_twin().await.get("reported").cloned().unwrap_or_default());
         };
         let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
         let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
@@ -311,6 +318,10 @@ impl Handler for Requests {
             Request::Send { module, input, body, properties, system } => {
                 self.send(SendRequest { module, input, body, properties, system }).await
             }
+            Request::Place { module } => {
+                let place = self.runtime.place(&module).await.map_err(|error| error.to_string())?;
+                serde_json::to_value(place).map_err(|error| error.to_string())
+            }
             Request::Restart { module } => self.restart(&module).await,
             Request::Network { conditions } => {
                 if let Some(conditions) = conditions {
@@ -328,6 +339,15 @@ impl Handler for Requests {
             Request::Plan { modules_content } => {
                 let forecast = self.plan(&modules_content).await?;
                 serde_json::to_value(forecast).map_err(|error| error.to_string())
+            }
+            Request::SupportBundle { since, until, is_runtime_only } => {
+                let bytes = self.support_bundle(BundleRequest { since, until, is_runtime_only }).await?;
+                for part in bytes.chunks(BUNDLE_PART_BYTES) {
+                    if items.send(BASE64.encode(part).into()).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(Value::Null)
             }
             Request::Stop => {
                 self.stop.cancel();

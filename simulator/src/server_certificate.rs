@@ -15,10 +15,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::authority::Authority;
+use crate::renewal::RenewalPolicy;
 use crate::tls::TlsError;
 
-/// A certificate is made anew when a fifth of its time is left, as the runtime does.
-const FIFTHS_USED: u64 = 4;
+/// As the real runtime does.
+const RENEWAL: RenewalPolicy = RenewalPolicy::Percent(80);
 
 /// The certificate of a server under some names.
 pub struct ServerCertificate {
@@ -31,7 +32,8 @@ pub struct ServerCertificate {
 
 struct Current {
     key: Arc<CertifiedKey>,
-    renew_at_ms: u64,
+    made_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl ServerCertificate {
@@ -43,7 +45,7 @@ impl ServerCertificate {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let current = Mutex::new(make(&authority, &names, &provider, clock.now_ms())?);
+        let current = Mutex::new(make(&authority, &names, &provider, now(clock.as_ref()))?);
         Ok(Self { authority, names, provider, clock, current })
     }
 }
@@ -51,9 +53,9 @@ impl ServerCertificate {
 impl ResolvesServerCert for ServerCertificate {
     /// Whatever name the client asks for: some ask for an address, which is none.
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let now = self.clock.now_ms();
+        let now = now(self.clock.as_ref());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.renew_at_ms <= now {
+        if RENEWAL.is_due(current.made_at, current.expires_at, now) {
             match make(&self.authority, &self.names, &self.provider, now) {
                 Ok(made) => {
                     tracing::info!(names = ?self.names, "the server certificate was made anew");
@@ -69,16 +71,23 @@ impl ResolvesServerCert for ServerCertificate {
     }
 }
 
-fn make(authority: &Authority, names: &[String], provider: &CryptoProvider, now_ms: u64) -> Result<Current, TlsError> {
-    let now =
-        i64::try_from(now_ms).ok().and_then(|now| Timestamp::from_millisecond(now).ok()).unwrap_or(Timestamp::MAX);
+fn now(clock: &dyn Clock) -> Timestamp {
+    let now = i64::try_from(clock.now_ms()).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
+    now.unwrap_or(Timestamp::MAX)
+}
+
+fn make(
+    authority: &Authority,
+    names: &[String],
+    provider: &CryptoProvider,
+    now: Timestamp,
+) -> Result<Current, TlsError> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let issued = authority.issue_server(&names, now)?;
     let chain = CertificateDer::pem_slice_iter(issued.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(issued.private_key_pem.as_bytes())?;
     let key = Arc::new(CertifiedKey::from_der(chain, key, provider)?);
-    let end_ms = u64::try_from(issued.expires_at.as_millisecond()).unwrap_or_default();
-    Ok(Current { key, renew_at_ms: now_ms + end_ms.saturating_sub(now_ms) / 5 * FIFTHS_USED })
+    Ok(Current { key, made_at: now, expires_at: issued.expires_at })
 }
 
 impl fmt::Debug for ServerCertificate {

@@ -134,6 +134,11 @@ impl StateDirectory {
         self.sockets().join("control")
     }
 
+    /// The socket of the management API.
+    pub fn management_socket(&self) -> PathBuf {
+        self.sockets().join("management")
+    }
+
     /// The directory of all sockets: inside the state directory, or, where its path is too long for a socket's
     /// address, a private one for temporary files, found again by a number made from the path.
     pub fn sockets(&self) -> PathBuf {
@@ -216,6 +221,9 @@ pub struct Endpoints {
     /// The machine that the device is like; none for one that takes all that this machine does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
+    /// Where the management API listens, `unix://…`.
+    #[serde(default)]
+    pub management_uri: String,
     /// The certificates that clients must trust, PEM.
     pub trust_bundle: PathBuf,
 }

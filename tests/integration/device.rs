@@ -384,6 +384,14 @@ fn build_crashing_image(root: &Path) {
     edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
 }
 
+/// Builds a module of one Python program, which the template names `${MODULES.name}`.
+pub fn build_image(root: &Path, name: &str, program: &str) {
+    let module = root.join("modules").join(name);
+    build_files(&module, name);
+    fs::write(module.join("main.py"), program).unwrap();
+    edgectl(root).arg("build").timeout(TIMEOUT * 3).assert().success();
+}
+
 fn build_files(module: &Path, name: &str) {
     fs::create_dir_all(module).unwrap();
     fs::write(module.join("requirements.txt"), "").unwrap();
@@ -396,7 +404,7 @@ fn build_files(module: &Path, name: &str) {
 }
 
 /// The messages that the cloud hub has received.
-fn received(solution: &Solution) -> u64 {
+pub fn received(solution: &Solution) -> u64 {
     solution.json(&["status"])["receivedByCloud"].as_u64().unwrap()
 }
 
@@ -434,6 +442,24 @@ fn a_device_without_its_network_goes_on_and_catches_up() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["body"]["timeCreated"].as_str().unwrap().to_owned())
         .collect();
     assert!(times.len() > 10 && times.is_sorted(), "{times:?}");
+}
+
+#[test]
+fn an_edge_agent_that_is_too_old_to_run_below_another_device_is_told() {
+    let solution = Solution::with(json!({}));
+    let path = solution.root().join("deployment.template.json");
+    let mut template: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let agent = &mut template["modulesContent"]["$edgeAgent"]["properties.desired"]["systemModules"]["edgeAgent"];
+    agent["settings"]["image"] = json!("mcr.microsoft.com/azureiotedge-agent:1.1.15");
+    fs::write(&path, template.to_string()).unwrap();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success().stderr("");
+    solution.edgectl(&["--device", "child", "sim", "up", "-d", "--parent", "plant"]).assert().success();
+    let told = solution.edgectl(&["--device", "child", "deploy"]).assert().success();
+    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("that came with 1.2"));
+    // Below another one a bundle is made of what the device itself knows.
+    solution.edgectl(&["--device", "child", "support-bundle", "-o", "child.zip"]).assert().success();
+    solution.edgectl(&["--device", "child", "sim", "down"]).assert().success();
 }
 
 #[test]

@@ -269,6 +269,30 @@ fn a_new_image_replaces_the_container_and_a_module_that_is_left_out_is_removed()
 }
 
 #[test]
+fn a_command_runs_in_the_container_and_its_status_is_ours() {
+    let solution = Solution::new(both());
+    solution.up();
+    solution.deploy();
+    let run = |arguments: &[&str]| {
+        let mut command = solution.edgectl(&["exec", "filter", "--", "/bin/edgectl"]);
+        command.args(arguments);
+        command
+    };
+    run(&["version"]).assert().success().stdout(predicates::str::starts_with("edgectl "));
+    run(&["-C", "/", "validate", "-"]).write_stdin("{").assert().failure();
+    // Behind a terminal the command has one too, which ends lines in its own way.
+    let terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", terminal]).arg(assert_cmd::cargo::cargo_bin!("edgectl"));
+    command.args(["exec", "filter", "--", "/bin/edgectl", "version"]).current_dir(solution.root());
+    let output = command.env("DOCKER_HOST", host()).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.starts_with("edgectl ") && text.contains("\r\n"), "{text}");
+    run(&["--no-such-flag"]).assert().code(2).stdout("").stderr(predicates::str::contains("--no-such-flag"));
+    solution.edgectl(&["exec", "filter", "--", "/bin/nothing"]).assert().code(predicates::ord::gt(125));
+}
+
+#[test]
 fn logs_are_read_and_followed_over_a_restart() {
     let solution = Solution::new(json!({ "filter": builtin("filter", json!({})) }));
     solution.up();

@@ -18,6 +18,8 @@ enum Command {
     Network(super::network::Args),
     Plan(super::plan::Args),
     Profiles(super::profiles::Args),
+    Snapshot(super::snapshot::Args),
+    Restore(super::snapshot::RestoreArgs),
 }
 
 /// Dispatches.
@@ -32,5 +34,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         Command::Network(args) => super::network::run(&args, context),
         Command::Plan(args) => super::plan::run(args, context),
         Command::Profiles(args) => super::profiles::run(&args, context),
+        Command::Snapshot(args) => super::snapshot::run(args, context),
+        Command::Restore(args) => super::snapshot::restore(&args, context),
     }
 }

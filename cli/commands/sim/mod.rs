@@ -6,4 +6,5 @@ pub mod list;
 pub mod network;
 pub mod plan;
 pub mod profiles;
+pub mod snapshot;
 pub mod up;

@@ -79,6 +79,10 @@ pub struct Args {
     /// Serve metrics for Prometheus over HTTP at this port of the edge hub's address; 0 picks one
     #[arg(long, value_name = "PORT")]
     metrics_port: Option<u16>,
+    /// Give containers no privileges, whatever their options say: no Privileged, no added capabilities, no CHOWN and
+    /// SETUID. As a real device whose daemon has `allow_elevated_docker_permissions` off
+    #[arg(long)]
+    no_elevated: bool,
     /// This is the process in the background
     #[arg(long, hide = true)]
     detached: bool,
@@ -159,6 +163,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         options.durability = word.parse().map_err(CommandError::usage)?;
     }
     options.runtime = args.runtime.unwrap_or(options.runtime);
+    options.containers.is_restricted = args.no_elevated;
     options.metrics_port = args.metrics_port;
     if let Some(name) = &args.profile {
         options.profile = profile::resolve(name, &context.settings.directory, solution)?;
@@ -272,6 +277,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     });
     command.args(profile.iter().flat_map(|profile: &std::ffi::OsString| ["--profile".as_ref(), profile.as_os_str()]));
     command.args(args.no_builtins.then_some("--no-builtins"));
+    command.args(args.no_elevated.then_some("--no-elevated"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
     let mut first = String::new();

@@ -5,6 +5,9 @@
 /// The registry of references that name none.
 pub const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// What the image of the edge agent is called.
+const AGENT_IMAGE: &str = "azureiotedge-agent";
+
 /// Why a text is not an image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidImageReference {
@@ -38,6 +41,18 @@ pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) => first,
         _ => DOCKER_HUB,
+    }
+}
+
+/// Whether an edge agent of this image can run below another device, which 1.2 was the first version to do. Of images
+/// with other names, or tags that are no versions, nothing is known, and nothing is held against them.
+pub fn is_nested_agent(image: &str) -> bool {
+    let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
+    let Some(tag) = last.strip_prefix(AGENT_IMAGE).and_then(|rest| rest.strip_prefix(':')) else { return true };
+    let mut numbers = tag.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) >= (1, 2),
+        _ => true,
     }
 }
 

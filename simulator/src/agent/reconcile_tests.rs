@@ -1,7 +1,6 @@
 //! The agent against a runtime that only remembers, on a clock that stands still while something is to be done.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::environment::DeviceEnvironment;
 use crate::agent::identity::{IdentityError, IdentityProvider, ModuleIdentity};
-use crate::agent::methods::method::{AgentIdentity, MethodAnswer, handle_method};
 use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::report::AgentFacts;
@@ -369,33 +367,4 @@ async fn the_end_stops_all_modules() {
     assert_eq!(report["modules"]["a"]["runtimeStatus"], "unknown");
     assert_eq!(agent.runtime.take_commands(), ["stop a"]);
     agent.task.await.unwrap();
-}
-
-#[tokio::test(start_paused = true)]
-async fn methods_answer_as_the_vectors_say() {
-    let mut agent = start(Value::Null);
-    agent.deploy(1, &json!({"mod1": module("a"), "mod2": module("b")})).await;
-    let call = async |name: &str, payload: &str| {
-        handle_method(&*agent.runtime, &AgentIdentity::default(), Duration::from_secs(10), name, payload.as_bytes())
-            .await
-    };
-    assert_eq!(call("PING", "").await, MethodAnswer { status: 200, payload: None });
-    assert_eq!(call("restartmodule", r#"{"schemaVersion":"1.0","id":"mod1"}"#).await.status, 200);
-    let unknown = call("reboot", "").await;
-    assert_eq!(unknown.status, 400);
-    assert!(unknown.payload.unwrap()["message"].as_str().unwrap().contains("RestartModule"));
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/vectors/agent.json");
-    let Ok(text) = std::fs::read(file) else { return println!("passed over: no behaviour vectors") };
-    let document: Value = serde_json::from_slice(&text).unwrap();
-    for vector in document["vectors"].as_array().unwrap().iter().filter(|v| v["op"] == "agent_restart_module") {
-        let input = &vector["input"];
-        let payload = input["payloadText"].as_str().map_or_else(|| input["payload"].to_string(), str::to_owned);
-        let status = call("RestartModule", &payload).await.status;
-        let expected = match vector["expected"]["error"].as_str() {
-            None => 200,
-            Some("argument") => 400,
-            Some(_) => 500,
-        };
-        assert_eq!(status, expected, "{vector}");
-    }
 }

@@ -18,6 +18,7 @@ use crate::agent::methods::log_request::LogRequest;
 use crate::agent::plan::{Command, CurrentModule, Situation, UpdateMode, plan};
 use crate::agent::restart::RestartRules;
 use crate::agent::runner::RunHistory;
+use crate::provisioning::{Loss, Protocol, is_asked_anew};
 use crate::runtime::module_runtime::ModuleStatus;
 
 fn file(name: &str) -> Option<Value> {
@@ -155,6 +156,15 @@ fn check_decisions(vector: &Value) -> bool {
         "upstream_protocol" => {
             let protocol = UpstreamProtocol::parse(text(input)).map(UpstreamProtocol::as_str);
             assert_eq!(json!(protocol), *expected, "{vector}");
+        }
+        "reprovision_on_disconnect" => {
+            let protocol = if text(&input["protocol"]).starts_with("Amqp") { Protocol::Amqp } else { Protocol::Mqtt };
+            let loss = match text(&input["reason"]) {
+                "Device_Disabled" => Loss::DeviceDisabled,
+                "Bad_Credential" => Loss::BadCredential,
+                _ => Loss::CommunicationError,
+            };
+            assert_eq!(json!(is_asked_anew(protocol, loss)), *expected, "{vector}");
         }
         "plan_runner" => check_runner(vector),
         "parse_log_line" => {

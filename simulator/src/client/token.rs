@@ -1,5 +1,6 @@
 //! Where a client's tokens come from.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -40,13 +41,18 @@ pub trait TokenSource: Send + Sync + 'static {
 /// Tokens signed with a key that is at hand.
 pub struct KeyTokens {
     audience: String,
-    key: SharedKey,
+    key: RwLock<SharedKey>,
 }
 
 impl KeyTokens {
     /// Tokens of an identity for a hub.
     pub fn new(hub_host: &str, identity: &Identity, key: SharedKey) -> Self {
-        Self { audience: encoded_audience(hub_host, identity), key }
+        Self { audience: encoded_audience(hub_host, identity), key: RwLock::new(key) }
+    }
+
+    /// Signs with another key from now on.
+    pub fn replace(&self, key: SharedKey) {
+        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 }
 
@@ -54,7 +60,8 @@ impl KeyTokens {
 impl TokenSource for KeyTokens {
     async fn token(&self) -> Result<Token, TokenError> {
         let expires_at = now_seconds() + TOKEN_SECONDS;
-        Ok(Token { text: make_token(&self.key, &self.audience, expires_at, None), expires_at })
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(Token { text: make_token(&key, &self.audience, expires_at, None), expires_at })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::runtime::docker::engine::EngineError;
 use crate::runtime::docker::runtime::DockerRuntime;
 use crate::runtime::misfit::Misfits;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, RegistryCredential, RuntimeError,
+    LogLine, LogQuery, ModulePlace, ModuleRuntime, ModuleSpec, ModuleState, RegistryCredential, RuntimeError,
 };
 use crate::runtime::process::ProcessRuntime;
 
@@ -248,6 +248,10 @@ impl ModuleRuntime for ChosenRuntime {
 
     async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError> {
         self.runner(name)?.logs(name, query).await
+    }
+
+    async fn place(&self, name: &str) -> Result<ModulePlace, RuntimeError> {
+        self.runner(name)?.place(name).await
     }
 
     fn exits(&self) -> watch::Receiver<u64> {

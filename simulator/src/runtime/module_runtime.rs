@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
 
@@ -42,6 +44,12 @@ pub trait ModuleRuntime: Send + Sync + 'static {
     /// removed.
     async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError>;
 
+    /// Where commands can be run beside a module.
+    async fn place(&self, name: &str) -> Result<ModulePlace, RuntimeError> {
+        let reason = "its runtime runs no other commands".to_owned();
+        Err(RuntimeError::Invalid { name: name.to_owned(), reason })
+    }
+
     /// Changes whenever a module ended by itself, so that the agent need not wait for its next look.
     fn exits(&self) -> watch::Receiver<u64>;
 }
@@ -59,6 +67,26 @@ pub struct ModuleSpec {
     pub create_options: Map<String, Value>,
     /// The whole environment that the device gives to the module.
     pub env: BTreeMap<String, String>,
+}
+
+/// Where a module is, for commands that are run beside it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum ModulePlace {
+    /// A process of this machine.
+    Process {
+        /// The folder it runs in.
+        folder: PathBuf,
+        /// Its whole environment.
+        env: BTreeMap<String, String>,
+    },
+    /// A container.
+    Container {
+        /// Where the engine listens.
+        engine: String,
+        /// The container's name.
+        name: String,
+    },
 }
 
 /// Who the device is at a registry.
@@ -187,6 +215,23 @@ pub enum LogStream {
 }
 
 impl LogStream {
+    /// The stream of a number in the header of a container engine's log frame; 0 is standard input, which prints nothing.
+    pub fn of_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Stdout),
+            2 => Some(Self::Stderr),
+            _ => None,
+        }
+    }
+
+    /// The stream's number in such a header.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Stdout => 1,
+            Self::Stderr => 2,
+        }
+    }
+
     /// The stream's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -21,7 +21,8 @@ use crate::runtime::launcher::Launcher;
 use crate::runtime::limits::Limits;
 use crate::runtime::log_file::LogFile;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
+    LogLine, LogQuery, ModulePlace, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential,
+    RuntimeError,
 };
 use crate::runtime::process_module::{ProcessModule, Program, Request, Surroundings};
 
@@ -260,6 +261,13 @@ impl ModuleRuntime for ProcessRuntime {
 
     async fn logs(&self, name: &str, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, RuntimeError> {
         Ok(self.find(name)?.log.read(query))
+    }
+
+    async fn place(&self, name: &str) -> Result<ModulePlace, RuntimeError> {
+        let Program { folder, env, .. } = self.program(&self.find(name)?.specification)?;
+        // What is not UTF-8 is the user's own, which the device passes on to modules alone.
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        Ok(ModulePlace::Process { folder, env: env.into_iter().filter_map(text).collect() })
     }
 
     fn exits(&self) -> watch::Receiver<u64> {

@@ -1,54 +1,27 @@
 //! Requests of the workload API and their answers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use edgectl_schemas::sas::decode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::authority::Issued;
-use crate::runtime::module_runtime::ModuleState;
-use crate::workload::route::{API_VERSIONS, KeyAction, Route, is_caller};
+use crate::workload::exchange::{Problem, api_version, details, read_body};
+use crate::workload::route::{KeyAction, Route, is_caller};
 use crate::workload::seal::Seal;
 use crate::workload::socket::WorkloadFacts;
-
-/// How long a body may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What one socket serves.
 pub(super) struct Service {
     pub(super) facts: Arc<WorkloadFacts>,
     /// The module whose socket it is, by its identifier at the hub.
     pub(super) module_id: String,
-}
-
-/// An answer that is an error: `{"message"}`.
-#[derive(Debug)]
-struct Problem(StatusCode, String);
-
-impl Problem {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self(status, message.into())
-    }
-
-    fn internal(error: &dyn std::error::Error) -> Self {
-        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!({"message": self.1}))).into_response()
-    }
 }
 
 pub(super) fn router(service: Service) -> Router {
@@ -62,7 +35,7 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
 
 impl Service {
     async fn answer(&self, request: Request) -> Result<(StatusCode, Value), Problem> {
-        check_version(request.uri().query())?;
+        api_version(request.uri().query())?;
         let route =
             Route::parse(request.uri().path()).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not found"))?;
         let method = if route.is_get() { Method::GET } else { Method::POST };
@@ -147,52 +120,6 @@ fn created(issued: &Issued) -> (StatusCode, Value) {
         "expiration": issued.expires_at.to_string(),
     });
     (StatusCode::CREATED, certificate)
-}
-
-/// A module as the management and the workload API show it.
-fn details(module: &ModuleState) -> Value {
-    let mut status = json!({"runtimeStatus": {"status": module.status.as_str(), "description": module.description}});
-    if let Some(started) = module.started_at {
-        status["startTime"] = json!(started.to_string());
-    }
-    if let (Some(exited), Some(code)) = (module.exited_at, module.exit_code) {
-        status["exitStatus"] = json!({"exitTime": exited.to_string(), "statusCode": code.to_string()});
-    }
-    json!({
-        "id": "id", "name": module.name, "type": "docker", "status": status,
-        "config": {"settings": {"image": module.image, "imageHash": module.image_hash}, "env": []},
-    })
-}
-
-fn check_version(query: Option<&str>) -> Result<(), Problem> {
-    let mut fields = query.unwrap_or_default().split('&').filter_map(|field| field.split_once('='));
-    match fields.find(|(name, _)| *name == "api-version").map(|(_, version)| decode(version)) {
-        None => Err(Problem::new(StatusCode::BAD_REQUEST, "api-version not specified")),
-        Some(version) if API_VERSIONS.contains(&version.as_str()) => Ok(()),
-        Some(version) => Err(Problem::new(StatusCode::BAD_REQUEST, format!("invalid api-version {version:?}"))),
-    }
-}
-
-/// Reads a JSON body; none if it is empty. Python's library names no content type, and none is JSON too.
-async fn read_body(request: Request<Body>) -> Result<Option<Value>, Problem> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let media_type = content_type.map(|text| text.split(';').next().unwrap_or_default().trim());
-    if media_type.is_some_and(|media_type| !media_type.eq_ignore_ascii_case("application/json")) {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "request body must be application/json"));
-    }
-    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY_BYTES)).await;
-    let body = body
-        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the request body did not come in time"))?
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let unreadable = |reason: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason);
-    match serde_json::from_slice(&body) {
-        Ok(value @ Value::Object(_)) => Ok(Some(value)),
-        Ok(_) => Err(unreadable("the request body is not a JSON object".to_owned())),
-        Err(error) => Err(unreadable(error.to_string())),
-    }
 }
 
 fn check_algorithm(body: &Value) -> Result<(), Problem> {

@@ -184,6 +184,11 @@ impl Scope {
         known.members.values().filter(|member| family::is_member(member, &own)).cloned().collect()
     }
 
+    /// Everybody in this scope.
+    pub fn members(&self) -> Vec<Member> {
+        self.read().members.values().cloned().collect()
+    }
+
     fn token_check<'a>(&self, hosts: &'a [&'a str]) -> TokenCheck<'a> {
         TokenCheck { hosts, now: self.clock.now_seconds() }
     }

@@ -23,7 +23,7 @@ pub struct LogRequest {
 }
 
 /// Lines of modules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogItem {
     /// Matches the names of the modules.
     id: Regex,
@@ -98,12 +98,6 @@ impl LogItem {
     fn read(item: &Value, now: Timestamp) -> Result<Self, MethodError> {
         let item: WrittenItem = serde_json::from_value(item.clone()).map_err(|error| argument(error.to_string()))?;
         let filter = item.filter.unwrap_or_default();
-        let time = |written: Option<Value>| match written {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => log_time::parse(&text, now).map(Some),
-            Some(other) => log_time::parse(&other.to_string(), now).map(Some),
-        };
-        let time = |written| time(written).map_err(|error| argument(error.to_string()));
         let pattern = |text: &str, any_case| {
             let pattern = RegexBuilder::new(text).case_insensitive(any_case).build();
             pattern.map_err(|error| argument(error.to_string()))
@@ -115,8 +109,8 @@ impl LogItem {
         Ok(Self {
             id: pattern(id, true)?,
             tail: filter.tail,
-            since: time(filter.since)?,
-            until: time(filter.until)?,
+            since: time(filter.since.as_ref(), now)?,
+            until: time(filter.until.as_ref(), now)?,
             level: filter.loglevel,
             pattern: filter.regex.as_deref().map(|text| pattern(text, false)).transpose()?,
         })
@@ -132,6 +126,17 @@ fn argument(reason: String) -> MethodError {
     MethodError::Argument(reason)
 }
 
-fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+/// A time as text or number; none where there is none.
+pub(super) fn time(written: Option<&Value>, now: Timestamp) -> Result<Option<Timestamp>, MethodError> {
+    let time = match written {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => log_time::parse(text, now),
+        Some(other) => log_time::parse(&other.to_string(), now),
+    };
+    time.map(Some).map_err(|error| argument(error.to_string()))
+}
+
+/// A member of an object, its name in any case.
+pub(super) fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     value.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }

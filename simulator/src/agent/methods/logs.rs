@@ -29,7 +29,7 @@ pub async fn get(
     let mut left = MAX_BYTES;
     let mut answers = Vec::new();
     for (module, item) in request.select(states.into_iter().map(|state| state.name)) {
-        let payload = payload(runtime, identity, &module, item, request.is_json, left).await?;
+        let payload = payload(runtime, identity, &module, item, request.is_json, (left, MAX_BYTES)).await?;
         left -= payload.len();
         answers.push(if request.is_gzip {
             json!({ "id": module, "payloadBytes": BASE64.encode(compressed(payload.as_bytes())?) })
@@ -40,13 +40,14 @@ pub async fn get(
     Ok(Value::Array(answers))
 }
 
-async fn payload(
+/// The lines of a module that an item asks for, as one text. More bytes than are left of a limit are an error.
+pub(super) async fn payload(
     runtime: &dyn ModuleRuntime,
     identity: &AgentIdentity,
     module: &str,
     item: &LogItem,
     is_json: bool,
-    limit: usize,
+    (left, limit): (usize, usize),
 ) -> Result<String, MethodError> {
     let query = LogQuery { tail: item.tail, since: item.since, until: item.until, follow: false };
     let mut lines = runtime.logs(module, query).await?;
@@ -57,8 +58,8 @@ async fn payload(
             payload.push_str(if is_json { "," } else { "\n" });
         }
         payload.push_str(&text);
-        if payload.len() + 2 > limit {
-            return Err(MethodError::TooMuch { limit: MAX_BYTES });
+        if payload.len() + 2 > left {
+            return Err(MethodError::TooMuch { limit });
         }
     }
     Ok(if is_json { format!("[{payload}]") } else { payload })
@@ -80,7 +81,7 @@ fn written(identity: &AgentIdentity, module: &str, item: &LogItem, is_json: bool
     Some(object.to_string())
 }
 
-fn compressed(bytes: &[u8]) -> Result<Vec<u8>, MethodError> {
+pub(super) fn compressed(bytes: &[u8]) -> Result<Vec<u8>, MethodError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|error| MethodError::Failed(error.to_string()))
 }

@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use jiff::Timestamp;
-
+use super::log_request::member;
 use super::logs;
-use crate::runtime::module_runtime::{ModuleRuntime, RuntimeError};
+use super::uploads::Uploads;
+use crate::runtime::module_runtime::RuntimeError;
 
 const PING: &str = "ping";
 pub(crate) const RESTART_MODULE: &str = "RestartModule";
 const GET_MODULE_LOGS: &str = "GetModuleLogs";
-const SUPPORTED: [&str; 3] = [PING, RESTART_MODULE, GET_MODULE_LOGS];
+const UPLOAD_MODULE_LOGS: &str = "UploadModuleLogs";
+const UPLOAD_SUPPORT_BUNDLE: &str = "UploadSupportBundle";
+const GET_TASK_STATUS: &str = "GetTaskStatus";
+const SUPPORTED: [&str; 6] =
+    [PING, RESTART_MODULE, GET_MODULE_LOGS, UPLOAD_MODULE_LOGS, UPLOAD_SUPPORT_BUNDLE, GET_TASK_STATUS];
+/// A method that takes longer has failed.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Whose agent it is.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +54,9 @@ pub enum MethodError {
         /// Most bytes of an answer.
         limit: usize,
     },
+    /// It took too long.
+    #[error("the request was given up after {} seconds", REQUEST_TIMEOUT.as_secs())]
+    TimedOut,
     /// Something on the machine failed.
     #[error("{0}")]
     Failed(String),
@@ -60,58 +70,71 @@ impl MethodError {
     pub fn status(&self) -> i32 {
         match self {
             Self::Argument(_) => 400,
-            Self::SchemaVersion(_) | Self::TooMuch { .. } | Self::Failed(_) | Self::Runtime(_) => 500,
+            Self::SchemaVersion(_) | Self::TooMuch { .. } | Self::TimedOut | Self::Failed(_) | Self::Runtime(_) => 500,
         }
     }
 }
 
 /// The name of a method as the agent writes it, if it has that method.
 pub fn known_name(name: &str) -> Option<&'static str> {
-    SUPPORTED.iter().copied().find(|supported| supported.eq_ignore_ascii_case(name))
+    find(&SUPPORTED, name)
 }
 
-/// Does what a method asks for. The payload is JSON text and may be empty; modules that are stopped get the time of
-/// `stop_timeout` to end.
-pub async fn handle_method(
-    runtime: &dyn ModuleRuntime,
-    identity: &AgentIdentity,
-    stop_timeout: Duration,
-    name: &str,
-    payload: &[u8],
-) -> MethodAnswer {
-    let outcome = match known_name(name) {
-        Some(PING) => Ok(None),
-        Some(RESTART_MODULE) => restart_module(runtime, stop_timeout, payload).await.map(|()| None),
-        Some(GET_MODULE_LOGS) => get_module_logs(runtime, identity, payload).await.map(Some),
-        _ => Err(MethodError::Argument(format!(
-            "unknown command {name:?}, supported commands: {}",
-            SUPPORTED.join(", ")
-        ))),
-    };
-    match outcome {
-        Ok(payload) => MethodAnswer { status: 200, payload },
-        Err(error) => MethodAnswer { status: error.status(), payload: Some(json!({"message": error.to_string()})) },
+/// One of several names, in any case.
+pub(super) fn find<'n>(names: &[&'n str], name: &str) -> Option<&'n str> {
+    names.iter().copied().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// The methods of an agent, with what they act on.
+pub struct Methods {
+    /// Whose agent it is, its modules, and what is uploaded.
+    pub uploads: Uploads,
+    /// How long a module that is stopped may take to end.
+    pub stop_timeout: Duration,
+}
+
+impl Methods {
+    /// Does what a method asks for. The payload is JSON text and may be empty.
+    pub async fn handle(&self, name: &str, payload: &[u8]) -> MethodAnswer {
+        let outcome = tokio::time::timeout(REQUEST_TIMEOUT, self.dispatch(name, payload)).await;
+        match outcome.unwrap_or(Err(MethodError::TimedOut)) {
+            Ok(payload) => MethodAnswer { status: 200, payload },
+            Err(error) => MethodAnswer { status: error.status(), payload: Some(json!({"message": error.to_string()})) },
+        }
+    }
+
+    async fn dispatch(&self, name: &str, payload: &[u8]) -> Result<Option<Value>, MethodError> {
+        let (uploads, now) = (&self.uploads, Timestamp::now());
+        match known_name(name) {
+            Some(PING) => Ok(None),
+            Some(RESTART_MODULE) => self.restart_module(&read_request(payload)?).await.map(|()| None),
+            Some(GET_MODULE_LOGS) => {
+                let request = read_request(payload)?;
+                logs::get(uploads.runtime.as_ref(), &uploads.identity, &request, now).await.map(Some)
+            }
+            Some(UPLOAD_MODULE_LOGS) => uploads.module_logs(&read_request(payload)?, now).await.map(Some),
+            Some(UPLOAD_SUPPORT_BUNDLE) => uploads.support_bundle(&read_request(payload)?, now).map(Some),
+            Some(GET_TASK_STATUS) => {
+                let request = read_request(payload)?;
+                Ok(Some(uploads.tasks.status(text(&request, "correlationId")?)))
+            }
+            _ => Err(MethodError::Argument(format!(
+                "unknown command {name:?}, supported commands: {}",
+                SUPPORTED.join(", ")
+            ))),
+        }
+    }
+
+    async fn restart_module(&self, request: &Value) -> Result<(), MethodError> {
+        Ok(self.uploads.runtime.restart(text(request, "id")?, self.stop_timeout).await?)
     }
 }
 
-async fn get_module_logs(
-    runtime: &dyn ModuleRuntime,
-    identity: &AgentIdentity,
-    payload: &[u8],
-) -> Result<Value, MethodError> {
-    let request = read_request(payload)?;
-    logs::get(runtime, identity, &request, Timestamp::now()).await
-}
-
-async fn restart_module(
-    runtime: &dyn ModuleRuntime,
-    stop_timeout: Duration,
-    payload: &[u8],
-) -> Result<(), MethodError> {
-    let request = read_request(payload)?;
-    match request.get("id") {
-        Some(Value::String(id)) if !id.trim().is_empty() => Ok(runtime.restart(id, stop_timeout).await?),
-        _ => Err(MethodError::Argument("the request has no \"id\"".to_owned())),
+/// A member that must be there and must not be blank.
+fn text<'r>(request: &'r Value, name: &str) -> Result<&'r str, MethodError> {
+    match member(request, name).and_then(Value::as_str) {
+        Some(text) if !text.trim().is_empty() => Ok(text),
+        _ => Err(MethodError::Argument(format!("the request has no {name:?}"))),
     }
 }
 
@@ -122,7 +145,7 @@ fn read_request(payload: &[u8]) -> Result<Value, MethodError> {
     if !request.is_object() {
         return Err(MethodError::Argument("the request is not a JSON object".to_owned()));
     }
-    match request.get("schemaVersion") {
+    match member(&request, "schemaVersion") {
         Some(Value::String(version)) if version.split('.').next() == Some("1") => Ok(request),
         Some(Value::String(version)) => Err(MethodError::SchemaVersion(version.clone())),
         _ => Err(MethodError::Argument("the request has no \"schemaVersion\"".to_owned())),

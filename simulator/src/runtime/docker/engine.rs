@@ -187,6 +187,11 @@ impl Engine {
         Ok(Self { host: host.clone(), docker, architecture: version.arch, version: version.version, product })
     }
 
+    /// Where it listens.
+    pub fn host(&self) -> &EngineHost {
+        &self.host
+    }
+
     /// The client.
     pub fn docker(&self) -> &Docker {
         &self.docker

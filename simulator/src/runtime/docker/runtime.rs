@@ -24,7 +24,8 @@ use crate::runtime::docker::logs::LogReader;
 use crate::runtime::docker::network;
 use crate::runtime::docker::state::module_state;
 use crate::runtime::module_runtime::{
-    LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
+    LogLine, LogQuery, ModulePlace, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential,
+    RuntimeError,
 };
 
 /// How long a container that is replaced or removed may take to end.
@@ -239,6 +240,11 @@ impl ModuleRuntime for DockerRuntime {
             }
         });
         Ok(receiver)
+    }
+
+    async fn place(&self, name: &str) -> Result<ModulePlace, RuntimeError> {
+        self.find(name).await?;
+        Ok(ModulePlace::Container { engine: self.engine.host().to_string(), name: self.container_name(name) })
     }
 
     fn exits(&self) -> watch::Receiver<u64> {
