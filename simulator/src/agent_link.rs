@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Feature, Settlement};
 use edgectl_hub::method::MethodResponse;
 use edgectl_schemas::twin;
@@ -32,6 +33,8 @@ pub struct AgentLink {
     pub provisioning: Arc<Provisioning>,
     /// Where is counted what happens.
     pub metrics: Arc<AgentMetrics>,
+    /// Tells when a report is tried again.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl AgentLink {
@@ -52,7 +55,7 @@ impl AgentLink {
         loop {
             let retry = async {
                 match unsent {
-                    Some(_) => tokio::time::sleep(RETRY_DELAY).await,
+                    Some(_) => self.clock.sleep(RETRY_DELAY).await,
                     None => std::future::pending().await,
                 }
             };

@@ -13,7 +13,6 @@ use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -186,13 +185,13 @@ impl Device {
             Some(port) => Some(ports::listen_for_metrics(&listeners.address, port).await?),
             None => None,
         };
-        let now = Timestamp::now();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let parent = options.parent.as_ref();
         let folder = parent.map_or_else(|| state.authority(), |parent| parent.endpoints.authority().to_owned());
-        let authority = Arc::new(Authority::open(&folder, &options.device, now)?);
+        let authority = Arc::new(Authority::open(&folder, &options.device, clock.timestamp())?);
         let above = Above::new(&listeners, parent)?;
         let ground = Ground {
-            link: Link::new(fastrand::u64(..)),
+            link: Link::new(fastrand::u64(..), Arc::clone(&clock)),
             endpoints: Endpoints {
                 profile: options.profile.clone(),
                 management_uri: format!("unix://{}", state.management_socket().display()),
@@ -201,7 +200,7 @@ impl Device {
             client_tls: tls::client_config(authority.trust_bundle())?,
             above,
             device: options.device.clone(),
-            clock: Arc::new(SystemClock),
+            clock,
             authority,
             state,
             own: Arc::default(),
@@ -473,6 +472,7 @@ impl Ground {
             runtime: Arc::clone(&module_runtime),
             hub_host: self.endpoints.hub_host_name.clone(),
             device: self.device.clone(),
+            clock: Arc::clone(&self.clock),
         });
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let provisioning = Arc::new(Provisioning { registry: Arc::clone(&registry), own, edge: Arc::clone(edge) });
@@ -513,7 +513,7 @@ impl Ground {
                 period: AGENT_PERIOD,
                 stop_timeout: STOP_TIMEOUT,
                 metrics: Arc::clone(&metrics),
-                clock: Arc::new(Timestamp::now),
+                clock: Arc::clone(&self.clock),
             },
             reported(&client).await,
         );
@@ -521,11 +521,12 @@ impl Ground {
         tasks.spawn(agent.answering(asked).run(desired_seen, reports, shutdown.clone()));
         let identity = AgentIdentity { hub: self.endpoints.hub_host_name.clone(), device: self.device.to_string() };
         let answering = Arc::<OnceLock<Weak<Requests>>>::default();
-        let background = BackgroundTasks::new(self.tasks.clone(), self.shutdown.clone());
+        let background = BackgroundTasks::new(self.tasks.clone(), self.shutdown.clone(), Arc::clone(&self.clock));
         let uploads = Uploads::new(identity, module_runtime, background, bundle_maker(Arc::clone(&answering)));
         let methods = Arc::new(Methods { uploads, stop_timeout: STOP_TIMEOUT });
         let (known, renewal) = (Arc::clone(&metrics), Arc::clone(&provisioning));
-        let link = AgentLink { client: client.clone(), desired, methods, metrics: known, provisioning: renewal };
+        let (client_too, clock) = (client.clone(), Arc::clone(&self.clock));
+        let link = AgentLink { client: client_too, desired, methods, metrics: known, provisioning: renewal, clock };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
         Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, provisioning, shutdown, tasks })
     }

@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use edgectl_hub::clock::{Alarm, Clock, SystemClock};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// Bytes of one read, and so of one piece that may be lost.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -78,23 +79,30 @@ impl Conditions {
 }
 
 /// The network of a device. Changes hold at once, for connections there are and those to come.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Link {
     conditions: watch::Sender<Conditions>,
+    clock: Arc<dyn Clock>,
     random: Arc<Mutex<fastrand::Rng>>,
 }
 
 impl Default for Link {
+    /// A link without faults, by the machine's clock.
     fn default() -> Self {
-        Self::new(0)
+        Self::new(0, Arc::new(SystemClock))
     }
 }
 
 impl Link {
     /// A link without faults. What it does by chance follows from the seed.
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, clock: Arc<dyn Clock>) -> Self {
         let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
-        Self { conditions: watch::Sender::new(Conditions::default()), random }
+        Self { conditions: watch::Sender::new(Conditions::default()), clock, random }
+    }
+
+    /// The clock by which things take their time on the link, and by which those wait who use it.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// What it is like now.
@@ -141,9 +149,9 @@ impl Link {
     pub async fn pass(&self) -> io::Result<()> {
         let (up, down) = (self.lane(Direction::Up), self.lane(Direction::Down));
         for mut lane in [up, down] {
-            let due = lane.due(0, Instant::now());
+            let due = lane.due(0);
             tokio::select! {
-                () = sleep_until(due) => {}
+                () = self.clock.sleep_until(due) => {}
                 () = lane.offline() => {}
             }
             lane.open().await?;
@@ -152,12 +160,14 @@ impl Link {
     }
 
     fn lane(&self, direction: Direction) -> Lane {
+        let now = self.clock.now();
         Lane {
             direction,
             conditions: self.conditions.subscribe(),
+            clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
-            free_at: Instant::now(),
-            last_due: Instant::now(),
+            free_at: now,
+            last_due: now,
         }
     }
 }
@@ -166,6 +176,7 @@ impl Link {
 struct Lane {
     direction: Direction,
     conditions: watch::Receiver<Conditions>,
+    clock: Arc<dyn Clock>,
     random: Arc<Mutex<fastrand::Rng>>,
     /// When the wire has sent all that it was given.
     free_at: Instant,
@@ -183,6 +194,7 @@ impl Lane {
         let mut under_way: VecDeque<(Instant, Bytes)> = VecDeque::new();
         let mut bytes_under_way = 0;
         let mut is_ended = false;
+        let mut arrival = Alarm::new(Arc::clone(&self.clock));
         let mut buffer = BytesMut::new();
         loop {
             if is_ended && under_way.is_empty() {
@@ -195,7 +207,7 @@ impl Lane {
             tokio::select! {
                 biased;
                 () = Self::offline_of(self.conditions.clone()) => return,
-                () = Self::arrival(due, self.conditions.clone(), self.direction) => {
+                () = Self::arrival(&mut arrival, due, self.conditions.clone(), self.direction) => {
                     let Some((_, piece)) = under_way.pop_front() else { continue };
                     bytes_under_way -= piece.len();
                     if to.write_all(&piece).await.is_err() || to.flush().await.is_err() {
@@ -206,7 +218,7 @@ impl Lane {
                     Ok(0) | Err(_) => is_ended = true,
                     Ok(length) => {
                         bytes_under_way += length;
-                        under_way.push_back((self.due(length, Instant::now()), buffer.split().freeze()));
+                        under_way.push_back((self.due(length), buffer.split().freeze()));
                     }
                 },
             }
@@ -214,7 +226,8 @@ impl Lane {
     }
 
     /// When what is sent now arrives.
-    fn due(&mut self, length: usize, now: Instant) -> Instant {
+    fn due(&mut self, length: usize) -> Instant {
+        let now = self.clock.now();
         let conditions = self.conditions.borrow();
         let faults = conditions.faults(self.direction);
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,11 +251,13 @@ impl Lane {
         due
     }
 
-    async fn arrival(due: Option<Instant>, mut conditions: watch::Receiver<Conditions>, direction: Direction) {
-        match due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+    async fn arrival(
+        alarm: &mut Alarm,
+        due: Option<Instant>,
+        mut conditions: watch::Receiver<Conditions>,
+        direction: Direction,
+    ) {
+        alarm.wait(due.map(|due| (due, ()))).await;
         // A link that is gone lets nothing arrive any more, which its owner finds out.
         if conditions.wait_for(|now| !now.faults(direction).half_open).await.is_err() {
             std::future::pending::<()>().await;

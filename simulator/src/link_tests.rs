@@ -2,7 +2,7 @@ use super::*;
 
 /// A link with the hub's end of one connection.
 fn connected(conditions: Conditions) -> (Link, DuplexStream, DuplexStream) {
-    let link = Link::new(7);
+    let link = Link::new(7, Arc::new(SystemClock));
     link.set(conditions);
     let (hub, far) = tokio::io::duplex(WINDOW_BYTES);
     let device = link.carry(far);

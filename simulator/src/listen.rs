@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgectl_hub::certificate::ClientCertificate;
+use edgectl_hub::clock::within;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ use crate::tls::ServerTls;
 const MAX_CONNECTIONS: usize = 20_000;
 /// For the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a connection that could not be accepted.
+const ACCEPT_DELAY: Duration = Duration::from_millis(100);
 /// How long connections may take to end when the listener does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -78,7 +80,7 @@ where
                 (Err(error), _) => {
                     // Out of file descriptors, say: those who are connected may end, so it goes on.
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tls.clock.sleep(ACCEPT_DELAY).await;
                     continue;
                 }
                 (_, Err(_)) => break,
@@ -91,20 +93,20 @@ where
             let _ = stream.set_nodelay(true);
             let shaken = tokio::select! {
                 () = shutdown.cancelled() => return,
-                shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
+                shaken = within(tls.clock.as_ref(), HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
             };
             match shaken {
-                Ok(Ok(stream)) => {
+                Some(Ok(stream)) => {
                     let certificate = tls.clients.read(stream.get_ref().1.peer_certificates().unwrap_or_default());
                     serve(stream, certificate, shutdown).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+                Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                None => tracing::debug!("a TLS handshake took too long"),
             }
             drop(place);
         });
     }
     connections.close();
     // Who does not end by then is dropped with the runtime.
-    let _ = timeout(CLOSE_TIMEOUT, connections.wait()).await;
+    within(tls.clock.as_ref(), CLOSE_TIMEOUT, connections.wait()).await;
 }

@@ -45,7 +45,7 @@ impl ServerCertificate {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsError> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let current = Mutex::new(make(&authority, &names, &provider, now(clock.as_ref()))?);
+        let current = Mutex::new(make(&authority, &names, &provider, clock.timestamp())?);
         Ok(Self { authority, names, provider, clock, current })
     }
 }
@@ -53,7 +53,7 @@ impl ServerCertificate {
 impl ResolvesServerCert for ServerCertificate {
     /// Whatever name the client asks for: some ask for an address, which is none.
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let now = now(self.clock.as_ref());
+        let now = self.clock.timestamp();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if RENEWAL.is_due(current.made_at, current.expires_at, now) {
             match make(&self.authority, &self.names, &self.provider, now) {
@@ -69,11 +69,6 @@ impl ResolvesServerCert for ServerCertificate {
         }
         Some(Arc::clone(&current.key))
     }
-}
-
-fn now(clock: &dyn Clock) -> Timestamp {
-    let now = i64::try_from(clock.now_ms()).ok().and_then(|now| Timestamp::from_millisecond(now).ok());
-    now.unwrap_or(Timestamp::MAX)
 }
 
 fn make(

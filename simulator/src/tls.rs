@@ -37,6 +37,8 @@ pub struct ServerTls {
     pub config: Arc<ServerConfig>,
     /// Reads what clients present.
     pub clients: CertificateReader,
+    /// The time, by which certificates end and handshakes take too long.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl ServerTls {
@@ -53,7 +55,7 @@ impl ServerTls {
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .with_client_cert_verifier(Arc::new(verifier))
             .with_cert_resolver(Arc::new(certificate));
-        Ok(Arc::new(Self { config: Arc::new(config), clients }))
+        Ok(Arc::new(Self { config: Arc::new(config), clients, clock: Arc::clone(clock) }))
     }
 }
 
@@ -124,9 +126,10 @@ impl ClientCertVerifier for AnyClientCertificate {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use edgectl_hub::clock::SystemClock;
+    use edgectl_hub::hand_clock::HandClock;
     use edgectl_schemas::ids::DeviceId;
     use jiff::Timestamp;
     use rustls::pki_types::ServerName;
@@ -179,30 +182,23 @@ mod tests {
         shake(&server, &authority(other.path()), "edge1.local").await.unwrap_err();
     }
 
-    /// A clock that is behind.
-    struct LateClock(AtomicU64);
-
-    impl Clock for LateClock {
-        fn now_ms(&self) -> u64 {
-            SystemClock.now_ms() - self.0.load(Ordering::SeqCst)
-        }
-    }
-
     fn shown((client, _): &Ends) -> CertificateDer<'static> {
         client.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     }
 
     #[tokio::test]
     async fn the_certificate_is_made_anew_before_it_ends_and_connections_stay() {
-        const DAY_MS: u64 = 24 * 3600 * 1000;
+        const DAYS: Duration = Duration::from_hours(25 * 24);
         let folder = tempfile::tempdir().unwrap();
         let authority = authority(folder.path());
-        let clock = Arc::new(LateClock(AtomicU64::new(25 * DAY_MS)));
+        // Clients go by the machine's clock.
+        let clock = HandClock::begin();
+        clock.set_back(DAYS);
         let server = served(&authority, Arc::clone(&clock) as _);
         let early = shake(&server, &authority, "edge1.local").await.unwrap();
         let again = shake(&server, &authority, "edge1.local").await.unwrap();
         assert_eq!(shown(&early), shown(&again));
-        clock.0.store(0, Ordering::SeqCst);
+        clock.advance(DAYS);
         let late = shake(&server, &authority, "edge1.local").await.unwrap();
         assert_ne!(shown(&early), shown(&late));
         says_hello(early).await;

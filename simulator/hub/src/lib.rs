@@ -12,6 +12,7 @@ pub mod edge;
 pub mod event;
 pub mod family;
 pub mod gateway;
+pub mod hand_clock;
 pub mod message;
 pub mod method;
 pub mod metrics;

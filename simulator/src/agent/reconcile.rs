@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgectl_hub::clock::{Clock, within};
 use edgectl_schemas::manifest::image_reference;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -57,7 +58,7 @@ pub struct AgentOptions {
     /// Where is counted and measured what the agent does.
     pub metrics: Arc<AgentMetrics>,
     /// Tells the time.
-    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl fmt::Debug for AgentOptions {
@@ -104,7 +105,7 @@ impl Agent {
             _ => Value::Object(serde_json::Map::new()),
         };
         Self {
-            started_at: (options.clock)(),
+            started_at: options.clock.timestamp(),
             options,
             desired_version: 0,
             deployment: None,
@@ -167,7 +168,7 @@ impl Agent {
                     let _ = question.answer.send(answer);
                     continue;
                 }
-                () = tokio::time::sleep(self.options.period) => {}
+                () = self.options.clock.sleep(self.options.period) => {}
             }
             heed_exits = true;
         }
@@ -216,7 +217,7 @@ impl Agent {
             without_identity: &without_identity,
             rules: &rules,
             mode,
-            now: (self.options.clock)(),
+            now: self.options.clock.timestamp(),
         });
         let mut failed = BTreeSet::new();
         for command in &commands {
@@ -256,7 +257,7 @@ impl Agent {
             without_identity: &BTreeSet::new(),
             rules: &self.options.rules,
             mode: UpdateMode::of(&deployment.edge_agent),
-            now: (self.options.clock)(),
+            now: self.options.clock.timestamp(),
         }))
     }
 
@@ -310,7 +311,7 @@ impl Agent {
     /// Carries a command out, unless it failed too recently.
     async fn attempt(&mut self, deployment: &Deployment, command: &Command) -> Result<(), String> {
         let clock = Arc::clone(&self.options.clock);
-        if !self.history.may_run(command, clock()) {
+        if !self.history.may_run(command, clock.timestamp()) {
             return Err(self.history.failure(command).unwrap_or_default().to_owned());
         }
         let metrics = Arc::clone(&self.options.metrics);
@@ -318,7 +319,7 @@ impl Agent {
         let start_ms = metrics.registry.now_ms();
         let failed = self.carry_out(deployment, command).await.err().map(|error| explain(&error));
         metrics.carried_out(command, &version, start_ms);
-        self.history.record(command, failed.clone(), clock());
+        self.history.record(command, failed.clone(), clock.timestamp());
         failed.map_or(Ok(()), Err)
     }
 
@@ -358,7 +359,7 @@ impl Agent {
                 Ok(())
             }
             Command::RecordRestart(name) => {
-                self.ledger.restarted(name, (self.options.clock)());
+                self.ledger.restarted(name, self.options.clock.timestamp());
                 Ok(())
             }
             Command::ForgetRestarts(name) => {
@@ -468,7 +469,7 @@ impl Agent {
         let states = runtime.list().await.unwrap_or(states);
         let report = self.whole_report(&states, Some(ModuleStatus::Unknown));
         if let Some(patch) = difference(&self.reported, &report)
-            && tokio::time::timeout(LAST_REPORT_TIMEOUT, reports.send(patch)).await.is_err()
+            && within(self.options.clock.as_ref(), LAST_REPORT_TIMEOUT, reports.send(patch)).await.is_none()
         {
             tracing::debug!("the last report found no room");
         }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use edgectl_hub::clock::Clock as _;
+use edgectl_hub::hand_clock::HandClock;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,27 +25,11 @@ use crate::runtime::module_runtime::{
     LogLine, LogQuery, ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RegistryCredential, RuntimeError,
 };
 
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Follows the clock of the tests' runtime.
-fn clock() -> Clock {
-    let start = Instant::now();
-    Arc::new(move || Timestamp::from_second(1_800_000_000).unwrap() + start.elapsed())
-}
-
-struct TestClock(Clock);
-
-impl edgectl_hub::clock::Clock for TestClock {
-    fn now_ms(&self) -> u64 {
-        (self.0)().as_millisecond().try_into().unwrap()
-    }
-}
-
 struct Remembering {
     modules: Mutex<BTreeMap<String, (ModuleSpec, ModuleState)>>,
     commands: Mutex<Vec<String>>,
     exits: watch::Sender<u64>,
-    clock: Clock,
+    clock: Arc<HandClock>,
 }
 
 impl Remembering {
@@ -64,7 +49,7 @@ impl Remembering {
     }
 
     fn ended(&self, name: &str, status: ModuleStatus) {
-        let now = (self.clock)();
+        let now = self.clock.timestamp();
         self.change(name, |state| (state.status, state.exited_at) = (status, Some(now))).unwrap();
         self.exits.send_modify(|count| *count += 1);
     }
@@ -106,7 +91,7 @@ impl ModuleRuntime for Remembering {
 
     async fn start(&self, name: &str) -> Result<(), RuntimeError> {
         self.note("start", name);
-        let now = (self.clock)();
+        let now = self.clock.timestamp();
         self.change(name, |state| (state.status, state.started_at) = (ModuleStatus::Running, Some(now)))
     }
 
@@ -165,7 +150,7 @@ fn start(reported: Value) -> Running {
 }
 
 fn start_on(profile: Option<Profile>, reported: Value) -> Running {
-    let clock = clock();
+    let clock = HandClock::begin_at(1_800_000_000_000);
     let runtime = Arc::new(Remembering {
         modules: Mutex::default(),
         commands: Mutex::default(),
@@ -181,7 +166,7 @@ fn start_on(profile: Option<Profile>, reported: Value) -> Running {
         architecture: "x86_64".into(),
         runtime_version: String::new(),
     };
-    let metrics = AgentMetrics::new("hub.local", "edge1", &facts, Arc::new(TestClock(Arc::clone(&clock))));
+    let metrics = AgentMetrics::new("hub.local", "edge1", &facts, Arc::clone(&clock) as _);
     let metrics = Arc::new(metrics);
     let options = AgentOptions {
         runtime: Arc::clone(&runtime) as Arc<dyn ModuleRuntime>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -119,8 +119,7 @@ struct WorkloadTokens {
 
 #[async_trait]
 impl TokenSource for WorkloadTokens {
-    async fn token(&self) -> Result<Token, TokenError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    async fn token(&self, now: u64) -> Result<Token, TokenError> {
         let expires_at = now + TOKEN_SECONDS;
         let resource = sas::encoded_audience(&self.hub_host, &self.identity);
         let data = BASE64.encode(sas::string_to_sign(&resource, expires_at));

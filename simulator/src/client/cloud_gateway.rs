@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use edgectl_hub::clock::within;
 use edgectl_hub::gateway::{
     Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
 };
@@ -19,7 +20,6 @@ use edgectl_schemas::ids::Identity;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::timeout;
 
 use super::device_client::{
     ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, Status,
@@ -88,7 +88,8 @@ impl CloudGateway {
             Status::Connected => Ok(()),
             Status::Disconnected => Err(ClientError::Offline),
             Status::Connecting | Status::Unauthorized(_) => {
-                timeout(FIRST_CONNECTION, client.wait_connected()).await.unwrap_or(Err(ClientError::Offline))
+                let clock = self.options.link.clock().as_ref();
+                within(clock, FIRST_CONNECTION, client.wait_connected()).await.unwrap_or(Err(ClientError::Offline))
             }
         };
         connected.map(|()| client).map_err(refusal)
@@ -114,6 +115,11 @@ impl CloudGateway {
             session: SessionKind::Clean,
             refusal: OnRefusal::Retry,
         }
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, ClientError>>) -> Result<T, Refusal> {
+        let done = within(self.options.link.clock().as_ref(), OPERATION_TIMEOUT, work).await;
+        done.unwrap_or(Err(ClientError::TimedOut)).map_err(refusal)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Connection>> {
@@ -178,18 +184,18 @@ impl Gateway for CloudGateway {
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
         let connection = self.online(&client.identity).await?;
-        in_time(connection.twin()).await
+        self.in_time(connection.twin()).await
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
         let connection = self.online(&client.identity).await?;
-        in_time(connection.report(patch)).await
+        self.in_time(connection.report(patch)).await
     }
 
     async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
         // Remembered without a connection, and done when there is one.
         let identity = &attachment.client.identity;
-        in_time(self.connection(identity)?.subscribe(feature)).await?;
+        self.in_time(self.connection(identity)?.subscribe(feature)).await?;
         // What changed before the hub knew that somebody listens was not told.
         if let (Feature::DesiredProperties, Some(connection)) = (feature, self.lock().get(identity)) {
             connection.missed.notify_one();
@@ -198,17 +204,13 @@ impl Gateway for CloudGateway {
     }
 
     async fn unsubscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
-        in_time(self.connection(&attachment.client.identity)?.unsubscribe(feature)).await
+        self.in_time(self.connection(&attachment.client.identity)?.unsubscribe(feature)).await
     }
 
     /// Devices do not call methods through the cloud.
     async fn invoke(&self, _: &Client, target: &Identity, _: MethodRequest) -> Result<MethodResponse, Refusal> {
         Err(Refusal::NotConnected(target.clone()))
     }
-}
-
-async fn in_time<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, Refusal> {
-    timeout(OPERATION_TIMEOUT, work).await.unwrap_or(Err(ClientError::TimedOut)).map_err(refusal)
 }
 
 fn refusal(error: ClientError) -> Refusal {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::device_client::{ClientError, ClientEvent, ClientOptions, OnRefusal, Outgoing, Request, Status};
 use super::handshake::{Failure, connect};
 use super::pending::Pending;
 use super::session::{End, Session};
-use crate::link::Conditions;
+use crate::link::Link;
 
 /// Waits between tries grow from the first to the last of these.
 const RETRY_DELAYS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(10)];
@@ -44,11 +43,11 @@ pub(super) async fn run(options: ClientOptions, mut channels: Channels) {
                 let session_present = connected.session_present;
                 // The owner may have stopped listening; it is told when it asks for something.
                 let _ = channels.events.send(ClientEvent::Connected { session_present }).await;
-                let since = Instant::now();
+                let since = options.link.clock().now();
                 let end = Session::new(&options, &mut pending, &mut channels, &connected).run(connected).await;
                 pending.disconnected();
                 // A hub that takes a client only to drop it is not asked again at once for ever.
-                if since.elapsed() >= RETRY_DELAYS[1] {
+                if options.link.clock().now() - since >= RETRY_DELAYS[1] {
                     delay = RETRY_DELAYS[0];
                 }
                 match end {
@@ -69,7 +68,7 @@ pub(super) async fn run(options: ClientOptions, mut channels: Channels) {
                 channels.lost(reason).await;
             }
         }
-        if channels.wait_offline(&mut pending, delay, options.link.watch()).await.is_err() {
+        if channels.wait_offline(&mut pending, delay, &options.link).await.is_err() {
             break;
         }
         delay = (delay * 2).min(RETRY_DELAYS[1]);
@@ -94,16 +93,11 @@ impl Channels {
 
     /// Answers requests without a connection for a while, or until the network is back. An error means that the client was
     /// closed.
-    async fn wait_offline(
-        &mut self,
-        pending: &mut Pending,
-        delay: Duration,
-        mut network: watch::Receiver<Conditions>,
-    ) -> Result<(), ()> {
-        let until = Instant::now() + delay;
+    async fn wait_offline(&mut self, pending: &mut Pending, delay: Duration, link: &Link) -> Result<(), ()> {
+        let (mut over, mut network) = (link.clock().sleep(delay), link.watch());
         loop {
             let request = tokio::select! {
-                () = sleep_until(until) => return Ok(()),
+                () = &mut over => return Ok(()),
                 Ok(()) = network.changed() => {
                     if network.borrow().online {
                         return Ok(());

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use edgectl_hub::clock::{Clock, within};
 use edgectl_hub::gateway::SessionKind;
 use edgectl_wire::mqtt::connect::{Connect, ConnectReturnCode, PROTOCOL_LEVEL};
 use edgectl_wire::mqtt::packet::Packet;
 use tokio::io::{AsyncWrite, DuplexStream, ReadHalf, WriteHalf};
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -50,8 +50,9 @@ impl Failure {
 
 /// Connects once.
 pub(super) async fn connect(options: &ClientOptions) -> Result<Connected, Failure> {
-    let attempt = timeout(CONNECT_TIMEOUT, async {
-        let token = options.tokens.token().await.map_err(Failure::other)?;
+    let clock = options.link.clock();
+    let attempt = within(clock.as_ref(), CONNECT_TIMEOUT, async {
+        let token = options.tokens.token(clock.now_seconds()).await.map_err(Failure::other)?;
         let (reader, writer, answer) = open(options, &token).await.map_err(Failure::other)?;
         match answer {
             Some(Packet::ConnAck(answer)) => match answer.code {
@@ -65,7 +66,7 @@ pub(super) async fn connect(options: &ClientOptions) -> Result<Connected, Failur
             _ => Err(Failure::other("the hub closed the connection")),
         }
     });
-    attempt.await.unwrap_or_else(|_| Err(Failure::other("no answer in time")))
+    attempt.await.unwrap_or_else(|| Err(Failure::other("no answer in time")))
 }
 
 type Opened =
@@ -93,10 +94,10 @@ async fn open(options: &ClientOptions, token: &Token) -> Result<Opened, PacketEr
 }
 
 /// Disconnects in order.
-pub(super) async fn leave<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>) {
+pub(super) async fn leave<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>, clock: &dyn Clock) {
     writer.put(&Packet::Disconnect);
     // The hub may be gone; then there is nobody to say good-bye to.
-    let _ = timeout(LEAVE_TIMEOUT, async {
+    within(clock, LEAVE_TIMEOUT, async {
         writer.flush().await?;
         writer.close().await
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_hub::auth::IdentityRecord;
+use edgectl_hub::clock::within;
 use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::{MAX_DEPTH, Member};
 use edgectl_hub::gateway::Refusal;
@@ -44,7 +45,6 @@ impl RegistryClient {
     ) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tls_backend_preconfigured(tls.clone())
             .build()?;
@@ -103,9 +103,19 @@ impl RegistryClient {
     }
 
     async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, String), Refusal> {
+        let answered = within(self.link.clock().as_ref(), TIMEOUT, self.exchange(method, path, body)).await;
+        answered.unwrap_or_else(|| Err(Refusal::Unavailable("the hub above did not answer in time".to_owned())))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, String), Refusal> {
         let unavailable = |error: &dyn std::fmt::Display| Refusal::Unavailable(error.to_string());
         self.link.pass().await.map_err(|error| unavailable(&error))?;
-        let token = self.tokens.token().await.map_err(|error| unavailable(&error))?;
+        let token = self.tokens.token(self.link.clock().now_seconds()).await.map_err(|error| unavailable(&error))?;
         let url = format!("https://{}{path}?api-version={API_VERSION}", self.address);
         let mut request = self.http.request(method, url).header("Authorization", token.text);
         if let Some(body) = body {

@@ -1,21 +1,22 @@
 //! One connection of a client, from CONNACK to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use edgectl_hub::clock::{Alarm, Clock, within};
 use edgectl_hub::gateway::{Destination, Feature};
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
 use edgectl_wire::mqtt::publish::Publish;
 use edgectl_wire::mqtt::subscribe::{Subscribe, Unsubscribe};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::connection::Channels;
 use super::device_client::{ClientEvent, ClientOptions, Request};
 use super::handshake::{Connected, leave};
 use super::incoming::{delivery, method, unacknowledged};
 use super::pending::{Done, Pending, TwinRequest};
-use super::token::now_seconds;
 use crate::mqtt::packets::{PacketReader, PacketWriter};
 use crate::mqtt::topic::{self, Sent};
 
@@ -45,6 +46,7 @@ pub(super) struct Session<'a> {
     channels: &'a mut Channels,
     /// Whether the hub goes on with an earlier session.
     resumed: bool,
+    clock: Arc<dyn Clock>,
     renewal: Instant,
     out: mpsc::Sender<Packet>,
     queue: mpsc::Receiver<Packet>,
@@ -59,8 +61,9 @@ impl<'a> Session<'a> {
         connected: &Connected,
     ) -> Self {
         let (out, queue) = mpsc::channel(OUT_QUEUE);
-        let renewal = Instant::now() + time_to_renewal(connected.expires_at.saturating_sub(now_seconds()));
-        Self { options, pending, channels, resumed: connected.session_present, renewal, out, queue }
+        let clock = Arc::clone(options.link.clock());
+        let renewal = clock.now() + time_to_renewal(connected.expires_at.saturating_sub(clock.now_seconds()));
+        Self { options, pending, channels, resumed: connected.session_present, clock, renewal, out, queue }
     }
 
     /// Moves packets until the connection ends.
@@ -68,17 +71,19 @@ impl<'a> Session<'a> {
         let Connected { mut reader, mut writer, .. } = connected;
         self.resume(&mut writer);
         let keep_alive = self.options.keep_alive;
-        let (mut next_ping, mut last_heard) = (Instant::now() + keep_alive, Instant::now());
+        let mut last_heard = self.clock.now();
+        let mut next_ping = last_heard + keep_alive;
+        let (mut ping, mut renewal) = (Alarm::new(Arc::clone(&self.clock)), Alarm::new(Arc::clone(&self.clock)));
         loop {
             self.put_messages(&mut writer);
-            match timeout(WRITE_TIMEOUT, writer.flush()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return End::Lost(error.to_string()),
-                Err(_) => return End::Lost("the hub takes nothing".to_owned()),
+            match within(self.clock.as_ref(), WRITE_TIMEOUT, writer.flush()).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return End::Lost(error.to_string()),
+                None => return End::Lost("the hub takes nothing".to_owned()),
             }
             let ended = tokio::select! {
                 packet = reader.next() => {
-                    last_heard = Instant::now();
+                    last_heard = self.clock.now();
                     match packet {
                         Ok(Some(packet)) => self.receive(packet, &mut reader).await,
                         Ok(None) => Some(End::Lost("the hub closed the connection".to_owned())),
@@ -94,14 +99,15 @@ impl<'a> Session<'a> {
                     None
                 }
                 request = self.channels.requests.recv() => self.requested(request, &mut writer).await,
-                () = sleep_until(next_ping) => {
-                    next_ping = Instant::now() + keep_alive;
+                () = ping.wait(Some((next_ping, ()))) => {
+                    let now = self.clock.now();
+                    next_ping = now + keep_alive;
                     writer.put(&Packet::PingReq);
-                    (last_heard.elapsed() > keep_alive * 2).then(|| End::Lost("the hub is silent".to_owned()))
+                    (now - last_heard > keep_alive * 2).then(|| End::Lost("the hub is silent".to_owned()))
                 }
                 // Who waits for an answer about the twin gets it first: it belongs to this connection.
-                () = sleep_until(self.renewal), if !self.pending.waits_for_twin() => {
-                    leave(&mut writer).await;
+                () = renewal.wait(Some((self.renewal, ()))), if !self.pending.waits_for_twin() => {
+                    leave(&mut writer, self.clock.as_ref()).await;
                     Some(End::Renewal)
                 }
             };
@@ -171,7 +177,7 @@ impl<'a> Session<'a> {
         W: AsyncWrite + Unpin,
     {
         self.put_messages(writer);
-        leave(writer).await;
+        leave(writer, self.clock.as_ref()).await;
         // Nobody may wait any more.
         let _ = done.map(|done| done.send(()));
         End::Closed

@@ -1,7 +1,6 @@
 //! Where a client's tokens come from.
 
 use std::sync::{PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
@@ -34,8 +33,8 @@ impl TokenError {
 /// Makes tokens.
 #[async_trait]
 pub trait TokenSource: Send + Sync + 'static {
-    /// A fresh token.
-    async fn token(&self) -> Result<Token, TokenError>;
+    /// A fresh token. It is told the time, in seconds since the Unix epoch.
+    async fn token(&self, now: u64) -> Result<Token, TokenError>;
 }
 
 /// Tokens signed with a key that is at hand.
@@ -58,14 +57,9 @@ impl KeyTokens {
 
 #[async_trait]
 impl TokenSource for KeyTokens {
-    async fn token(&self) -> Result<Token, TokenError> {
-        let expires_at = now_seconds() + TOKEN_SECONDS;
+    async fn token(&self, now: u64) -> Result<Token, TokenError> {
+        let expires_at = now + TOKEN_SECONDS;
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
         Ok(Token { text: make_token(&key, &self.audience, expires_at, None), expires_at })
     }
-}
-
-/// Seconds since the Unix epoch.
-pub fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::authority::Issued;
@@ -67,7 +66,8 @@ impl Service {
 
     fn identity_certificate(&self) -> Result<(StatusCode, Value), Problem> {
         let facts = &self.facts;
-        let issued = facts.authority.issue_identity(&facts.hub_host, &facts.device, &self.module_id, Timestamp::now());
+        let issued =
+            facts.authority.issue_identity(&facts.hub_host, &facts.device, &self.module_id, facts.clock.timestamp());
         issued.map(|issued| created(&issued)).map_err(|error| Problem::internal(&error))
     }
 
@@ -107,7 +107,7 @@ impl Service {
 
     fn server_certificate(&self, common_name: &str) -> Result<(StatusCode, Value), Problem> {
         let module = self.module_id.strip_prefix('$').unwrap_or(&self.module_id);
-        let issued = self.facts.authority.issue_server(&[common_name, module], Timestamp::now());
+        let issued = self.facts.authority.issue_server(&[common_name, module], self.facts.clock.timestamp());
         issued.map(|issued| created(&issued)).map_err(|error| Problem::internal(&error))
     }
 }

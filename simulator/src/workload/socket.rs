@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edgectl_hub::clock::Clock;
 use edgectl_schemas::ids::DeviceId;
 use tokio::net::UnixListener;
 
@@ -54,6 +55,8 @@ pub struct WorkloadFacts {
     pub hub_host: String,
     /// The device.
     pub device: DeviceId,
+    /// Tells from when certificates hold.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl std::fmt::Debug for WorkloadFacts {

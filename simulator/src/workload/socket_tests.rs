@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use edgectl_hub::clock::SystemClock;
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use jiff::Timestamp;
@@ -50,6 +51,7 @@ fn serve() -> Served {
         runtime: Arc::new(runtime),
         hub_host: "hub.local".to_owned(),
         device,
+        clock: Arc::new(SystemClock),
     };
     let path = folder.path().join("run/mod1.sock");
     let socket = WorkloadSocket::open(&path).unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgectl_hub::certificate::ClientCertificate;
-use edgectl_hub::clock::Clock;
+use edgectl_hub::hand_clock::HandClock;
 use edgectl_simulator::amqp::frames::{FrameReader, FrameWriter};
 use edgectl_simulator::frontend::amqp::connection::serve;
 use edgectl_simulator::listen::Certificate;
@@ -20,7 +20,6 @@ use edgectl_wire::amqp::terminus::{Source, Target, Terminus};
 use edgectl_wire::amqp::transfer::{Disposition, Transfer};
 use edgectl_wire::amqp::value::{Map, Value};
 use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory_hub::MemoryHub;
@@ -39,20 +38,8 @@ pub fn certificate() -> ClientCertificate {
     }
 }
 
-/// A clock that goes with that of the test, from the beginning of 2100 less an hour.
-pub struct TestClock(Instant);
-
-impl TestClock {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-impl Clock for TestClock {
-    fn now_ms(&self) -> u64 {
-        (4_102_444_800 - 3600) * 1000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
-    }
-}
+/// The beginning of 2100 less an hour, in milliseconds since the Unix epoch.
+const BEGINNING_MS: u64 = (4_102_444_800 - 3600) * 1000;
 
 /// The client's end of a connection.
 pub struct RawClient {
@@ -68,7 +55,13 @@ impl RawClient {
     pub fn silent(hub: &Arc<MemoryHub>, certificate: Certificate) -> Self {
         let (near, far) = tokio::io::duplex(4 * 1024 * 1024);
         let shutdown = CancellationToken::new();
-        tokio::spawn(serve(far, certificate, Arc::clone(hub) as _, TestClock::new(), shutdown.clone()));
+        tokio::spawn(serve(
+            far,
+            certificate,
+            Arc::clone(hub) as _,
+            HandClock::begin_at(BEGINNING_MS),
+            shutdown.clone(),
+        ));
         let (read, write) = tokio::io::split(near);
         let reader = FrameReader::new(read, 1024 * 1024);
         Self { reader, writer: FrameWriter::new(write), shutdown, next_handle: 0, next_delivery: 0 }

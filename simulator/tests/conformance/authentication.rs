@@ -1,10 +1,10 @@
 //! Who gets in: with every kind of proof, over both versions of TLS, through every door.
 
 use edgectl_hub::auth::Authentication;
+use edgectl_hub::clock::Clock as _;
 use edgectl_hub::message::Message;
 use edgectl_schemas::sas::{encoded_audience, make_token};
 use edgectl_simulator::authority::{Issued, self_signed_client};
-use edgectl_simulator::client::token::now_seconds;
 use jiff::Timestamp;
 use rustls::version::{TLS12, TLS13};
 
@@ -96,7 +96,12 @@ async fn amqp_begins_in_every_way() {
 #[tokio::test]
 async fn a_token_may_be_for_the_edge_hubs_own_name() {
     let site = Site::start().await;
-    let token = make_token(&site.key("edge/m1"), &encoded_audience(ADDRESS, &id("edge/m1")), now_seconds() + 600, None);
+    let token = make_token(
+        &site.key("edge/m1"),
+        &encoded_audience(ADDRESS, &id("edge/m1")),
+        site.clock.now_seconds() + 600,
+        None,
+    );
     for (hub, door) in Behaviour::Telemetry.places() {
         let client = connect_with(&site, (hub, door), "edge/m1", &Proof::token(&token)).await;
         let sending = async { client?.send(&Message::new("x")).await };

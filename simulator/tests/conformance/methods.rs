@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use edgectl_hub::clock::Clock as _;
 use edgectl_hub::gateway::{Feature, Refusal};
 use edgectl_hub::method::MethodRequest;
 use edgectl_schemas::sas::{encoded_audience, make_token};
-use edgectl_simulator::client::token::now_seconds;
 use serde_json::{Value, json};
 
 use crate::clients::client::{Client, Proof, connect};
@@ -144,7 +144,8 @@ async fn a_client_that_does_not_answer_is_not_waited_for() {
 async fn refusals_have_the_runtimes_words() {
     let site = Site::start().await;
     let good = site.token("edge/m1");
-    let expired = make_token(&site.key("edge/m1"), &encoded_audience(HOST, &id("edge/m1")), now_seconds() - 600, None);
+    let expired =
+        make_token(&site.key("edge/m1"), &encoded_audience(HOST, &id("edge/m1")), site.clock.now_seconds() - 600, None);
     let message = |text: &str| json!({ "message": text });
     let unable = message("Unable to authenticate device with Id edge/m1");
     let sas = "Cannot parse SharedAccessSignature because of the following error - The specified SAS token";

@@ -1,11 +1,11 @@
 //! Who does not get in, and what each protocol says of it.
 
 use edgectl_hub::auth::Authentication;
+use edgectl_hub::clock::Clock as _;
 use edgectl_hub::cloud::registry::{Condition, Wanted};
 use edgectl_hub::message::Message;
 use edgectl_schemas::sas::{encoded_audience, make_token};
 use edgectl_simulator::authority::{Authority, self_signed_client};
-use edgectl_simulator::client::token::now_seconds;
 use edgectl_wire::amqp::sasl::SaslCode;
 use edgectl_wire::mqtt::connect::ConnectReturnCode;
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +53,7 @@ async fn tokens_are_good_for_one_identity_at_one_hub_for_some_time() {
     site.route_all_up().await;
     site.add_leaf("leaf", None);
     site.add_leaf("leaf2", None);
-    let (key, soon) = (site.key("leaf"), now_seconds() + 600);
+    let (key, soon) = (site.key("leaf"), site.clock.now_seconds() + 600);
     let audience = |host, identity| encoded_audience(host, &id(identity));
     let own = audience(HOST, "leaf");
     let good = site.token("leaf");
@@ -64,7 +64,7 @@ async fn tokens_are_good_for_one_identity_at_one_hub_for_some_time() {
         ("another's token", "leaf", site.token("leaf2")),
         ("a wrong audience", "leaf", make_token(&key, &audience(HOST, "leaf2"), soon, None)),
         ("another hub's", "leaf", make_token(&key, &audience("other.example", "leaf"), soon, None)),
-        ("an expired one", "leaf", make_token(&key, &own, now_seconds() - 400, None)),
+        ("an expired one", "leaf", make_token(&key, &own, site.clock.now_seconds() - 400, None)),
         ("none that is one", "leaf", NO_TOKEN.to_owned()),
         ("a stranger's", "nobody", good),
         ("another module's", "edge/m1", site.token("edge/m2")),

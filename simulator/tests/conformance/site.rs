@@ -4,19 +4,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use edgectl_hub::auth::Authentication;
-use edgectl_hub::clock::{Clock, SystemClock};
+use edgectl_hub::clock::Clock;
 use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::{Wanted, new_key};
 use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::gateway::Gateway;
+use edgectl_hub::hand_clock::HandClock;
 use edgectl_schemas::ids::{Identity, ModuleId};
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use edgectl_simulator::client::registry::RegistryClient;
-use edgectl_simulator::client::token::{KeyTokens, now_seconds};
+use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::http::serve::Door;
 use edgectl_simulator::frontend::http::service::{self, Service};
 use edgectl_simulator::frontend::{amqp, http, mqtt};
@@ -66,6 +67,8 @@ pub struct Site {
     pub edge_at: Listeners,
     /// Signs for servers, and for the clients that both hubs know.
     pub authority: Arc<Authority>,
+    /// The time of both hubs and of all on the way between them.
+    pub clock: Arc<HandClock>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     _directory: TempDir,
@@ -79,8 +82,10 @@ impl Site {
             Authority::open(&directory.path().join("authority"), &id("edge").device, Timestamp::now()).unwrap(),
         );
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let listening = Listening { authority: &authority, shutdown: &shutdown, tasks: &tasks };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = HandClock::begin();
+        let listening =
+            Listening { authority: &authority, clock: Arc::clone(&clock) as _, shutdown: &shutdown, tasks: &tasks };
+        let link = || Link::new(0, Arc::clone(&clock) as _);
 
         let folder = |name| {
             let folder = directory.path().join(name);
@@ -88,7 +93,7 @@ impl Site {
             folder
         };
         let options = CloudHubOptions { host: HOST.to_owned(), directory: folder("cloud") };
-        let cloud = CloudHub::open(options, Arc::clone(&clock)).unwrap();
+        let cloud = CloudHub::open(options, Arc::clone(&clock) as _).unwrap();
         cloud.put_identity(&id("edge"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
         for module in ["edge/m1", "edge/m2"] {
             cloud.put_identity(&id(module), Wanted::default(), None).unwrap();
@@ -99,10 +104,9 @@ impl Site {
         let key = |identity: &str| key_of(&cloud, identity);
         let tls = client_config(authority.trust_bundle()).unwrap();
         let tokens = |identity: &str| Arc::new(KeyTokens::new(HOST, &id(identity), key(identity)));
-        let registry =
-            RegistryClient::new(cloud_at.https, Link::default(), &tls, id("edge").device, tokens("edge")).unwrap();
+        let registry = RegistryClient::new(cloud_at.https, link(), &tls, id("edge").device, tokens("edge")).unwrap();
         let upstream = CloudGateway::new(CloudGatewayOptions {
-            link: Link::default(),
+            link: link(),
             hub_host: HOST.to_owned(),
             address: cloud_at.mqtt,
             server_name: server_name(),
@@ -117,10 +121,10 @@ impl Site {
             durability: edgectl_hub::edge::store::durability::Durability::default(),
             directory: folder("edge"),
         };
-        let edge = EdgeHub::start(options, upstream, Arc::new(registry), clock).await.unwrap();
+        let edge = EdgeHub::start(options, upstream, Arc::new(registry), Arc::clone(&clock) as _).await.unwrap();
         let calls = http::gateway::router(Arc::clone(&edge) as _, id("edge").device);
         let edge_at = listening.start(Arc::clone(&edge) as _, calls).await;
-        Self { cloud, cloud_at, edge, edge_at, authority, shutdown, tasks, _directory: directory }
+        Self { cloud, cloud_at, edge, edge_at, authority, clock, shutdown, tasks, _directory: directory }
     }
 
     /// Registers a device below the edge device.
@@ -214,9 +218,15 @@ impl Site {
         key_of(&self.cloud, identity)
     }
 
-    /// A token that is good.
+    /// A token that is good for ten minutes.
     pub fn token(&self, identity: &str) -> String {
-        make_token(&self.key(identity), &encoded_audience(HOST, &id(identity)), now_seconds() + 600, None)
+        self.token_for(identity, 600)
+    }
+
+    /// A token that is good for so many seconds.
+    pub fn token_for(&self, identity: &str, seconds: u64) -> String {
+        let end = self.clock.now_seconds() + seconds;
+        make_token(&self.key(identity), &encoded_audience(HOST, &id(identity)), end, None)
     }
 
     /// Ends everything.
@@ -240,13 +250,14 @@ fn key_of(cloud: &CloudHub, identity: &str) -> SharedKey {
 
 struct Listening<'a> {
     authority: &'a Arc<Authority>,
+    clock: Arc<dyn Clock>,
     shutdown: &'a CancellationToken,
     tasks: &'a TaskTracker,
 }
 
 impl Listening<'_> {
     async fn start(&self, gateway: Arc<dyn Gateway>, paths: axum::Router) -> Listeners {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = Arc::clone(&self.clock);
         let tls = ServerTls::new(self.authority, &[ADDRESS], &clock).unwrap();
         let bind = async || listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let (mqtt, amqp, https) = (bind().await, bind().await, bind().await);

@@ -13,7 +13,7 @@ use edgectl_schemas::ids::Identity;
 use edgectl_simulator::client::device_client::{
     ClientError, ClientEvent, ClientOptions, DeviceClient, IncomingDelivery, OnRefusal, SessionKind, Status,
 };
-use edgectl_simulator::client::token::{Token, TokenError, TokenSource, now_seconds};
+use edgectl_simulator::client::token::{Token, TokenError, TokenSource};
 use edgectl_simulator::link::Link;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -28,8 +28,8 @@ struct Tokens(u64);
 
 #[async_trait]
 impl TokenSource for Tokens {
-    async fn token(&self) -> Result<Token, TokenError> {
-        let expires_at = now_seconds() + self.0;
+    async fn token(&self, now: u64) -> Result<Token, TokenError> {
+        let expires_at = now + self.0;
         Ok(Token { text: format!("SharedAccessSignature sr=r&sig=c2ln&se={expires_at}"), expires_at })
     }
 }

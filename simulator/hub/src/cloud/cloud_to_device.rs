@@ -13,6 +13,7 @@ use edgectl_schemas::ids::DeviceId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::clock::{Clock, text_of};
 use crate::documents::{Documents, DocumentsError, Table};
@@ -79,7 +80,7 @@ struct Entry {
 
 struct Lock {
     token: String,
-    until_ms: u64,
+    until: Instant,
 }
 
 /// A message as it lies on disk.
@@ -131,7 +132,7 @@ impl CloudToDevice {
 
     /// Takes the first message that nobody holds, for [`LOCK_TIME`].
     pub fn receive(&self, device: &DeviceId) -> Result<Option<Received>, QueueError> {
-        let now = self.clock.now_ms();
+        let now = self.clock.now();
         let mut queues = self.lock();
         let Some(queue) = queues.get_mut(device) else { return Ok(None) };
         self.drop_expired(device, queue)?;
@@ -140,8 +141,7 @@ impl CloudToDevice {
         self.documents.put(TABLE, &key(device, delivered.sequence), &delivered)?;
         entry.kept = delivered;
         let token = uuid::Uuid::new_v4().to_string();
-        let until_ms = now.saturating_add(u64::try_from(LOCK_TIME.as_millis()).unwrap_or(u64::MAX));
-        entry.lock = Some(Lock { token: token.clone(), until_ms });
+        entry.lock = Some(Lock { token: token.clone(), until: now + LOCK_TIME });
         let mut message = entry.kept.message();
         message.system.set(system::LOCK_TOKEN, token.clone());
         Ok(Some(Received { message, lock: token, redelivered: entry.kept.deliveries > 1 }))
@@ -150,11 +150,11 @@ impl CloudToDevice {
     /// Ends a lock: the message is removed, or waits again at its place, or is given up after so many deliveries.
     pub fn settle(&self, device: &DeviceId, lock: &str, settlement: Settlement) -> Result<(), Refusal> {
         let unavailable = |error: DocumentsError| Refusal::Unavailable(error.to_string());
-        let now = self.clock.now_ms();
+        let now = self.clock.now();
         let mut queues = self.lock();
         let lost = || Refusal::NotFound(format!("message lock {lock}"));
         let queue = queues.get_mut(device).ok_or_else(lost)?;
-        let holds = |entry: &Entry| entry.lock.as_ref().is_some_and(|held| held.token == lock && held.until_ms > now);
+        let holds = |entry: &Entry| entry.lock.as_ref().is_some_and(|held| held.token == lock && held.until > now);
         let at = queue.waiting.iter().position(holds).ok_or_else(lost)?;
         let given_up = queue.waiting[at].kept.deliveries >= MAX_DELIVERIES;
         if settlement == Settlement::Abandon && !given_up {
@@ -169,7 +169,7 @@ impl CloudToDevice {
 
     /// How many messages wait for a device, those that it holds among them.
     pub fn count(&self, device: &DeviceId) -> usize {
-        let now = self.clock.now_ms();
+        let now = self.times();
         let queues = self.lock();
         queues.get(device).map_or(0, |queue| queue.waiting.iter().filter(|entry| !entry.is_over(now)).count())
     }
@@ -194,20 +194,25 @@ impl CloudToDevice {
 
     /// How long until the next lock on a message of a device ends; none if there is no lock.
     pub fn next_unlock(&self, device: &DeviceId) -> Option<Duration> {
-        let now = self.clock.now_ms();
+        let now = self.clock.now();
         let queues = self.lock();
-        let ends = queues.get(device)?.waiting.iter().filter_map(|entry| entry.lock.as_ref()).map(|lock| lock.until_ms);
-        ends.filter(|until| *until > now).min().map(|until| Duration::from_millis(until - now))
+        let ends = queues.get(device)?.waiting.iter().filter_map(|entry| entry.lock.as_ref()).map(|lock| lock.until);
+        ends.filter(|until| *until > now).min().map(|until| until - now)
     }
 
     /// Drops what nobody holds and whose time, or number of deliveries, is used up.
     fn drop_expired(&self, device: &DeviceId, queue: &mut Queue) -> Result<(), DocumentsError> {
-        let now = self.clock.now_ms();
+        let now = self.times();
         while let Some(at) = queue.waiting.iter().position(|entry| entry.is_over(now)) {
             self.documents.remove(TABLE, &key(device, queue.waiting[at].kept.sequence))?;
             queue.waiting.remove(at);
         }
         Ok(())
+    }
+
+    /// Now, for locks and, milliseconds since the Unix epoch, for the ends of messages.
+    fn times(&self) -> (Instant, u64) {
+        (self.clock.now(), self.clock.now_ms())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Queue>> {
@@ -216,12 +221,12 @@ impl CloudToDevice {
 }
 
 impl Entry {
-    fn is_locked(&self, now: u64) -> bool {
-        self.lock.as_ref().is_some_and(|lock| lock.until_ms > now)
+    fn is_locked(&self, now: Instant) -> bool {
+        self.lock.as_ref().is_some_and(|lock| lock.until > now)
     }
 
-    fn is_over(&self, now: u64) -> bool {
-        !self.is_locked(now) && (self.kept.expires_ms <= now || self.kept.deliveries >= MAX_DELIVERIES)
+    fn is_over(&self, (now, now_ms): (Instant, u64)) -> bool {
+        !self.is_locked(now) && (self.kept.expires_ms <= now_ms || self.kept.deliveries >= MAX_DELIVERIES)
     }
 }
 
@@ -267,20 +272,12 @@ fn key(device: &DeviceId, sequence: u64) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-
-    struct HandClock(AtomicU64);
-
-    impl Clock for HandClock {
-        fn now_ms(&self) -> u64 {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
+    use crate::hand_clock::HandClock;
 
     fn open(directory: &Path) -> (CloudToDevice, Arc<HandClock>) {
-        let clock = Arc::new(HandClock(AtomicU64::new(1_800_000_000_000)));
+        let clock = HandClock::begin();
         let documents = Arc::new(Documents::open(&directory.join("documents")).unwrap());
         (CloudToDevice::open(documents, clock.clone()).unwrap(), clock)
     }
@@ -316,8 +313,8 @@ mod tests {
         assert_eq!(text(&queue.receive(&leaf()).unwrap().unwrap()), "c");
     }
 
-    #[test]
-    fn a_lock_ends_and_after_ten_deliveries_a_message_is_given_up() {
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_ends_and_after_ten_deliveries_a_message_is_given_up() {
         let directory = tempfile::tempdir().unwrap();
         let (queue, clock) = open(directory.path());
         queue.enqueue(&leaf(), Message::new("a")).unwrap();
@@ -328,14 +325,15 @@ mod tests {
             queue.settle(&leaf(), &held.lock, Settlement::Abandon).unwrap();
             let held = queue.receive(&leaf()).unwrap().unwrap();
             assert_eq!(queue.next_unlock(&leaf()), Some(LOCK_TIME));
-            clock.0.fetch_add(60_000, Ordering::SeqCst);
+            clock.set_back(Duration::from_hours(3));
+            clock.advance(LOCK_TIME);
             assert!(queue.settle(&leaf(), &held.lock, Settlement::Complete).is_err(), "the lock is lost");
         }
         assert_eq!(text(&queue.receive(&leaf()).unwrap().unwrap()), "b");
     }
 
-    #[test]
-    fn the_limits_are_the_services() {
+    #[tokio::test(start_paused = true)]
+    async fn the_limits_are_the_services() {
         let directory = tempfile::tempdir().unwrap();
         let (queue, clock) = open(directory.path());
         let large = Message::new(vec![0; MAX_MESSAGE_BYTES + 1]);
@@ -350,10 +348,10 @@ mod tests {
             queue.enqueue(&leaf(), Message::new("x")).unwrap();
         }
         assert!(matches!(queue.enqueue(&leaf(), Message::new("x")), Err(QueueError::Full(_))));
-        clock.0.fetch_add(5000, Ordering::SeqCst);
+        clock.advance(Duration::from_secs(5));
         assert_eq!(queue.count(&leaf()), MAX_MESSAGES - 1);
         queue.enqueue(&leaf(), Message::new("x")).unwrap();
-        clock.0.fetch_add(TIME_TO_LIVE_MS, Ordering::SeqCst);
+        clock.advance(Duration::from_millis(TIME_TO_LIVE_MS));
         assert!(queue.receive(&leaf()).unwrap().is_none());
         queue.enqueue(&leaf(), Message::new("y")).unwrap();
         assert_eq!(queue.purge(&leaf()).unwrap(), 1);

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::store::record::{Entry, QueueKey};
 use crate::clock::Clock;
 use crate::gateway::{ClientLink, Delivery, Destination};
@@ -32,8 +34,8 @@ pub(super) struct Line {
     limit: usize,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-    /// When the first message under way became the first, milliseconds since the Unix epoch.
-    since_ms: u64,
+    /// When the first message under way became the first.
+    since: Instant,
 }
 
 /// A message under way.
@@ -44,6 +46,8 @@ pub(super) struct Given {
     pub(super) entry: Entry,
     /// When it was handed over, milliseconds since the Unix epoch.
     pub(super) at_ms: u64,
+    /// When it was handed over.
+    at: Instant,
 }
 
 impl Line {
@@ -62,7 +66,7 @@ impl Line {
             bytes: 0,
             limit: 1,
             timeout,
-            since_ms: clock.now_ms(),
+            since: clock.now(),
             clock,
         }
     }
@@ -77,15 +81,14 @@ impl Line {
         if self.under_way.is_empty() {
             return self.timeout;
         }
-        let waited = self.clock.now_ms().saturating_sub(self.since_ms);
-        self.timeout.saturating_sub(Duration::from_millis(waited))
+        self.timeout.saturating_sub(self.clock.now() - self.since)
     }
 
     /// Hands over messages of a queue, the first `redelivered` of which were on their way before.
     pub(super) fn hand_over(&mut self, queue: &QueueKey, messages: Vec<Entry>, redelivered: usize) {
-        let now_ms = self.clock.now_ms();
+        let (now, now_ms) = (self.clock.now(), self.clock.now_ms());
         if self.under_way.is_empty() {
-            self.since_ms = now_ms;
+            self.since = now;
         }
         let mut deliveries = Vec::with_capacity(messages.len());
         for (index, stored) in messages.into_iter().enumerate() {
@@ -95,7 +98,7 @@ impl Line {
                 message: Arc::clone(&stored.message),
                 redelivered: index < redelivered,
             };
-            self.under_way.push_back(Given { queue: queue.clone(), entry: stored, at_ms: now_ms });
+            self.under_way.push_back(Given { queue: queue.clone(), entry: stored, at_ms: now_ms, at: now });
             deliveries.push((delivery, self.receipts.issue()));
         }
         self.link.deliver(deliveries);
@@ -103,19 +106,15 @@ impl Line {
 
     /// What is settled, in order.
     pub(super) fn collect(&mut self) -> Vec<(Given, Outcome)> {
-        let now_ms = self.clock.now_ms();
+        let now = self.clock.now();
         let mut settled = Vec::new();
         for outcome in self.receipts.collect() {
             let Some(given) = self.under_way.pop_front() else { break };
             self.bytes -= given.entry.message.body.len();
-            self.limit = if Duration::from_millis(now_ms.saturating_sub(given.at_ms)) < PROMPT {
-                (self.limit + 1).min(MAX_MESSAGES)
-            } else {
-                1
-            };
+            self.limit = if now - given.at < PROMPT { (self.limit + 1).min(MAX_MESSAGES) } else { 1 };
             settled.push((given, outcome));
         }
-        self.since_ms = now_ms;
+        self.since = now;
         settled
     }
 }

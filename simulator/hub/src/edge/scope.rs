@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::InvalidToken;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::auth::{AuthError, IdentityRecord, TokenCheck};
 use crate::clock::Clock;
@@ -37,8 +38,8 @@ pub struct Scope {
     known: RwLock<Known>,
     /// Counts how often the hub above was asked.
     asked: AtomicU64,
-    /// For whom the hub above was asked lately, and when, in milliseconds since the Unix epoch.
-    refreshed: Mutex<HashMap<Identity, u64>>,
+    /// For whom the hub above was asked lately, and when.
+    refreshed: Mutex<HashMap<Identity, Instant>>,
     /// What clients last proved with who they are.
     proofs: Mutex<HashMap<Identity, Credential>>,
     renewed: Notify,
@@ -227,11 +228,9 @@ impl Scope {
     }
 
     fn may_refresh(&self, identity: &Identity) -> bool {
-        let now = self.clock.now_ms();
-        let interval = u64::try_from(REFRESH_INTERVAL.as_millis()).unwrap_or(u64::MAX);
+        let now = self.clock.now();
         let mut refreshed = self.refreshed.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back must not stop it.
-        refreshed.retain(|_, last| *last <= now && now - *last < interval);
+        refreshed.retain(|_, last| now - *last < REFRESH_INTERVAL);
         let may = !refreshed.contains_key(identity);
         if may {
             refreshed.insert(identity.clone(), now);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgectl_hub::clock::Clock;
+use edgectl_hub::clock::Clock as _;
 use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
@@ -12,11 +12,12 @@ use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions, EdgeHubStatus};
 use edgectl_hub::edge::store::durability::Durability;
 use edgectl_hub::gateway::{Client, Credential, Feature, Gateway, Refusal, SessionKind};
+use edgectl_hub::hand_clock::HandClock;
 use edgectl_hub::message::Message;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::{encoded_audience, make_token};
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::peer::Peer;
 use super::way::{CloudScope, ParentScope, Way};
@@ -25,28 +26,10 @@ use super::way::{CloudScope, ParentScope, Way};
 pub const HOST: &str = "hub.example";
 const GATEWAY_HOST: &str = "127.0.0.1";
 const FOREVER: Duration = Duration::from_mins(5);
-/// When every test begins.
-const BEGINNING_MS: u64 = 1_800_000_000_000;
 
 /// An identity of the tests.
 pub fn id(text: &str) -> Identity {
     Identity::parse(text).expect("an identity")
-}
-
-/// A clock that moves with tokio's.
-pub struct TestClock(Instant);
-
-impl TestClock {
-    /// Begins now.
-    pub fn begin() -> Arc<Self> {
-        Arc::new(Self(Instant::now()))
-    }
-}
-
-impl Clock for TestClock {
-    fn now_ms(&self) -> u64 {
-        BEGINNING_MS + u64::try_from(self.0.elapsed().as_millis()).unwrap_or_default()
-    }
 }
 
 /// The device `edge` with the modules `source` and `sink`.
@@ -58,13 +41,13 @@ pub struct Device {
     /// The edge hub.
     pub hub: Arc<EdgeHub>,
     name: String,
-    clock: Arc<TestClock>,
+    clock: Arc<HandClock>,
 }
 
 impl Device {
     /// A new device with routes, connected and configured.
     pub async fn start(directory: &Path, routes: Value) -> Self {
-        let clock = TestClock::begin();
+        let clock = HandClock::begin();
         let cloud = open_cloud(directory, &clock);
         let edge = Wanted { edge: Some(true), ..Wanted::default() };
         cloud.put_identity(&id("edge"), edge, None).expect("a device");
@@ -80,11 +63,11 @@ impl Device {
 
     /// A device whose hub runs again on what it kept, with the way to the cloud open or not.
     pub async fn reopen(directory: &Path, open: bool) -> Self {
-        let clock = TestClock::begin();
+        let clock = HandClock::begin();
         Self::join(directory, open_cloud(directory, &clock), clock, open).await
     }
 
-    async fn join(directory: &Path, cloud: Arc<CloudHub>, clock: Arc<TestClock>, open: bool) -> Self {
+    async fn join(directory: &Path, cloud: Arc<CloudHub>, clock: Arc<HandClock>, open: bool) -> Self {
         let above = CloudScope { cloud: Arc::clone(&cloud), device: id("edge").device };
         let own = token(&cloud, &id("edge/$edgeHub"), u64::MAX / 2);
         let way = Way::new(Arc::clone(&cloud) as _, Arc::new(above), own, open);
@@ -117,7 +100,7 @@ impl Device {
         self.cloud.send_to_device(&id(device).device, Message::new(text.to_owned())).expect("its queue takes it");
     }
 
-    async fn begin(directory: &Path, name: &str, cloud: Arc<CloudHub>, way: Arc<Way>, clock: Arc<TestClock>) -> Self {
+    async fn begin(directory: &Path, name: &str, cloud: Arc<CloudHub>, way: Arc<Way>, clock: Arc<HandClock>) -> Self {
         let folder = directory.join(name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let options = EdgeHubOptions {
@@ -204,7 +187,7 @@ pub fn texts(events: &[ReceivedEvent]) -> Vec<String> {
     events.iter().map(|event| event.body.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()).collect()
 }
 
-fn open_cloud(directory: &Path, clock: &Arc<TestClock>) -> Arc<CloudHub> {
+fn open_cloud(directory: &Path, clock: &Arc<HandClock>) -> Arc<CloudHub> {
     let directory = directory.join("cloud");
     std::fs::create_dir_all(&directory).expect("a folder");
     CloudHub::open(CloudHubOptions { host: HOST.to_owned(), directory }, Arc::clone(clock) as _).expect("a cloud hub")

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use edgectl_hub::clock::Clock;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use rustls::crypto::ring;
@@ -93,14 +93,21 @@ impl BlobContainer {
     }
 
     /// Puts a block blob, in place of one of that name. What may be better the next time is tried again after each delay.
-    pub async fn put(&self, name: &str, kind: BlobKind, bytes: Bytes, delays: &[Duration]) -> Result<(), UploadError> {
+    pub async fn put(
+        &self,
+        name: &str,
+        kind: BlobKind,
+        bytes: Bytes,
+        delays: &[Duration],
+        clock: &dyn Clock,
+    ) -> Result<(), UploadError> {
         let mut delays = delays.iter();
         loop {
-            match self.put_once(name, kind, bytes.clone()).await {
+            match self.put_once(name, kind, bytes.clone(), clock).await {
                 Err(error) if error.is_passing() => match delays.next() {
                     Some(delay) => {
                         tracing::debug!(blob = name, %error, "the upload is tried again");
-                        tokio::time::sleep(*delay).await;
+                        clock.sleep(*delay).await;
                     }
                     None => return Err(error),
                 },
@@ -109,14 +116,14 @@ impl BlobContainer {
         }
     }
 
-    async fn put_once(&self, name: &str, kind: BlobKind, bytes: Bytes) -> Result<(), UploadError> {
+    async fn put_once(&self, name: &str, kind: BlobKind, bytes: Bytes, clock: &dyn Clock) -> Result<(), UploadError> {
         let mut request = self
             .client()?
             .put(self.blob(name))
             .timeout(TIMEOUT)
             .header("x-ms-blob-type", "BlockBlob")
             .header("x-ms-version", STORAGE_VERSION)
-            .header("x-ms-date", Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+            .header("x-ms-date", clock.timestamp().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
             .header("x-ms-client-request-id", Uuid::new_v4().to_string())
             .header("x-ms-blob-content-type", kind.content_type)
             .header("Content-Type", "application/octet-stream");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use edgectl_hub::clock::within;
 use serde_json::{Value, json};
 
 use super::log_request::member;
@@ -96,7 +96,7 @@ pub struct Methods {
 impl Methods {
     /// Does what a method asks for. The payload is JSON text and may be empty.
     pub async fn handle(&self, name: &str, payload: &[u8]) -> MethodAnswer {
-        let outcome = tokio::time::timeout(REQUEST_TIMEOUT, self.dispatch(name, payload)).await;
+        let outcome = within(self.uploads.tasks.clock(), REQUEST_TIMEOUT, self.dispatch(name, payload)).await;
         match outcome.unwrap_or(Err(MethodError::TimedOut)) {
             Ok(payload) => MethodAnswer { status: 200, payload },
             Err(error) => MethodAnswer { status: error.status(), payload: Some(json!({"message": error.to_string()})) },
@@ -104,7 +104,7 @@ impl Methods {
     }
 
     async fn dispatch(&self, name: &str, payload: &[u8]) -> Result<Option<Value>, MethodError> {
-        let (uploads, now) = (&self.uploads, Timestamp::now());
+        let (uploads, now) = (&self.uploads, self.uploads.tasks.clock().timestamp());
         match known_name(name) {
             Some(PING) => Ok(None),
             Some(RESTART_MODULE) => self.restart_module(&read_request(payload)?).await.map(|()| None),

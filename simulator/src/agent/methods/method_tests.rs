@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use bytes::Bytes;
+use edgectl_hub::clock::SystemClock;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -88,7 +89,7 @@ impl ModuleRuntime for Printing {
 
 fn methods(modules: &[&str]) -> Methods {
     let runtime = Arc::new(Printing(modules.iter().map(|name| (*name).to_owned()).collect()));
-    let tasks = BackgroundTasks::new(TaskTracker::new(), CancellationToken::new());
+    let tasks = BackgroundTasks::new(TaskTracker::new(), CancellationToken::new(), Arc::new(SystemClock));
     let identity = AgentIdentity { hub: "hub.example".into(), device: "d".into() };
     let bundle: super::uploads::BundleMaker =
         Arc::new(|wanted| Box::pin(async move { Ok(format!("{}", wanted.is_runtime_only).into_bytes()) }));

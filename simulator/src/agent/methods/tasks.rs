@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use edgectl_hub::clock::{Clock, within};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,11 +34,12 @@ struct Task {
 }
 
 /// The tasks of one agent. Clones share them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BackgroundTasks {
     known: Arc<Mutex<VecDeque<Task>>>,
     tracker: TaskTracker,
     shutdown: CancellationToken,
+    clock: Arc<dyn Clock>,
 }
 
 /// Too many tasks run already.
@@ -47,8 +49,13 @@ pub struct TooManyTasks;
 
 impl BackgroundTasks {
     /// No tasks yet; those to come are joined by the tracker and end with the shutdown.
-    pub fn new(tracker: TaskTracker, shutdown: CancellationToken) -> Self {
-        Self { known: Arc::default(), tracker, shutdown }
+    pub fn new(tracker: TaskTracker, shutdown: CancellationToken, clock: Arc<dyn Clock>) -> Self {
+        Self { known: Arc::default(), tracker, shutdown, clock }
+    }
+
+    /// The clock by which they take too long.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
     }
 
     /// Starts a task. Returns what the caller is answered: `{status, message, correlationId}`.
@@ -74,8 +81,8 @@ impl BackgroundTasks {
         self.tracker.spawn(async move {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => Err("the device stops".to_owned()),
-                done = tokio::time::timeout(TIMEOUT, work) => {
-                    done.unwrap_or_else(|_| Err(format!("it took longer than {} seconds", TIMEOUT.as_secs())))
+                done = within(tasks.clock(), TIMEOUT, work) => {
+                    done.unwrap_or_else(|| Err(format!("it took longer than {} seconds", TIMEOUT.as_secs())))
                 }
             };
             tasks.end(&correlation_id, ended);
@@ -126,10 +133,25 @@ fn answer(status: &str, message: &str, correlation_id: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use edgectl_hub::hand_clock::HandClock;
+
     use super::*;
 
     fn tasks() -> BackgroundTasks {
-        BackgroundTasks::new(TaskTracker::new(), CancellationToken::new())
+        BackgroundTasks::new(TaskTracker::new(), CancellationToken::new(), HandClock::begin())
+    }
+
+    #[tokio::test]
+    async fn a_task_that_takes_too_long_has_failed() {
+        let (clock, tracker) = (HandClock::begin(), TaskTracker::new());
+        let tasks = BackgroundTasks::new(tracker, CancellationToken::new(), Arc::clone(&clock) as _);
+        let slow = tasks.start("upload logs", std::future::pending()).unwrap();
+        // It has begun.
+        tokio::task::yield_now().await;
+        clock.advance(TIMEOUT);
+        all_ended(&tasks).await;
+        let status = tasks.status(slow["correlationId"].as_str().unwrap());
+        assert_eq!(status["message"], "upload logs failed: it took longer than 600 seconds");
     }
 
     async fn all_ended(tasks: &BackgroundTasks) {

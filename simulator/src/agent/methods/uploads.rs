@@ -152,7 +152,11 @@ impl Uploads {
     ) -> Result<(), String> {
         let AgentIdentity { hub, device } = &self.identity;
         let name = format!("{hub}/{device}/{id}-{}.{extension}", now.strftime("%Y-%m-%d--%H-%M-%S"));
-        container.put(&name, kind, Bytes::from(bytes), &self.delays).await.map_err(|error| format!("{id}: {error}"))
+        let clock = self.tasks.clock();
+        container
+            .put(&name, kind, Bytes::from(bytes), &self.delays, clock)
+            .await
+            .map_err(|error| format!("{id}: {error}"))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgectl_hub::clock::Clock;
+use edgectl_hub::clock::{Alarm, Clock, within};
 use edgectl_hub::gateway::Gateway;
 use edgectl_wire::amqp::condition::{CONNECTION_FORCED, DECODE, ErrorCondition, RESOURCE_LIMIT};
 use edgectl_wire::amqp::frame::{Frame, MIN_MAX_FRAME_SIZE};
@@ -11,7 +11,7 @@ use edgectl_wire::amqp::open::{Close, Open};
 use edgectl_wire::amqp::performative::Performative;
 use edgectl_wire::amqp::transfer::TRANSFER_OVERHEAD;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::Conversation;
@@ -47,15 +47,15 @@ pub async fn serve<S>(
     let mut writer = FrameWriter::new(write);
     let opened = tokio::select! {
         () = shutdown.cancelled() => return,
-        opened = timeout(OPEN_TIMEOUT, open(&mut reader, &mut writer, gateway.as_ref())) => opened,
+        opened = within(clock.as_ref(), OPEN_TIMEOUT, open(&mut reader, &mut writer, gateway.as_ref())) => opened,
     };
     let Opened { open, client } = match opened {
-        Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => {
+        Some(Ok(opened)) => opened,
+        Some(Err(error)) => {
             tracing::debug!(%error, "a connection did not open");
-            return finish(&mut writer).await;
+            return finish(&mut writer, clock.as_ref()).await;
         }
-        Err(_) => return tracing::debug!("a connection took too long to open"),
+        None => return tracing::debug!("a connection took too long to open"),
     };
     let max_frame = open.max_frame_size.unwrap_or(u32::MAX).clamp(MIN_MAX_FRAME_SIZE, MAX_FRAME_BYTES);
     let mut conversation =
@@ -63,9 +63,9 @@ pub async fn serve<S>(
     if let Some(client) = client {
         conversation.proved(client);
     }
-    let now = Instant::now();
+    let (now, alarm) = (clock.now(), Alarm::new(Arc::clone(&clock)));
     let heartbeat = heartbeat(&open);
-    let mut connection = Connection { reader, writer, conversation, clock, heartbeat, heard: now, wrote: now };
+    let mut connection = Connection { reader, writer, conversation, clock, alarm, heartbeat, heard: now, wrote: now };
     let ending = connection.run(&shutdown).await;
     connection.end(ending).await;
 }
@@ -82,6 +82,7 @@ struct Connection<R, W> {
     writer: FrameWriter<W>,
     conversation: Conversation,
     clock: Arc<dyn Clock>,
+    alarm: Alarm,
     heartbeat: Option<Duration>,
     /// When the client was heard of last.
     heard: Instant,
@@ -95,6 +96,31 @@ enum Ending {
     Close(Option<ErrorCondition>),
     /// There is nobody to tell.
     Broken(&'static str),
+}
+
+/// What there is time for until then.
+#[derive(Clone, Copy)]
+enum Time {
+    Drain,
+    Write,
+    Silence,
+    Heartbeat,
+    Expiry,
+}
+
+impl Time {
+    /// What it means that the time is over.
+    fn over(self) -> Event {
+        match self {
+            Self::Drain => Event::Ended(Ending::Broken("the hub did not finish in time")),
+            Self::Write => Event::Ended(Ending::Broken("the client takes nothing")),
+            Self::Silence => {
+                Event::Ended(Ending::because(ErrorCondition::new(RESOURCE_LIMIT, "the client was silent for too long")))
+            }
+            Self::Heartbeat => Event::Heartbeat,
+            Self::Expiry => Event::Expiry,
+        }
+    }
 }
 
 impl Ending {
@@ -132,7 +158,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             };
             let stopped = match self.next(until, shutdown).await {
                 Event::Wrote => {
-                    self.wrote = Instant::now();
+                    self.wrote = self.clock.now();
                     None
                 }
                 Event::Progress => None,
@@ -152,7 +178,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
                 Event::Ended(ending) => return ending,
             };
             if let Some(stopped) = stopped {
-                ending = Some((stopped, Instant::now() + DRAIN_TIMEOUT));
+                ending = Some((stopped, self.clock.now() + DRAIN_TIMEOUT));
             }
         }
     }
@@ -163,25 +189,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
         let reading = until.is_none() && has_room && self.conversation.has_room();
         if !reading {
             // It is not the client that is silent.
-            self.heard = Instant::now();
+            self.heard = self.clock.now();
         }
-        let silence = reading.then_some(self.heard + IDLE_TIMEOUT);
         let is_done = self.writer.is_done();
-        let stuck = (!is_done).then_some(self.wrote + WRITE_TIMEOUT);
-        let heartbeat = self.heartbeat.filter(|_| is_done).map(|time| self.wrote + time);
-        let expiry = self.conversation.next_expiry().and_then(|at| when(at, self.clock.as_ref()));
+        let times = [
+            (until, Time::Drain),
+            ((!is_done).then_some(self.wrote + WRITE_TIMEOUT), Time::Write),
+            (reading.then_some(self.heard + IDLE_TIMEOUT), Time::Silence),
+            (self.heartbeat.filter(|_| is_done).map(|time| self.wrote + time), Time::Heartbeat),
+            (self.conversation.next_expiry(), Time::Expiry),
+        ];
+        let next = times.into_iter().filter_map(|(at, time)| Some((at?, time))).min_by_key(|(at, _)| *at);
         let closings = self.conversation.closings();
         tokio::select! {
             () = shutdown.cancelled() => {
                 Event::Ended(Ending::because(ErrorCondition::new(CONNECTION_FORCED, "the hub is shutting down")))
             }
-            () = at(until) => Event::Ended(Ending::Broken("the hub did not finish in time")),
-            () = at(stuck) => Event::Ended(Ending::Broken("the client takes nothing")),
-            () = at(silence) => {
-                Event::Ended(Ending::because(ErrorCondition::new(RESOURCE_LIMIT, "the client was silent for too long")))
-            }
-            () = at(heartbeat) => Event::Heartbeat,
-            () = at(expiry) => Event::Expiry,
+            time = self.alarm.wait(next) => time.over(),
             () = closings.wait() => Event::Closings,
             wrote = self.writer.write_some(), if !is_done => match wrote {
                 Ok(()) => Event::Wrote,
@@ -194,7 +218,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
 
     /// Takes a frame, and those that were read with it.
     fn read(&mut self, first: Result<Option<Frame>, FrameError>) -> Result<(), Ending> {
-        self.heard = Instant::now();
+        self.heard = self.clock.now();
         let mut next = first;
         loop {
             match next {
@@ -225,7 +249,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     fn put(&mut self, frame: &Frame) {
         if self.writer.is_done() {
             // From now on the client may take its time.
-            self.wrote = Instant::now();
+            self.wrote = self.clock.now();
         }
         self.writer.put(frame);
     }
@@ -236,7 +260,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
             Ending::Close(error) => {
                 tracing::debug!(error = ?error.as_ref().map(|error| &error.condition), "a connection is closed");
                 self.put(&Frame::of(0, Performative::Close(Close { error })));
-                finish(&mut self.writer).await;
+                finish(&mut self.writer, self.clock.as_ref()).await;
             }
             Ending::Broken(reason) => tracing::debug!(reason, "a connection ended"),
         }
@@ -244,21 +268,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
     }
 }
 
-/// When a time in seconds since the Unix epoch is; none if that is too far away to be counted.
-fn when(at: u64, clock: &dyn Clock) -> Option<Instant> {
-    Instant::now().checked_add(Duration::from_secs(at.saturating_sub(clock.now_seconds())))
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Writes what is left and ends the stream, if the other side is still there to take it.
-async fn finish<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>) {
-    let _ = timeout(CLOSE_TIMEOUT, async {
+async fn finish<W: AsyncWrite + Unpin>(writer: &mut FrameWriter<W>, clock: &dyn Clock) {
+    within(clock, CLOSE_TIMEOUT, async {
         writer.flush().await?;
         writer.close().await
     })

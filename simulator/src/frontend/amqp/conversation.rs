@@ -10,7 +10,6 @@ use bytes::Bytes;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Client, CloseReason, Feature, Gateway, Refusal};
 use edgectl_schemas::ids::Identity;
-use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::amqp::attach::{Attach, Detach, Role};
 use edgectl_wire::amqp::condition::{
     ErrorCondition, HANDLE_IN_USE, NOT_ALLOWED, NOT_FOUND, RESOURCE_LIMIT, UNAUTHORIZED,
@@ -20,6 +19,7 @@ use edgectl_wire::amqp::frame::Frame;
 use edgectl_wire::amqp::performative::Performative;
 use edgectl_wire::amqp::session::{Begin, End};
 use edgectl_wire::amqp::value::Value;
+use tokio::time::Instant;
 
 use super::link::{Closings, Line};
 use super::member::{Face, Member, Outcome, Place, Receipt};
@@ -101,17 +101,15 @@ impl Conversation {
         Arc::clone(&self.closings)
     }
 
-    /// When the next proof is over, in seconds since the Unix epoch.
-    pub fn next_expiry(&self) -> Option<u64> {
-        let expiries = self.members.values().filter_map(|member| member.face.expires_at());
-        expiries.min().map(|at| at.saturating_add(CLOCK_SKEW_SECONDS))
+    /// When the next proof is over.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.members.values().filter_map(|member| member.face.expiry()).min()
     }
 
     /// Ends the links of clients whose proof is over.
     pub fn expire(&mut self) {
-        let now = self.clock.now_seconds();
-        let is_over =
-            |member: &Member| member.face.expires_at().is_some_and(|at| at.saturating_add(CLOCK_SKEW_SECONDS) <= now);
+        let now = self.clock.now();
+        let is_over = |member: &Member| member.face.expiry().is_some_and(|at| at <= now);
         let over: Vec<Identity> =
             self.members.iter().filter(|(_, member)| is_over(member)).map(|(identity, _)| identity.clone()).collect();
         for identity in over {
@@ -322,9 +320,10 @@ impl Conversation {
             return Err(Refusal::Unavailable("there are too many clients on the connection".to_owned()));
         }
         let (gateway, certificate, closings) = (&self.gateway, &self.certificate, &self.closings);
+        let clock = &self.clock;
         Ok(self.members.entry(identity.clone()).or_insert_with(|| {
             let (gateway, certificate) = (Arc::clone(gateway), certificate.clone());
-            Member::new(Face::new(identity.clone(), gateway, certificate, Arc::clone(closings)))
+            Member::new(Face::new(identity.clone(), gateway, certificate, Arc::clone(closings), Arc::clone(clock)))
         }))
     }
 

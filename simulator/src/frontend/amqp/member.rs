@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Attachment, Client, Credential, Feature, Gateway, Refusal, SessionKind};
 use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::amqp::properties::MessageId;
+use tokio::time::Instant;
 
 use super::link::{AmqpLink, Closings, Outbound};
 use crate::frontend::lane::{MessageLane, RequestLane};
@@ -100,12 +103,15 @@ pub struct Face {
     gateway: Arc<dyn Gateway>,
     certificate: Certificate,
     closings: Arc<Closings>,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     client: Option<Client>,
+    /// When the proof is over.
+    expiry: Option<Instant>,
     attached: Option<(Attachment, Arc<AmqpLink>)>,
 }
 
@@ -116,13 +122,17 @@ impl Face {
         gateway: Arc<dyn Gateway>,
         certificate: Certificate,
         closings: Arc<Closings>,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        Arc::new(Self { identity, gateway, certificate, closings, state: Mutex::default() })
+        Arc::new(Self { identity, gateway, certificate, closings, clock, state: Mutex::default() })
     }
 
     /// Takes a proof that was checked already.
     pub fn proved(&self, client: Client) {
-        self.lock().client = Some(client);
+        let end = client.expires_at.map(|at| at.saturating_add(CLOCK_SKEW_SECONDS));
+        let expiry = end.and_then(|end| self.clock.instant_of(end));
+        let mut state = self.lock();
+        (state.client, state.expiry) = (Some(client), expiry);
     }
 
     /// Checks a token. One that holds takes the place of an earlier one.
@@ -200,12 +210,13 @@ impl Face {
 
     /// Forgets the proof.
     pub fn forget(&self) {
-        self.lock().client = None;
+        let mut state = self.lock();
+        (state.client, state.expiry) = (None, None);
     }
 
-    /// When the proof is over, in seconds since the Unix epoch.
-    pub fn expires_at(&self) -> Option<u64> {
-        self.lock().client.as_ref()?.expires_at
+    /// When the proof is over; none if that is too far away to be counted.
+    pub fn expiry(&self) -> Option<Instant> {
+        self.lock().expiry
     }
 
     /// What the hub sees of the client, if it is attached.

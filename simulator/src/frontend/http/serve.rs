@@ -1,22 +1,25 @@
 //! HTTP/1.1 over a connection, until the client asks to go on with another protocol.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
-use edgectl_hub::clock::Clock;
+use edgectl_hub::clock::{Clock, Sleep, within};
 use edgectl_hub::gateway::Gateway;
 use hyper::body::Incoming;
+use hyper::rt::Timer;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::frontend::websocket::{self, Accepted};
@@ -38,7 +41,7 @@ pub struct Door {
     pub router: Router,
     /// The hub that `WebSockets` lead to.
     pub gateway: Arc<dyn Gateway>,
-    /// The time, for that hub's front ends.
+    /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -56,14 +59,14 @@ where
     let (hand_over, mut handed_over) = mpsc::channel(1);
     let router = TowerToHyperService::new(door.router);
     let service = {
-        let certificate = certificate.clone();
+        let (certificate, clock) = (certificate.clone(), Arc::clone(&door.clock));
         service_fn(move |request| {
-            let (router, hand_over) = (router.clone(), hand_over.clone());
-            answer(request, PeerCertificate(certificate.clone()), router, hand_over)
+            let (router, hand_over, clock) = (router.clone(), hand_over.clone(), Arc::clone(&clock));
+            answer(request, PeerCertificate(certificate.clone()), router, hand_over, clock)
         })
     };
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer(Arc::clone(&door.clock)))
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
@@ -89,6 +92,7 @@ async fn answer(
     certificate: PeerCertificate,
     router: TowerToHyperService<Router>,
     hand_over: mpsc::Sender<Accepted>,
+    clock: Arc<dyn Clock>,
 ) -> Result<Response<Body>, Infallible> {
     if websocket::is_asked_for(request.headers()) {
         let (response, accepted) = websocket::accept(&mut request);
@@ -104,11 +108,12 @@ async fn answer(
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Ok(given_up(StatusCode::PAYLOAD_TOO_LARGE));
     }
-    let body = match timeout(BODY_TIMEOUT, to_bytes(Body::new(body), MAX_BODY_BYTES)).await {
-        Ok(Ok(body)) => body,
+    let read = to_bytes(Body::new(body), MAX_BODY_BYTES);
+    let body = match within(clock.as_ref(), BODY_TIMEOUT, read).await {
+        Some(Ok(body)) => body,
         // Longer than it said, or broken off, which leaves nobody to read the answer.
-        Ok(Err(_)) => return Ok(given_up(StatusCode::PAYLOAD_TOO_LARGE)),
-        Err(_) => return Ok(given_up(StatusCode::REQUEST_TIMEOUT)),
+        Some(Err(_)) => return Ok(given_up(StatusCode::PAYLOAD_TOO_LARGE)),
+        None => return Ok(given_up(StatusCode::REQUEST_TIMEOUT)),
     };
     parts.extensions.insert(certificate);
     router.call(Request::from_parts(parts, Body::from(body))).await
@@ -119,4 +124,35 @@ fn given_up(status: StatusCode) -> Response<Body> {
     let mut response = status.into_response();
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// The clock, for the time that the head of a request takes.
+#[derive(Clone)]
+struct HeadTimer(Arc<dyn Clock>);
+
+/// A wait on it.
+struct HeadWait(Sleep);
+
+impl Timer for HeadTimer {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(HeadWait(self.0.sleep(time)))
+    }
+
+    fn sleep_until(&self, at: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(HeadWait(self.0.sleep_until(Instant::from_std(at))))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.0.now().into_std()
+    }
+}
+
+impl hyper::rt::Sleep for HeadWait {}
+
+impl Future for HeadWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(context)
+    }
 }

@@ -1,18 +1,17 @@
 //! One MQTT connection: lets the client in, then moves packets both ways until either side ends it.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgectl_hub::clock::Clock;
+use edgectl_hub::clock::{Alarm, Clock, within};
 use edgectl_hub::gateway::{Client, Gateway, SessionKind};
 use edgectl_hub::message::MAX_MESSAGE_BYTES;
 use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::mqtt::connect::{ConnAck, Connect, ConnectReturnCode};
 use edgectl_wire::mqtt::packet::Packet;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::admit;
@@ -49,19 +48,19 @@ pub async fn serve<S>(
     let mut stream = PacketStream::new(stream, MAX_PACKET_BYTES);
     let first = tokio::select! {
         () = shutdown.cancelled() => return,
-        first = timeout(CONNECT_TIMEOUT, stream.next()) => first,
+        first = within(clock.as_ref(), CONNECT_TIMEOUT, stream.next()) => first,
     };
     // Whatever else comes first, or nothing at all, ends the connection without a word (3.1 of the standard).
-    let Ok(Ok(Some(Packet::Connect(connect)))) = first else { return };
+    let Some(Ok(Some(Packet::Connect(connect)))) = first else { return };
     match admit(&connect, certificate, gateway.as_ref()).await {
         Ok(client) => {
             let closed = shutdown.child_token();
-            run(&mut stream, &connect, client, gateway, clock, closed).await;
+            run(&mut stream, &connect, client, gateway, Arc::clone(&clock), closed).await;
         }
         Err(code) => refuse(&mut stream, code),
     }
     // Writes what is left and ends the stream, if the other side is still there to take it.
-    let _ = timeout(CLOSE_TIMEOUT, stream.close()).await;
+    within(clock.as_ref(), CLOSE_TIMEOUT, stream.close()).await;
 }
 
 fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut PacketStream<S>, code: ConnectReturnCode) {
@@ -91,13 +90,13 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     stream.put(&Packet::ConnAck(accepted));
     let times = Times {
         keep_alive: keep_alive(connect),
-        heard: Instant::now(),
-        expiry: client.expires_at.and_then(|at| expiry(at, clock.as_ref())),
+        heard: clock.now(),
+        expiry: client.expires_at.and_then(|at| clock.instant_of(at.saturating_add(CLOCK_SKEW_SECONDS))),
         stalled: None,
         ending: None,
     };
-    let session = Session::new(gateway, attachment, Arc::clone(&link), clock);
-    let mut conversation = Conversation { stream, session, outbox, closed, times, reason: None };
+    let session = Session::new(gateway, attachment, Arc::clone(&link), Arc::clone(&clock));
+    let mut conversation = Conversation { stream, session, outbox, closed, times, clock, reason: None };
     let reason = conversation.run().await;
     let Conversation { session, outbox, closed, .. } = conversation;
     tracing::debug!(client = %session.client().identity, reason, "a connection ended");
@@ -113,19 +112,12 @@ fn keep_alive(connect: &Connect) -> Option<Duration> {
     (!promised.is_zero()).then(|| promised.min(MAX_KEEP_ALIVE).mul_f64(1.5))
 }
 
-/// When a proof that holds until then, in seconds since the Unix epoch, is over for good; none if that is too far away to
-/// be counted.
-fn expiry(at: u64, clock: &dyn Clock) -> Option<Instant> {
-    let left = at.saturating_add(CLOCK_SKEW_SECONDS).saturating_sub(clock.now_seconds());
-    Instant::now().checked_add(Duration::from_secs(left))
-}
-
 /// When a connection ends for want of something.
 struct Times {
     keep_alive: Option<Duration>,
     /// When the client was heard of, or might first have been.
     heard: Instant,
-    /// When its proof of identity is over.
+    /// When its proof of identity is over; none if that is too far away to be counted.
     expiry: Option<Instant>,
     /// Since when it has taken nothing of what waits for it.
     stalled: Option<Instant>,
@@ -157,6 +149,7 @@ struct Conversation<'a, S> {
     outbox: Arc<Outbox>,
     closed: CancellationToken,
     times: Times,
+    clock: Arc<dyn Clock>,
     /// Why the client is read no more.
     reason: Option<Reason>,
 }
@@ -164,7 +157,7 @@ struct Conversation<'a, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     /// Reads on while the hub works, until the client leaves or may not go on, and what it asked before is done.
     async fn run(&mut self) -> Reason {
-        let mut alarm = pin!(sleep_until(Instant::now()));
+        let mut alarm = Alarm::new(Arc::clone(&self.clock));
         loop {
             if let Err(reason) = self.receive() {
                 self.end(reason);
@@ -178,14 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             let reading = self.reason.is_none() && self.session.has_room();
             if !reading {
                 // Who is not listened to is not silent.
-                self.times.heard = Instant::now();
+                self.times.heard = self.clock.now();
             }
             let next = self.times.next();
-            if let Some((at, _)) = next
-                && at < alarm.deadline()
-            {
-                alarm.as_mut().reset(at);
-            }
             let waiting = self.stream.unwritten();
             tokio::select! {
                 () = self.closed.cancelled() => return "the hub closed it",
@@ -195,13 +183,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                 },
                 exchange = self.stream.exchange(reading) => self.exchanged(exchange),
                 () = self.outbox.filled(), if waiting == 0 => {}
-                () = alarm.as_mut(), if next.is_some() => match next {
-                    Some((at, reason)) if at <= Instant::now() => return reason,
-                    next => alarm.as_mut().reset(next.map_or_else(Instant::now, |(at, _)| at)),
-                },
+                reason = alarm.wait(next) => return reason,
             }
             let stuck = self.stream.unwritten() > 0 && self.stream.unwritten() == waiting;
-            self.times.stalled = stuck.then(|| self.times.stalled.unwrap_or_else(Instant::now));
+            self.times.stalled = stuck.then(|| self.times.stalled.unwrap_or_else(|| self.clock.now()));
         }
     }
 
@@ -219,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
 
     fn exchanged(&mut self, exchange: io::Result<Exchange>) {
         match exchange {
-            Ok(Exchange::Read) => self.times.heard = Instant::now(),
+            Ok(Exchange::Read) => self.times.heard = self.clock.now(),
             Ok(Exchange::Written) => {}
             Ok(Exchange::Ended) => self.end("the client closed it"),
             Err(error) => {
@@ -237,6 +222,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     /// Reads no more; the connection ends when the hub is done with what was read.
     fn end(&mut self, reason: Reason) {
         self.reason.get_or_insert(reason);
-        self.times.ending.get_or_insert_with(Instant::now);
+        self.times.ending.get_or_insert_with(|| self.clock.now());
     }
 }
