@@ -1,5 +1,6 @@
 //! `edgectl metrics`.
 
+use edgectl_schemas::diagnostic::did_you_mean;
 use edgectl_simulator::control::{ControlError, Request};
 use edgectl_simulator::metrics::{Family, text};
 use serde::Serialize;
@@ -19,7 +20,7 @@ Examples:
 
 /// Show the metrics of the edge hub and the edge agent, in the text format of Prometheus
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = "Exit status 1 when no device is running.")]
+#[command(before_help = EXAMPLES, after_help = "Exit status 1 when no device is running, or no metric's name begins so.")]
 pub struct Args {
     /// Only metrics whose names begin so, in upper or lower case
     #[arg(default_value = "", hide_default_value = true)]
@@ -46,7 +47,22 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CommandError> {
     })?
     .map_err(control_error)?;
     let prefix = args.prefix.to_ascii_lowercase();
-    families.retain(|family| family.name.to_ascii_lowercase().starts_with(&prefix));
+    if !families.iter().any(|family| begins(family, &prefix)) {
+        return Err(unknown(&args.prefix, &families));
+    }
+    families.retain(|family| begins(family, &prefix));
     context.printer.result(&Metrics(families));
     Ok(())
+}
+
+fn begins(family: &Family, prefix: &str) -> bool {
+    family.name.to_ascii_lowercase().starts_with(prefix)
+}
+
+fn unknown(prefix: &str, families: &[Family]) -> CommandError {
+    let error = CommandError::failed(format!("no metric's name begins with {prefix:?}"));
+    match did_you_mean(prefix, families.iter().map(|family| family.name.as_str())) {
+        Some(meant) => error.hint(format!("Did you mean `{meant}`?")),
+        None => error.hint("`edgectl metrics` shows all; their names begin with edgeAgent_ and edgehub_."),
+    }
 }

@@ -18,6 +18,7 @@ pub mod logs;
 pub mod message;
 pub mod method;
 pub mod metrics;
+pub mod module_name;
 pub mod new;
 pub mod render;
 pub mod restart;
