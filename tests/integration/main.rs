@@ -21,6 +21,7 @@ mod layers;
 mod management;
 mod network;
 mod new;
+mod noise;
 mod node_client;
 mod plan;
 mod profiles;
