@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use edgectl_hub::clock::Clock;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use crate::any_client_certificate::AnyClientCertificate;
 use crate::authority::{Authority, AuthorityError};
 use crate::client_certificate::CertificateReader;
 use crate::server_certificate::ServerCertificate;
@@ -48,7 +47,7 @@ impl ServerTls {
         let certificate =
             ServerCertificate::new(Arc::clone(authority), names, Arc::clone(&provider), Arc::clone(clock))?;
         let clients = CertificateReader::new(authority.trust_bundle(), Arc::clone(&provider), Arc::clone(clock))?;
-        let verifier = AnyClientCertificate(provider.signature_verification_algorithms);
+        let verifier = AnyClientCertificate::new(provider.signature_verification_algorithms);
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -74,51 +73,6 @@ pub fn roots(trust_bundle: &str) -> Result<RootCertStore, TlsError> {
         roots.add(certificate?)?;
     }
     Ok(roots)
-}
-
-/// Takes every client certificate whose key the client proves to have.
-#[derive(Debug)]
-struct AnyClientCertificate(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for AnyClientCertificate {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }
 
 #[cfg(test)]
