@@ -271,11 +271,11 @@ impl Files for Faulty {
 }
 
 impl Appendable for FaultyFile {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&self, bytes: &[u8], end: u64) -> io::Result<()> {
         let room = self.faults.room.load(Ordering::SeqCst);
         let written = bytes.len().min(room as usize);
         self.faults.room.fetch_sub(written as u64, Ordering::SeqCst);
-        self.inner.append(&bytes[..written])?;
+        self.inner.append(&bytes[..written], end)?;
         if written < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -361,8 +361,8 @@ fn those_who_wait_for_a_sync_share_it() {
         }
     }
     impl Appendable for CountingFile {
-        fn append(&self, bytes: &[u8]) -> io::Result<()> {
-            self.0.append(bytes)
+        fn append(&self, bytes: &[u8], end: u64) -> io::Result<()> {
+            self.0.append(bytes, end)
         }
         fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
             self.0.read_at(buffer, position)
