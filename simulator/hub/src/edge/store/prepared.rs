@@ -15,7 +15,7 @@ use super::files::{Appendable, Disk, Files};
 /// What the next file is called until it is begun.
 const NAME: &str = "next";
 /// Zeros written at once.
-const BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
+static BLOCK: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// The files of a directory, of which the next one is always ready, or soon is.
 pub struct Prepared {
