@@ -132,7 +132,8 @@ mod tests {
     use crate::tls::{ServerTls, roots};
 
     /// Made by `openssl x509 -req -signkey`: a certificate of version 1, and its key.
-    const OLD: [&str; 2] = [include_str!("../tests/fixtures/version_1_rsa.pem"), include_str!("../tests/fixtures/version_1_ec.pem")];
+    const OLD: [&str; 2] =
+        [include_str!("../tests/fixtures/version_1_rsa.pem"), include_str!("../tests/fixtures/version_1_ec.pem")];
 
     /// Presents a certificate that the library itself would not, being of version 1.
     #[derive(Debug)]

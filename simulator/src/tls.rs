@@ -86,6 +86,8 @@ mod tests {
     use rustls::pki_types::ServerName;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+    use x509_parser::certificate::X509Certificate;
+    use x509_parser::prelude::FromDer as _;
 
     use super::*;
 
@@ -160,5 +162,26 @@ mod tests {
         let late = shake(&server, &authority, "edge1.local").await.unwrap();
         assert_ne!(shown(&early), shown(&late));
         says_hello(early).await;
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_made_anew_when_the_clock_was_set_back() {
+        const DAYS_MS: u64 = 5 * 24 * 3600 * 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let clock = Arc::new(LateClock(AtomicU64::new(0)));
+        let server = served(&authority, Arc::clone(&clock) as _);
+        let before = shake(&server, &authority, "edge1.local").await.unwrap();
+        clock.0.store(DAYS_MS, Ordering::SeqCst);
+        let after = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_ne!(shown(&before), shown(&after));
+        let now = i64::try_from(clock.now_ms() / 1000).unwrap();
+        for certificate in after.0.get_ref().1.peer_certificates().unwrap() {
+            let (_, read) = X509Certificate::from_der(certificate).unwrap();
+            assert!(read.validity().not_before.timestamp() < now, "{}", read.subject());
+        }
+        let again = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_eq!(shown(&after), shown(&again));
+        says_hello(before).await;
     }
 }
