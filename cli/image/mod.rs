@@ -5,6 +5,7 @@ pub mod error;
 pub mod kind;
 pub mod plan;
 pub mod python;
+pub mod python_code;
 pub mod records;
 pub mod rust;
 pub mod tool;
