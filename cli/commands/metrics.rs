@@ -20,7 +20,7 @@ Examples:
 
 /// Show the metrics of the edge hub and the edge agent, in the text format of Prometheus
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES, after_help = "Exit status 1 when no device is running, or no metric's name begins so.")]
+#[command(before_help = EXAMPLES, after_help = "Exit status 1 when no device is running.")]
 pub struct Args {
     /// Only metrics whose names begin so, in upper or lower case
     #[arg(default_value = "", hide_default_value = true)]
@@ -47,22 +47,14 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CommandError> {
     })?
     .map_err(control_error)?;
     let prefix = args.prefix.to_ascii_lowercase();
-    if !families.iter().any(|family| begins(family, &prefix)) {
-        return Err(unknown(&args.prefix, &families));
+    let known: Vec<String> = families.iter().map(|family| family.name.clone()).collect();
+    families.retain(|family| family.name.to_ascii_lowercase().starts_with(&prefix));
+    if families.is_empty() {
+        // No error: it may be one that nothing was counted of yet.
+        let meant = did_you_mean(&args.prefix, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!(" Did you mean `{meant}`?")).unwrap_or_default();
+        context.printer.note(&format!("There is no metric yet whose name begins with {:?}.{meant}", args.prefix));
     }
-    families.retain(|family| begins(family, &prefix));
     context.printer.result(&Metrics(families));
     Ok(())
-}
-
-fn begins(family: &Family, prefix: &str) -> bool {
-    family.name.to_ascii_lowercase().starts_with(prefix)
-}
-
-fn unknown(prefix: &str, families: &[Family]) -> CommandError {
-    let error = CommandError::failed(format!("no metric's name begins with {prefix:?}"));
-    match did_you_mean(prefix, families.iter().map(|family| family.name.as_str())) {
-        Some(meant) => error.hint(format!("Did you mean `{meant}`?")),
-        None => error.hint("`edgectl metrics` shows all; their names begin with edgeAgent_ and edgehub_."),
-    }
 }

@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Child;
@@ -248,7 +248,9 @@ async fn read_lines(source: impl AsyncRead + Unpin, stream: LogStream, log: Arc<
         }
         let log = Arc::clone(&log);
         let at = Timestamp::now();
-        let lines: Vec<LogLine> = lines.into_iter().map(|text| LogLine { at, stream, text }).collect();
+        // What was read at once has times in its order, so that each line can be asked for.
+        let times = (0..).map(|place| at.checked_add(SignedDuration::from_nanos(place)).unwrap_or(at));
+        let lines = lines.into_iter().zip(times).map(|(text, at)| LogLine { at, stream, text }).collect();
         let written = tokio::task::spawn_blocking(move || log.append(lines)).await.map_err(io::Error::other).flatten();
         // A disk that is full is told once, and not for every line.
         if let Err(error) = &written
