@@ -31,6 +31,30 @@ pub enum ImageError {
         /// What to do.
         hint: String,
     },
+    /// Something is not, or not wholly, an image.
+    #[error("{what}: {reason}")]
+    NoImage {
+        /// The file, directory or digest.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// Content does not match its digest any more.
+    #[error("{digest} was damaged on disk, and was removed")]
+    Corrupt {
+        /// The digest.
+        digest: String,
+    },
+    /// A file that may not become part of an image.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -51,17 +75,20 @@ impl ImageError {
     /// The kind of trouble that this is for a command.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Failed { .. } | Self::Unbuildable { .. } => ErrorKind::Build,
+            Self::Failed { .. } | Self::Unbuildable { .. } | Self::NoImage { .. } | Self::Unfit { .. } => {
+                ErrorKind::Build
+            }
             Self::Missing { .. } => ErrorKind::Missing,
-            Self::Io { .. } => ErrorKind::Failed,
+            Self::Io { .. } | Self::Corrupt { .. } => ErrorKind::Failed,
         }
     }
 
     /// What can be done about it.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } => Some(hint),
-            Self::Failed { .. } | Self::Io { .. } => None,
+            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Unfit { hint, .. } => Some(hint),
+            Self::Corrupt { .. } => Some("Run the command again: what was removed is made or fetched anew."),
+            Self::Failed { .. } | Self::Io { .. } | Self::NoImage { .. } => None,
         }
     }
 }

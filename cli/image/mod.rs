@@ -3,7 +3,9 @@
 pub mod build;
 pub mod error;
 pub mod kind;
+pub mod oci;
 pub mod plan;
+pub mod platform;
 pub mod python;
 pub mod records;
 pub mod rust;

@@ -1,0 +1,230 @@
+//! Layers: an archive of files, compressed. The same files give the same bytes, on every machine and at any time.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tar::{EntryType, Header};
+
+use crate::image::error::ImageError;
+use crate::image::oci::digest::Digest;
+use crate::image::oci::document::{Descriptor, LAYER_GZIP};
+use crate::image::oci::files::{Entry, Files};
+use crate::image::oci::store::{Incoming, Store};
+
+/// Compressed by itself, so that several can be at once; no part of the machine it happens on shows in the result.
+const CHUNK: usize = 1024 * 1024;
+/// Images are built more often than they are sent far.
+const LEVEL: Compression = Compression::new(1);
+
+/// A layer in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Where it is.
+    pub descriptor: Descriptor,
+    /// The digest of its archive before it was compressed.
+    pub diff_id: Digest,
+    /// What it is for: the image's history shows it.
+    pub purpose: String,
+}
+
+/// Writes files as a layer into a store. `time`, in seconds since 1970, is when all of them are said to have changed.
+pub fn write(store: &Store, files: &Files, time: u64, purpose: &str) -> Result<Layer, ImageError> {
+    let mut incoming = Compressed::new(store.receive()?);
+    let mut archive = tar::Builder::new(&mut incoming);
+    for (path, entry) in files.iter() {
+        append(&mut archive, path, entry, time)?;
+    }
+    archive.finish().map_err(ImageError::io("the layer"))?;
+    drop(archive);
+    let (descriptor, diff_id) = incoming.finish()?;
+    Ok(Layer { descriptor, diff_id, purpose: purpose.to_owned() })
+}
+
+fn append(archive: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, time: u64) -> Result<(), ImageError> {
+    let mut header = Header::new_gnu();
+    header.set_mtime(time);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    let written = match entry {
+        Entry::Directory => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            archive.append_data(&mut header, format!("{path}/"), io::empty())
+        }
+        Entry::File { source, executable } => {
+            let file = File::open(source).map_err(ImageError::io(source))?;
+            let size = file.metadata().map_err(ImageError::io(source))?.len();
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            header.set_size(size);
+            archive.append_data(&mut header, path, Exact { file, left: size, path: source })
+        }
+        Entry::Text(bytes) => {
+            header.set_mode(0o644);
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, path, bytes.as_slice())
+        }
+        Entry::Link(target) => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            archive.append_link(&mut header, path, target)
+        }
+    };
+    written.map_err(ImageError::io(path))
+}
+
+/// A file that must be as long as it was when it was looked at: an archive has said so by then.
+struct Exact<'a> {
+    file: File,
+    left: u64,
+    path: &'a Path,
+}
+
+impl Read for Exact<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.file.read(&mut buffer[..wanted])?;
+        self.left -= count as u64;
+        if count == 0 && wanted > 0 {
+            return Err(io::Error::other(format!("{} became shorter while it was read", self.path.display())));
+        }
+        Ok(count)
+    }
+}
+
+/// Compresses what is written into it, in parts that are gzip files of their own, which together are one.
+struct Compressed {
+    incoming: Incoming,
+    plain: Sha256,
+    hash: Sha256,
+    size: u64,
+    chunks: Vec<Vec<u8>>,
+    at_once: usize,
+}
+
+impl Compressed {
+    fn new(incoming: Incoming) -> Self {
+        let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { incoming, plain: Sha256::new(), hash: Sha256::new(), size: 0, chunks: Vec::new(), at_once }
+    }
+
+    /// Compresses the parts that are full, and the last one at the end.
+    fn compress(&mut self) -> io::Result<()> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let compressed: Vec<io::Result<Vec<u8>>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = chunks[1..].iter().map(|chunk| scope.spawn(|| gzip(chunk))).collect();
+            let first = std::iter::once(gzip(&chunks[0]));
+            // A panic of a worker is one of ours.
+            let rest = workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("compression failed"))));
+            first.chain(rest).collect()
+        });
+        for part in compressed {
+            let part = part?;
+            self.hash.update(&part);
+            self.size += part.len() as u64;
+            self.incoming.write_all(&part)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Descriptor, Digest), ImageError> {
+        if !self.chunks.is_empty() {
+            self.compress().map_err(ImageError::io(self.incoming.path().to_owned()))?;
+        }
+        let digest = Digest::of_hash(self.hash);
+        self.incoming.keep(&digest)?;
+        Ok((Descriptor::new(LAYER_GZIP, digest, self.size), Digest::of_hash(self.plain)))
+    }
+}
+
+impl Write for Compressed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            if self.chunks.len() == self.at_once {
+                self.compress()?;
+            }
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let Some(chunk) = self.chunks.last_mut() else { return Ok(0) };
+        let taken = bytes.len().min(CHUNK - chunk.len());
+        chunk.extend_from_slice(&bytes[..taken]);
+        self.plain.update(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), LEVEL);
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use flate2::read::MultiGzDecoder;
+
+    use super::*;
+
+    fn files(place: &Path, order: &[&str]) -> Files {
+        let mut files = Files::default();
+        for name in order {
+            files.add(&format!("app/{name}"), Entry::File { source: place.join(name), executable: *name == "run" });
+        }
+        files
+    }
+
+    #[test]
+    fn the_same_files_are_the_same_bytes_whenever_and_in_whatever_order() {
+        let place = tempfile::tempdir().unwrap();
+        let long = "x".repeat(150);
+        let large: Vec<u8> = (0..3_500_000_u32).flat_map(|number| number.to_le_bytes()).take(3_500_000).collect();
+        for (name, content) in [("run", large.as_slice()), (&long, b"long")] {
+            fs::write(place.path().join(name), content).unwrap();
+        }
+        let store = Store::new(&place.path().join("store"));
+        let first = write(&store, &files(place.path(), &["run", &long]), 0, "code").unwrap();
+        fs::write(place.path().join(&long), "long").unwrap();
+        let second = write(&store, &files(place.path(), &[&long, "run"]), 0, "code").unwrap();
+        assert_eq!(first, second);
+
+        let bytes = store.read(&first.descriptor).unwrap();
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+        assert_eq!(Digest::of(&plain), first.diff_id);
+        let mut archive = tar::Archive::new(plain.as_slice());
+        let found: Vec<(String, u32, u64, u64)> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let header = entry.header();
+                let path = entry.path().unwrap().display().to_string();
+                (path, header.mode().unwrap(), header.uid().unwrap(), header.mtime().unwrap())
+            })
+            .collect();
+        let expected = [("app/".to_owned(), 0o755), ("app/run".to_owned(), 0o755), (format!("app/{long}"), 0o644)];
+        assert_eq!(found, expected.map(|(path, mode)| (path, mode, 0, 0)));
+    }
+
+    #[test]
+    fn no_files_are_a_layer_too() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::new(place.path());
+        let layer = write(&store, &Files::default(), 0, "").unwrap();
+        assert!(store.verify(&layer.descriptor));
+    }
+}
