@@ -19,6 +19,16 @@ need c++ g++
 need shellcheck shellcheck
 need docker docker.io
 need strip binutils
+need skopeo skopeo
+need docker-registry docker-registry
+need go golang-go
+need make make
+need git git
+need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+need arm-linux-gnueabihf-gcc gcc-arm-linux-gnueabihf
+need qemu-aarch64-static qemu-user-static
+[ -e /usr/aarch64-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-arm64-cross"
+[ -e /usr/arm-linux-gnueabihf/lib/libc.a ] || missing="$missing libc6-dev-armhf-cross"
 engine_host=${EDGECTL_TEST_DOCKER_HOST:-${DOCKER_HOST:-unix:///var/run/docker.sock}}
 has_engine() { docker -H "$engine_host" version >/dev/null 2>&1; }
 has_engine || need dockerd docker.io

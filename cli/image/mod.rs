@@ -1,12 +1,20 @@
 //! Building modules, and keeping what was built for those who run it.
 
+pub mod at_once;
 pub mod build;
+pub mod content;
+pub mod engine;
 pub mod error;
+pub mod images;
+pub mod inputs;
 pub mod kind;
 pub mod oci;
+pub mod output;
 pub mod plan;
 pub mod platform;
 pub mod python;
 pub mod records;
+pub mod revision;
 pub mod rust;
+pub mod sbom;
 pub mod tool;

@@ -16,6 +16,7 @@ mod exec;
 mod family;
 mod full_disk;
 mod golden_path;
+mod images;
 mod install;
 mod layers;
 mod management;

@@ -1,7 +1,7 @@
 //! The files of a layer: where they are to be, and what they are made from.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -19,8 +19,6 @@ pub enum Entry {
         /// Whether it can be run.
         executable: bool,
     },
-    /// A file with this content, which cannot be run.
-    Text(Vec<u8>),
     /// A symbolic link.
     Link(PathBuf),
 }
@@ -51,19 +49,13 @@ impl Files {
     /// Adds a file or link of this machine as it is. Anything else that is no directory is refused.
     pub fn add_path(&mut self, path: &str, source: &Path, root: &Path) -> Result<(), ImageError> {
         let metadata = fs::symlink_metadata(source).map_err(ImageError::io(source))?;
-        let kind = metadata.file_type();
-        let entry = if kind.is_dir() {
+        check_kind(source, &metadata)?;
+        let entry = if metadata.is_dir() {
             Entry::Directory
-        } else if kind.is_file() {
-            Entry::File { source: source.to_owned(), executable: metadata.permissions().mode() & 0o111 != 0 }
-        } else if kind.is_symlink() {
+        } else if metadata.is_symlink() {
             Entry::Link(link_target(source, root)?)
         } else {
-            return Err(ImageError::Unfit {
-                path: source.to_owned(),
-                reason: "it is a device, a socket or a pipe, which no image can hold".to_owned(),
-                hint: "Remove it, or name it in .gitignore or .dockerignore.".to_owned(),
-            });
+            Entry::File { source: source.to_owned(), executable: metadata.permissions().mode() & 0o111 != 0 }
         };
         self.add(path, entry);
         Ok(())
@@ -89,32 +81,40 @@ impl Files {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
+}
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+/// Refuses what is neither file nor directory nor a link that ends somewhere.
+pub fn check_kind(path: &Path, metadata: &Metadata) -> Result<(), ImageError> {
+    let kind = metadata.file_type();
+    let is_loop = |error: std::io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+    if kind.is_symlink() {
+        // A link to nothing is one in the image, too.
+        return if path.metadata().is_err_and(is_loop) {
+            Err(unfit(path, "it is a symbolic link that leads back to itself"))
+        } else {
+            Ok(())
+        };
+    }
+    if kind.is_file() || kind.is_dir() {
+        return Ok(());
+    }
+    Err(unfit(path, "it is a device, a socket or a pipe, which no image can hold"))
+}
+
+fn unfit(path: &Path, reason: &str) -> ImageError {
+    ImageError::Unfit {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+        hint: "Remove it, or name it in .gitignore or .dockerignore.".to_owned(),
     }
 }
 
-/// Where a link leads; it must end somewhere, and inside `root`.
+/// Where a link leads, which must be inside `root`.
 fn link_target(link: &Path, root: &Path) -> Result<PathBuf, ImageError> {
-    let unfit = |reason: &str| ImageError::Unfit {
-        path: link.to_owned(),
-        reason: reason.to_owned(),
-        hint: "Remove the link, or name it in .gitignore or .dockerignore.".to_owned(),
-    };
     let target = fs::read_link(link).map_err(ImageError::io(link))?;
-    match link.metadata() {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(unfit("it is a symbolic link that leads back to itself"));
-        }
-        // A link to nothing is one in the image, too.
-        _ => {}
-    }
-    let depth =
-        link.parent().and_then(|parent| parent.strip_prefix(root).ok()).map_or(0, |path| path.components().count());
-    if climbs_out(&target, depth) {
-        return Err(unfit(&format!("it is a symbolic link out of the module, to {}", target.display())));
+    let below = link.parent().and_then(|parent| parent.strip_prefix(root).ok());
+    if climbs_out(&target, below.map_or(0, |path| path.components().count())) {
+        return Err(unfit(link, &format!("it is a symbolic link out of the module, to {}", target.display())));
     }
     Ok(target)
 }

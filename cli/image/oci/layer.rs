@@ -65,11 +65,6 @@ fn append(archive: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, tim
             header.set_size(size);
             archive.append_data(&mut header, path, Exact { file, left: size, path: source })
         }
-        Entry::Text(bytes) => {
-            header.set_mode(0o644);
-            header.set_size(bytes.len() as u64);
-            archive.append_data(&mut header, path, bytes.as_slice())
-        }
         Entry::Link(target) => {
             header.set_entry_type(EntryType::Symlink);
             header.set_mode(0o777);

@@ -58,7 +58,7 @@ impl Store {
     /// Keeps bytes.
     pub fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, ImageError> {
         let descriptor = Descriptor::of(media_type, bytes);
-        if !self.has(&descriptor) {
+        if !self.verify(&descriptor) {
             let mut incoming = self.receive()?;
             incoming.write_all(bytes).map_err(ImageError::io(incoming.path.clone()))?;
             incoming.keep(&descriptor.digest)?;
