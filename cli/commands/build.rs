@@ -14,6 +14,8 @@ use crate::image::error::ImageError;
 use crate::image::images;
 use crate::image::output::{Images, Place};
 use crate::image::plan::{self, PlannedModule};
+use crate::image::registry::client::Logins;
+use crate::image::registry::push::Sent;
 use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
@@ -49,6 +51,9 @@ pub struct Args {
     /// Build images, and load them into the container engine
     #[arg(long)]
     load: bool,
+    /// Build images, and send them to their registries
+    #[arg(long)]
+    push: bool,
     /// Build images, and write them to oci:DIRECTORY or docker-archive:FILE
     #[arg(short, long, value_name = "PLACE")]
     output: Option<Place>,
@@ -69,7 +74,7 @@ pub struct Args {
 impl Args {
     /// Whether images are wanted, and not processes.
     fn wants_images(&self) -> bool {
-        self.image || self.load || self.output.is_some()
+        self.image || self.load || self.push || self.output.is_some()
     }
 }
 
@@ -80,6 +85,9 @@ struct BuildReport {
     /// Images for several platforms.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     indexes: Vec<IndexReport>,
+    /// What was sent to registries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pushed: Vec<Sent>,
     #[serde(skip)]
     explain: bool,
     #[serde(skip)]
@@ -169,6 +177,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let report = BuildReport {
         modules: outcomes.iter().map(report).collect(),
         indexes: Vec::new(),
+        pushed: Vec::new(),
         explain: false,
         next: Some("edgectl sim up -d && edgectl deploy"),
     };
@@ -188,12 +197,13 @@ fn build_images(
     modules: &[PlannedModule],
 ) -> Result<(), CommandError> {
     let store = images::store(solution);
-    let hands_on = args.load || args.output.is_some();
+    let hands_on = args.load || args.push || args.output.is_some();
     let options = images::Options { pull: args.pull, rebuild: args.no_cache, check: hands_on };
     let outcomes = interruptible(|| images::build(context, solution, modules, options))?;
     let mut report = BuildReport {
         modules: outcomes.iter().map(image_report).collect(),
         indexes: Vec::new(),
+        pushed: Vec::new(),
         explain: args.explain,
         next: None,
     };
@@ -214,6 +224,16 @@ fn build_images(
         let host = context.settings.engine_host.as_deref();
         let loaded = interruptible(|| load::load(host, images))??;
         context.printer.note(&format!("loaded into the container engine at {loaded}"));
+    }
+    if args.push {
+        let logins = Logins {
+            settings: context.settings.engine_config.clone(),
+            manifest: plan::credentials(solution, context, &args.platforms[0]),
+        };
+        report.pushed = interruptible(|| images.push(&logins))??;
+        for sent in &report.pushed {
+            context.printer.note(&sent.told());
+        }
     }
     context.printer.result(&report);
     Ok(())

@@ -19,6 +19,7 @@ pub mod message;
 pub mod method;
 pub mod metrics;
 pub mod new;
+pub mod registry;
 pub mod render;
 pub mod restart;
 pub mod route;

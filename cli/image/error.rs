@@ -39,6 +39,14 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// A base image cannot be fetched.
+    #[error("the base image {name} cannot be fetched: {reason}")]
+    NoBase {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// Content does not match its digest any more.
     #[error("{digest} was damaged on disk, and was removed")]
     Corrupt {
@@ -79,7 +87,7 @@ impl ImageError {
                 ErrorKind::Build
             }
             Self::Missing { .. } => ErrorKind::Missing,
-            Self::Io { .. } | Self::Corrupt { .. } => ErrorKind::Failed,
+            Self::Io { .. } | Self::Corrupt { .. } | Self::NoBase { .. } => ErrorKind::Failed,
         }
     }
 
@@ -87,6 +95,10 @@ impl ImageError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Unfit { hint, .. } => Some(hint),
+            Self::NoBase { .. } => Some(
+                "Name one that can be, `\"edgectl\": { \"base\": … }` in module.json: of a registry, or `oci:DIRECTORY`, \
+                 `docker-archive:FILE`.",
+            ),
             Self::Corrupt { .. } => Some("Run the command again: what was removed is made or fetched anew."),
             Self::Failed { .. } | Self::Io { .. } | Self::NoImage { .. } => None,
         }

@@ -24,6 +24,9 @@ use crate::image::oci::store::Store;
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::image::records;
+use crate::image::registry::client::{Logins, RegistryError};
+use crate::image::registry::pull::pull;
+use crate::image::registry::reference::{InvalidReference, Reference};
 use crate::image::revision::{self, Revision};
 use crate::image::sbom::{self, Subject};
 use crate::image::tool;
@@ -140,7 +143,7 @@ impl Site<'_> {
             Some(known) => inputs.changes_since(&known.inputs, &self.solution.root),
         };
         if let Some(known) = known.filter(|_| reasons.is_empty()) {
-            if self.is_whole(&known.image)? {
+            if self.is_whole(&known.image) {
                 return Ok(known.image);
             }
             *reasons = vec!["what was built before is damaged or gone".to_owned()];
@@ -178,7 +181,23 @@ impl Site<'_> {
             return Ok(Some(base));
         }
         line.update(&format!("fetching {name}"));
-        base::import(&self.store, &origin, platform).map(Some)
+        base::import(&self.store, &origin, platform, |name| self.pull(name, platform)).map(Some)
+    }
+
+    fn pull(&self, name: &str, platform: &Platform) -> Result<Descriptor, ImageError> {
+        let reference: Reference = name.parse().map_err(|error: InvalidReference| ImageError::Unbuildable {
+            reason: error.to_string(),
+            hint: "Correct `base` under `edgectl` in module.json.".to_owned(),
+        })?;
+        let logins = Logins { settings: self.context.settings.engine_config.clone(), manifest: Vec::new() };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ImageError::io("the asynchronous runtime"))?;
+        runtime.block_on(pull(&self.store, &reference, platform, &logins)).map_err(|error| match error {
+            RegistryError::Image(error) => error,
+            error => ImageError::NoBase { name: name.to_owned(), reason: error.to_string() },
+        })
     }
 
     fn inputs(
@@ -210,15 +229,16 @@ impl Site<'_> {
     }
 
     /// Whether all of an image is in the store, and as it was if that is to be checked.
-    fn is_whole(&self, image: &Image) -> Result<bool, ImageError> {
+    fn is_whole(&self, image: &Image) -> bool {
         let is_there =
             |found: &Descriptor| if self.options.check { self.store.verify(found) } else { self.store.has(found) };
         let entries: Vec<Descriptor> =
             std::iter::once(&image.manifest).chain(image.bill.as_ref().map(|(bill, _)| bill)).cloned().collect();
         if !entries.iter().all(is_there) || image.bill.as_ref().is_some_and(|(_, path)| !path.is_file()) {
-            return Ok(false);
+            return false;
         }
-        Ok(layout::content(&self.store, &entries)?.iter().all(is_there))
+        // A document that cannot be read is one that is not there.
+        layout::content(&self.store, &entries).is_ok_and(|content| content.iter().all(is_there))
     }
 
     fn assemble(

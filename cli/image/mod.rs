@@ -14,6 +14,7 @@ pub mod plan;
 pub mod platform;
 pub mod python;
 pub mod records;
+pub mod registry;
 pub mod revision;
 pub mod rust;
 pub mod sbom;

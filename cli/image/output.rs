@@ -1,9 +1,13 @@
 //! Where images go that were built: layouts, archives, engines.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use crate::commands::device::block_on;
+use crate::error::CommandError;
 use crate::image::error::ImageError;
 use crate::image::images::{ForAll, Image};
 use crate::image::oci::archive::{self, Packed};
@@ -11,6 +15,9 @@ use crate::image::oci::document::Descriptor;
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
 use crate::image::plan::PlannedModule;
+use crate::image::registry::client::{Logins, Registry};
+use crate::image::registry::push::{Sent, push, push_referrer};
+use crate::image::registry::reference::{InvalidReference, Reference};
 
 /// A place on disk for images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +76,32 @@ impl Images<'_> {
         let for_all = self.for_all.iter().map(|all| all.index.clone().named(&all.name));
         let bills = self.images.iter().filter_map(|(_, image)| image.bill.as_ref().map(|(bill, _)| bill.clone()));
         images.chain(for_all).chain(bills).collect()
+    }
+
+    /// Sends them to their registries.
+    pub fn push(&self, logins: &Logins) -> Result<Vec<Sent>, CommandError> {
+        block_on(async {
+            let mut registries: BTreeMap<String, Registry> = BTreeMap::new();
+            let mut all = Vec::new();
+            let images =
+                self.images.iter().map(|(module, image)| (&module.image, &image.manifest, image.bill.as_ref()));
+            let for_all = self.for_all.iter().map(|all| (&all.name, &all.index, None));
+            for (name, entry, bill) in images.chain(for_all) {
+                let reference: Reference =
+                    name.parse().map_err(|error: InvalidReference| CommandError::usage(error.to_string()))?;
+                let registry = match registries.entry(reference.registry.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(Registry::of(&reference, logins).await?),
+                };
+                let sent = push(registry, self.store, entry, &reference).await?;
+                // What was there was sent with its bill.
+                if let Some((bill, _)) = bill.filter(|_| !sent.is_unchanged()) {
+                    push_referrer(registry, self.store, bill, &reference).await?;
+                }
+                all.push(sent);
+            }
+            Ok(all)
+        })?
     }
 
     /// The images as archives have them.

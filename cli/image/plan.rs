@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use edgectl_simulator::runtime::module_runtime::RegistryCredential;
+use serde_json::Value;
+
 use crate::error::CommandError;
 use crate::image::platform::{InvalidPlatform, Platform};
 use crate::settings::Context;
@@ -77,6 +80,23 @@ pub fn plan(solution: &Solution, context: &Context, platform: &str) -> Result<Ve
         }
     };
     Ok(of_images(rendered))
+}
+
+/// The credentials for registries that a solution's template holds, as far as they are filled in.
+pub fn credentials(solution: &Solution, context: &Context, platform: &str) -> Vec<RegistryCredential> {
+    let options = RenderOptions { platform: Some(platform), compat: true, environment: &context.settings.environment };
+    let Ok(rendered) = render(solution, options) else { return Vec::new() };
+    let pointer = "/modulesContent/$edgeAgent/properties.desired/runtime/settings/registryCredentials";
+    let entries = rendered.manifest.pointer(pointer).and_then(Value::as_object);
+    let read = |entry: &Value| {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.contains('$'));
+        Some(RegistryCredential {
+            address: text("address")?.to_owned(),
+            username: text("username")?.to_owned(),
+            password: text("password")?.to_owned(),
+        })
+    };
+    entries.into_iter().flatten().filter_map(|(_, entry)| read(entry)).collect()
 }
 
 /// The modules to build for the images that a manifest uses and the solution makes.

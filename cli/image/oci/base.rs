@@ -79,8 +79,13 @@ pub fn known(store: &Store, origin: &Origin, platform: &Platform) -> Option<Base
     (base.origin == origin.look() && base.layers.iter().all(|layer| store.has(layer))).then_some(base)
 }
 
-/// Takes an image of a layout or archive into the store.
-pub fn import(store: &Store, origin: &Origin, platform: &Platform) -> Result<Base, ImageError> {
+/// Takes an image into the store. `pull` does so with all content of one in a registry, and returns its manifest.
+pub fn import(
+    store: &Store,
+    origin: &Origin,
+    platform: &Platform,
+    pull: impl FnOnce(&str) -> Result<Descriptor, ImageError>,
+) -> Result<Base, ImageError> {
     match origin {
         Origin::Layout(path) => {
             let from = Store::new(path);
@@ -93,7 +98,8 @@ pub fn import(store: &Store, origin: &Origin, platform: &Platform) -> Result<Bas
         }
         Origin::Archive(path) => of_archive(store, path, origin, platform),
         Origin::Registry(name) => {
-            Err(ImageError::NoImage { what: name.clone(), reason: "it was not pulled".to_owned() })
+            let found = pull(name)?;
+            of_manifest(store, &found, origin, platform)
         }
     }
 }
@@ -377,7 +383,8 @@ mod tests {
     fn taken(layer: &[u8], architecture: &str) -> Result<Base, ImageError> {
         let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         image(there.path(), layer, architecture);
-        import(&Store::new(here.path()), &Origin::Layout(there.path().to_owned()), &"linux/amd64".parse().unwrap())
+        let origin = Origin::Layout(there.path().to_owned());
+        import(&Store::new(here.path()), &origin, &"linux/amd64".parse().unwrap(), |_| unreachable!())
     }
 
     #[test]
@@ -391,7 +398,7 @@ mod tests {
         for origin in [Origin::Layout(there.path().to_owned()), Origin::Archive(file)] {
             let store = Store::new(here.path());
             assert_eq!(known(&store, &origin, &platform), None);
-            let base = import(&store, &origin, &platform).unwrap();
+            let base = import(&store, &origin, &platform, |_| unreachable!()).unwrap();
             assert!(store.verify(&base.layers[0]));
             assert_eq!(known(&store, &origin, &platform), Some(base.clone()));
             store.remove(&base.layers[0].digest);
