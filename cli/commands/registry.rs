@@ -39,8 +39,8 @@ struct Serve {
     #[arg(long, default_value_t = 5000)]
     port: u16,
     /// Where images are kept [default: in the solution's state]
-    #[arg(long, value_name = "DIRECTORY")]
-    directory: Option<PathBuf>,
+    #[arg(long = "directory", value_name = "DIRECTORY")]
+    place: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -57,10 +57,10 @@ impl Report for Serving {
 
 /// Serves.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let Command::Serve(Serve { port, directory }) = args.command;
+    let Command::Serve(Serve { port, place }) = args.command;
     let settings = &context.settings;
-    let directory = match directory {
-        Some(directory) => settings.directory.join(directory),
+    let directory = match place {
+        Some(place) => settings.directory.join(place),
         None => match Solution::root_of(&settings.directory) {
             Some(root) => root.join(STATE_DIRECTORY).join("registry"),
             None => {

@@ -47,6 +47,18 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// The container engine is not there, or did not do what was asked.
+    #[error("{reason}")]
+    Engine {
+        /// What happened.
+        reason: String,
+    },
+    /// Dockerfiles need an engine, and there is none.
+    #[error("a Dockerfile is built by a container engine, and {reason}")]
+    NoEngine {
+        /// Why there is none.
+        reason: String,
+    },
     /// Content does not match its digest any more.
     #[error("{digest} was damaged on disk, and was removed")]
     Corrupt {
@@ -86,8 +98,8 @@ impl ImageError {
             Self::Failed { .. } | Self::Unbuildable { .. } | Self::NoImage { .. } | Self::Unfit { .. } => {
                 ErrorKind::Build
             }
-            Self::Missing { .. } => ErrorKind::Missing,
-            Self::Io { .. } | Self::Corrupt { .. } | Self::NoBase { .. } => ErrorKind::Failed,
+            Self::Missing { .. } | Self::NoEngine { .. } => ErrorKind::Missing,
+            Self::Io { .. } | Self::Corrupt { .. } | Self::NoBase { .. } | Self::Engine { .. } => ErrorKind::Failed,
         }
     }
 
@@ -100,7 +112,11 @@ impl ImageError {
                  `docker-archive:FILE`.",
             ),
             Self::Corrupt { .. } => Some("Run the command again: what was removed is made or fetched anew."),
-            Self::Failed { .. } | Self::Io { .. } | Self::NoImage { .. } => None,
+            Self::NoEngine { .. } => Some(
+                "Start one, or let edgectl build without: `--builder own`, or `\"edgectl\": { \"builder\": \"own\" }` in \
+                 module.json.",
+            ),
+            Self::Failed { .. } | Self::Io { .. } | Self::NoImage { .. } | Self::Engine { .. } => None,
         }
     }
 }

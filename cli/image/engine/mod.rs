@@ -1,4 +1,8 @@
 //! Images on a container engine: loading what we built, and building what has a Dockerfile.
 
+pub mod context;
+pub mod dockerfile;
 pub mod dockerignore;
 pub mod load;
+pub mod options;
+pub mod trace;

@@ -30,6 +30,8 @@ pub struct Base {
     pub manifest: Option<Descriptor>,
     /// Its configuration.
     pub config: Value,
+    /// Where that is, byte for byte.
+    pub config_at: Descriptor,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
     /// What it was taken from, and how that looked then.
@@ -150,7 +152,13 @@ pub fn of_manifest(
     let manifest: Manifest = store.document(found)?;
     let config: Value = store.document(&manifest.config)?;
     let layers = manifest.layers.iter().map(in_our_words).collect();
-    keep(store, Base { manifest: Some(found.clone()), config, layers, origin: origin.look() }, origin, platform)
+    let config_at = manifest.config;
+    keep(
+        store,
+        Base { manifest: Some(found.clone()), config, config_at, layers, origin: origin.look() },
+        origin,
+        platform,
+    )
 }
 
 /// Docker and the image specification have two names for each kind of layer.
@@ -170,7 +178,7 @@ fn of_archive(store: &Store, path: &Path, origin: &Origin, platform: &Platform) 
         let images: Vec<Value> =
             serde_json::from_slice(&images).map_err(|error| no_image(path, &format!("manifest.json: {error}")))?;
         for image in &images {
-            if let Some(base) = of_document(store, image, &files, path, platform)? {
+            if let Some(base) = of_document(store, image, &files, path, Some(platform))? {
                 return keep(store, Base { origin: origin.look(), ..base }, origin, platform);
             }
         }
@@ -183,21 +191,31 @@ fn of_archive(store: &Store, path: &Path, origin: &Origin, platform: &Platform) 
     of_manifest(store, &found, origin, platform)
 }
 
+/// The one image in an archive that an engine just wrote, whatever it is for.
+pub fn of_engine(store: &Store, path: &Path) -> Result<Base, ImageError> {
+    let files = unpack(store, path)?;
+    let list = files.get(super::archive::IMAGES).ok_or_else(|| no_image(path, "it has no manifest.json"))?;
+    let images: Vec<Value> = store.document(list)?;
+    let image = images.first().ok_or_else(|| no_image(path, "there is no image in it"))?;
+    of_document(store, image, &files, path, None)?.ok_or_else(|| no_image(path, "there is no image in it"))
+}
+
 /// The image that an entry of an engine's archive describes, if it is for the platform.
 fn of_document(
     store: &Store,
     image: &Value,
     files: &BTreeMap<String, Descriptor>,
     path: &Path,
-    platform: &Platform,
+    platform: Option<&Platform>,
 ) -> Result<Option<Base>, ImageError> {
     let file = |name: Option<&str>| {
         let name = name.unwrap_or_default();
         files.get(name).ok_or_else(|| no_image(path, &format!("{name:?}, which it names, is not in it")))
     };
     let config = file(image.get("Config").and_then(Value::as_str))?;
-    let config: Value = store.document(&Descriptor { media_type: CONFIG.to_owned(), ..config.clone() })?;
-    if !platform_of(&config).is_some_and(|found| platform.accepts(&found)) {
+    let config_at = Descriptor { media_type: CONFIG.to_owned(), ..config.clone() };
+    let config: Value = store.document(&config_at)?;
+    if platform.is_some_and(|wanted| !platform_of(&config).is_some_and(|found| wanted.accepts(&found))) {
         return Ok(None);
     }
     let mut layers = Vec::new();
@@ -208,7 +226,7 @@ fn of_document(
         let media_type = if count == 2 && start == [0x1f, 0x8b] { LAYER_GZIP } else { LAYER };
         layers.push(Descriptor::new(media_type, found.digest.clone(), found.size));
     }
-    Ok(Some(Base { manifest: None, config, layers, origin: String::new() }))
+    Ok(Some(Base { manifest: None, config, config_at, layers, origin: String::new() }))
 }
 
 /// Takes all files of an archive into the store.

@@ -13,7 +13,7 @@ use tar::{EntryType, Header};
 
 use crate::image::error::ImageError;
 use crate::image::oci::digest::Digest;
-use crate::image::oci::document::{Descriptor, LAYER_GZIP};
+use crate::image::oci::document::{Descriptor, LAYER, LAYER_GZIP};
 use crate::image::oci::files::{Entry, Files};
 use crate::image::oci::store::{Incoming, Store};
 
@@ -44,6 +44,16 @@ pub fn write(store: &Store, files: &Files, time: u64, purpose: &str) -> Result<L
     drop(archive);
     let (descriptor, diff_id) = incoming.finish()?;
     Ok(Layer { descriptor, diff_id, purpose: purpose.to_owned() })
+}
+
+/// Compresses a layer that is not, in the store.
+pub fn compress(store: &Store, layer: &Descriptor) -> Result<Descriptor, ImageError> {
+    if layer.media_type != LAYER {
+        return Ok(layer.clone());
+    }
+    let mut incoming = Compressed::new(store.receive()?);
+    store.copy(layer, &mut incoming)?;
+    Ok(incoming.finish()?.0)
 }
 
 fn append(archive: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, time: u64) -> Result<(), ImageError> {

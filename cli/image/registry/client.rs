@@ -311,7 +311,7 @@ fn is_absent(error: &reqwest::Error) -> bool {
 }
 
 /// A text as part of an address.
-fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~:/,".contains(&byte) {
             encoded.push(char::from(byte));
