@@ -535,9 +535,3 @@ pub fn combine(store: &Store, built: &[(PlannedModule, Image)]) -> Result<Vec<Fo
     }
     Ok(combined)
 }
-
-/// Where the images of a solution are looked up by name: the one for all platforms first.
-pub fn lookup(root: &Path, names: &[&str]) -> Option<Descriptor> {
-    let entries = layout::read(root).ok()?;
-    names.iter().find_map(|name| entries.iter().find(|entry| entry.name() == Some(name)).cloned())
-}

@@ -12,7 +12,7 @@ use crate::binary::{edgectl, names, refused};
 use crate::build::{BROKEN, Files, RUST, programs, solution};
 use crate::docker_engine;
 
-const C: Files = &[("main.c", "#include <stdio.h>\nint main(void) { puts(\"it runs\"); }\n")];
+pub const C: Files = &[("main.c", "#include <stdio.h>\nint main(void) { puts(\"it runs\"); }\n")];
 const MAKE: Files = &[
     ("maker.c", "#include <stdio.h>\nint main(void) { puts(\"made\"); }\n"),
     ("Makefile", "maker: maker.c\n\t$(CC) $(CFLAGS) -o $@ $< $(LDFLAGS)\n"),
@@ -21,18 +21,18 @@ const GO: Files = &[
     ("go.mod", "module gopher\n\ngo 1.19\n"),
     ("main.go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"it runs\") }\n"),
 ];
-const PYTHON: Files = &[("requirements.txt", ""), ("main.py", "print('it runs')\n")];
+pub const PYTHON: Files = &[("requirements.txt", ""), ("main.py", "print('it runs')\n")];
 
-fn result(place: &Path, arguments: &[&str]) -> Value {
+pub fn result(place: &Path, arguments: &[&str]) -> Value {
     let assert = edgectl(place).args(["build", "--json"]).args(arguments).assert().success();
     serde_json::from_slice(&assert.get_output().stdout).unwrap()
 }
 
-fn statuses(result: &Value) -> Vec<&str> {
+pub fn statuses(result: &Value) -> Vec<&str> {
     result["modules"].as_array().unwrap().iter().map(|module| module["status"].as_str().unwrap()).collect()
 }
 
-fn digests(result: &Value) -> Vec<&str> {
+pub fn digests(result: &Value) -> Vec<&str> {
     result["modules"].as_array().unwrap().iter().map(|module| module["digest"].as_str().unwrap()).collect()
 }
 
@@ -40,12 +40,12 @@ fn blob(layout: &Path, digest: &Value) -> Vec<u8> {
     fs::read(layout.join("blobs/sha256").join(digest.as_str().unwrap().strip_prefix("sha256:").unwrap())).unwrap()
 }
 
-fn document(layout: &Path, digest: &Value) -> Value {
+pub fn document(layout: &Path, digest: &Value) -> Value {
     serde_json::from_slice(&blob(layout, digest)).unwrap()
 }
 
 /// What an image prints that has one program, run by an emulator if it has to be.
-fn run(layout: &Path, manifest: &Value, emulator: Option<&str>) -> String {
+pub fn run(layout: &Path, manifest: &Value, emulator: Option<&str>) -> String {
     let manifest = document(layout, &manifest["digest"]);
     let config = document(layout, &manifest["config"]["digest"]);
     let place = tempdir().unwrap();
