@@ -36,6 +36,7 @@ Without --image, --load, --push or --output nothing but processes of this machin
 const LIKENESS: f64 = 0.7;
 
 /// Build the modules of the solution
+#[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 pub struct Args {
@@ -215,7 +216,7 @@ fn build_images(
         outcomes.into_iter().filter_map(|outcome| Some((outcome.module, outcome.result.ok()?))).collect();
     let for_all = images::combine(&store, &built)?;
     report.indexes = for_all.iter().map(index_report).collect();
-    let images = Images { store: &store, images: &built, for_all: &for_all };
+    let images = Images { store: &store, each: &built, for_all: &for_all };
     if let Some(place) = &args.output {
         let path = images.write(place, &context.settings.directory)?;
         context.printer.note(&format!("written to {}", path.display()));

@@ -39,6 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// Deploy the solution to its simulated device
+#[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = "Exit status 0 when every module that should run does, 1 when one does not, 3 when the manifest has errors, 7 when it takes too long.")]
 pub struct Args {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,6 @@ use serde_json::json;
 use crate::image::at_once::at_once;
 use crate::image::content::content::{self, Content, Job, Package, Part};
 use crate::image::content::{node, python, stage};
-use crate::image::engine::context::BuildContext;
-use crate::image::engine::dockerfile::{self, DockerBuild};
-use crate::image::engine::load;
-use crate::image::engine::options::BuildOptions;
 use crate::image::error::ImageError;
 use crate::image::inputs::{Inputs, stamp};
 use crate::image::kind::ModuleKind;
@@ -89,13 +85,15 @@ pub struct Outcome {
 
 /// What is kept of an image that was built.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    inputs: Inputs,
+pub struct Record {
+    /// What it was made from.
+    pub inputs: Inputs,
     /// Programs that made it.
-    tools: Vec<PathBuf>,
+    pub tools: Vec<PathBuf>,
     /// Files outside the module's directory.
-    outside: Vec<PathBuf>,
-    image: Image,
+    pub outside: Vec<PathBuf>,
+    /// The image.
+    pub image: Image,
 }
 
 /// The store with a solution's images.
@@ -128,10 +126,12 @@ pub fn build(context: &Context, solution: &Solution, modules: &[PlannedModule], 
 }
 
 /// Where images are built.
-struct Site<'a> {
-    context: &'a Context,
+pub struct Site<'a> {
+    /// Settings and printer.
+    pub context: &'a Context,
     solution: &'a Solution,
-    store: Store,
+    /// Where images are kept.
+    pub store: Store,
     options: Options,
 }
 
@@ -144,7 +144,7 @@ impl Site<'_> {
     }
 
     /// What is kept of a build before, if nothing changed since; else why it cannot be used.
-    fn unchanged(&self, known: Option<Record>, inputs: &Inputs, reasons: &mut Vec<String>) -> Option<Image> {
+    pub fn unchanged(&self, known: Option<Record>, inputs: &Inputs, reasons: &mut Vec<String>) -> Option<Image> {
         *reasons = match &known {
             _ if self.options.rebuild => vec!["it was asked for".to_owned()],
             None => vec!["it was not built before".to_owned()],
@@ -156,80 +156,6 @@ impl Site<'_> {
         }
         *reasons = vec!["what was built before is damaged or gone".to_owned()];
         None
-    }
-
-    /// Builds the module's Dockerfile, and takes the image into the store.
-    fn build_with_engine(
-        &self,
-        module: &PlannedModule,
-        line: &Line<'_>,
-        reasons: &mut Vec<String>,
-    ) -> Result<Image, ImageError> {
-        if !module.dockerfile.is_file() {
-            return Err(ImageError::Unbuildable {
-                reason: format!("there is no {}", module.dockerfile.display()),
-                hint: "Write it, correct `platforms` in module.json, or build without it: `--builder own`.".to_owned(),
-            });
-        }
-        let options = BuildOptions::read(&module.options)?;
-        let known_platform = module.runs_on().ok().flatten();
-        let platform = options.platform.clone().or_else(|| known_platform.as_ref().map(ToString::to_string));
-        let context = BuildContext::read(&module.context, &module.dockerfile)?;
-        let environment = &self.context.settings.environment;
-        let host = self.context.settings.engine_host.as_deref();
-        let facts = BTreeMap::from([
-            ("the builder".to_owned(), format!("the engine at {}", host.unwrap_or("the usual place"))),
-            ("the image".to_owned(), module.image.clone()),
-            ("the platform".to_owned(), platform.clone().unwrap_or_default()),
-            ("`buildOptions`".to_owned(), json!(module.options).to_string()),
-        ]);
-        let known = self.record(module);
-        let inputs = Inputs::gather(facts, context.paths(), known.as_ref().map(|known| &known.inputs))?;
-        if let Some(image) = self.unchanged(known, &inputs, reasons) {
-            return Ok(image);
-        }
-        let workspace = self.workspace(module)?;
-        let name = Digest::of(module.image.as_bytes()).hexadecimal()[..16].to_owned();
-        let archive = workspace.join(format!("{name}.tar"));
-        context.write(&archive)?;
-        let build = DockerBuild { module, context: &context, options: &options, platform, environment };
-        let made = self.on_engine(&build, &archive, line);
-        let image = made.and_then(|()| self.take(&archive, known_platform));
-        // It was for this build alone.
-        let _ = fs::remove_file(&archive);
-        let image = image?;
-        self.keep(module, &Record { inputs, tools: Vec::new(), outside: Vec::new(), image: image.clone() })?;
-        Ok(image)
-    }
-
-    /// Builds an archive's context on the engine, and puts the image into the archive.
-    fn on_engine(&self, build: &DockerBuild<'_>, archive: &Path, line: &Line<'_>) -> Result<(), ImageError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(ImageError::io("the asynchronous runtime"))?;
-        runtime.block_on(async {
-            let host = self.context.settings.engine_host.as_deref();
-            let engine =
-                load::connect(host).await.map_err(|error| ImageError::NoEngine { reason: error.to_string() })?;
-            build.run(&engine, archive, line).await?;
-            line.update("taking the image from the engine");
-            dockerfile::save(&engine, &build.module.image, archive).await
-        })
-    }
-
-    /// Takes an engine's image into the store.
-    fn take(&self, archive: &Path, wanted: Option<Platform>) -> Result<Image, ImageError> {
-        let found = base::of_engine(&self.store, archive)?;
-        let layers: Vec<Descriptor> =
-            found.layers.iter().map(|layer| layer::compress(&self.store, layer)).collect::<Result<_, _>>()?;
-        let platform = base::platform_of(&found.config).or(wanted).unwrap_or_else(Platform::of_machine);
-        let size = layers.iter().map(|layer| layer.size).sum();
-        let own_layers = layers.len();
-        let manifest = json!(Manifest::new(found.config_at.clone(), layers)).to_string();
-        let mut manifest = self.store.put(MANIFEST, manifest.as_bytes())?;
-        manifest.platform = Some(platform);
-        Ok(Image { manifest, bill: None, size, own_layers })
     }
 
     fn build_own(
@@ -405,7 +331,8 @@ impl Site<'_> {
         Ok((attached, path))
     }
 
-    fn workspace(&self, module: &PlannedModule) -> Result<PathBuf, ImageError> {
+    /// A folder for what is made on the way to a module.
+    pub fn workspace(&self, module: &PlannedModule) -> Result<PathBuf, ImageError> {
         let state = self.solution.state();
         records::create_private(&state).map_err(ImageError::io(&state))?;
         let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
@@ -418,11 +345,13 @@ impl Site<'_> {
         self.store.root().join("built").join(format!("{}.json", &name.hexadecimal()[..32]))
     }
 
-    fn record(&self, module: &PlannedModule) -> Option<Record> {
+    /// What is kept of the build before.
+    pub fn record(&self, module: &PlannedModule) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.record_path(module)).ok()?).ok()
     }
 
-    fn keep(&self, module: &PlannedModule, record: &Record) -> Result<(), ImageError> {
+    /// Keeps an image, and what it was made from.
+    pub fn keep(&self, module: &PlannedModule, record: &Record) -> Result<(), ImageError> {
         let path = self.record_path(module);
         let mut entries = vec![record.image.manifest.clone().named(&module.image)];
         entries.extend(record.image.bill.iter().map(|(bill, _)| bill.clone()));

@@ -12,7 +12,7 @@ use crate::image::error::ImageError;
 pub enum ModuleKind {
     /// cargo.
     Rust,
-    /// A C compiler, with make or CMake where there are files for them.
+    /// A C compiler, with make or `CMake` where there are files for them.
     C,
     /// The go command.
     Go,

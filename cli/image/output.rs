@@ -46,7 +46,7 @@ pub struct Images<'a> {
     /// Where their content is.
     pub store: &'a Store,
     /// One for each module and platform.
-    pub images: &'a [(PlannedModule, Image)],
+    pub each: &'a [(PlannedModule, Image)],
     /// One for each module that was built for several platforms.
     pub for_all: &'a [ForAll],
 }
@@ -72,9 +72,9 @@ impl Images<'_> {
 
     /// All of them, with their names, and their bills of materials.
     fn entries(&self) -> Vec<Descriptor> {
-        let images = self.images.iter().map(|(module, image)| image.manifest.clone().named(&module.image));
+        let images = self.each.iter().map(|(module, image)| image.manifest.clone().named(&module.image));
         let for_all = self.for_all.iter().map(|all| all.index.clone().named(&all.name));
-        let bills = self.images.iter().filter_map(|(_, image)| image.bill.as_ref().map(|(bill, _)| bill.clone()));
+        let bills = self.each.iter().filter_map(|(_, image)| image.bill.as_ref().map(|(bill, _)| bill.clone()));
         images.chain(for_all).chain(bills).collect()
     }
 
@@ -83,8 +83,7 @@ impl Images<'_> {
         block_on(async {
             let mut registries: BTreeMap<String, Registry> = BTreeMap::new();
             let mut all = Vec::new();
-            let images =
-                self.images.iter().map(|(module, image)| (&module.image, &image.manifest, image.bill.as_ref()));
+            let images = self.each.iter().map(|(module, image)| (&module.image, &image.manifest, image.bill.as_ref()));
             let for_all = self.for_all.iter().map(|all| (&all.name, &all.index, None));
             for (name, entry, bill) in images.chain(for_all) {
                 let reference: Reference =
@@ -106,7 +105,7 @@ impl Images<'_> {
 
     /// The images as archives have them.
     pub fn packed(&self) -> Vec<Packed> {
-        let images = self.images.iter();
+        let images = self.each.iter();
         images
             .map(|(module, image)| Packed { manifest: image.manifest.clone(), names: vec![module.image.clone()] })
             .collect()

@@ -1,4 +1,4 @@
-//! A program in C, or C++: with make where there is a Makefile, with CMake where it has its file, else with the compiler
+//! A program in C, or C++: with make where there is a Makefile, with `CMake` where it has its file, else with the compiler
 //! alone.
 
 use std::fs;

@@ -40,7 +40,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     /// Whether the platform is one that the module is debugged on.
     pub fn is_debug(&self) -> bool {
-        self.module.platform.ends_with(".debug")
+        self.module.platform.strip_suffix(".debug").is_some()
     }
 
     /// A folder of this platform's own.

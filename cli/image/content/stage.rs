@@ -26,8 +26,8 @@ pub fn sync(root: &Path, directory: &Path, to: &Path) -> Result<(), ImageError> 
         // It may be gone here, too.
         let _ = fs::remove_file(to.join(gone));
     }
-    let lines: String = now.iter().map(|path| format!("{}\n", path.display())).collect();
-    fs::write(&list, lines).map_err(ImageError::io(list))
+    let lines: Vec<String> = now.iter().map(|path| path.display().to_string()).collect();
+    fs::write(&list, lines.join("\n")).map_err(ImageError::io(list))
 }
 
 /// The files of a module that are written by hand.

@@ -1,4 +1,4 @@
-//! Building an image from a Dockerfile, on a container engine: with BuildKit where the engine has it.
+//! Building an image from a Dockerfile, on a container engine: with `BuildKit` where the engine has it.
 
 use std::path::{Path, PathBuf};
 
@@ -58,14 +58,14 @@ impl DockerBuild<'_> {
             rest.extend_from_slice(&chunk.map_err(lost)?);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let message: Vec<u8> = rest.drain(..=end).collect();
-                self.hear(&message, &mut told, is_refused)?;
+                Self::hear(&message, &mut told, is_refused)?;
             }
         }
-        self.hear(&rest, &mut told, is_refused)
+        Self::hear(&rest, &mut told, is_refused)
     }
 
     /// Takes in one message of the engine.
-    fn hear(&self, message: &[u8], told: &mut Told<'_>, is_refused: bool) -> Result<(), ImageError> {
+    fn hear(message: &[u8], told: &mut Told<'_>, is_refused: bool) -> Result<(), ImageError> {
         let Ok(message) = serde_json::from_slice::<Value>(message) else { return Ok(()) };
         let text = |name: &str| message.get(name).and_then(Value::as_str);
         if let Some(error) = text("error").or(text("message").filter(|_| is_refused)) {
@@ -130,7 +130,7 @@ impl Told<'_> {
     }
 }
 
-/// A client that hears all the engine says of a build, which the engine's own client does not know in BuildKit's form.
+/// A client that hears all the engine says of a build, which the engine's own client does not know in the form of `BuildKit`.
 fn client(host: &EngineHost) -> Result<(Client, String), ImageError> {
     let host = host.to_string();
     let builder = Client::builder().no_proxy();

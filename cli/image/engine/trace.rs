@@ -1,4 +1,4 @@
-//! What BuildKit says of a build: protocol buffers, of which only names and output are of interest here.
+//! What `BuildKit` says of a build: protocol buffers, of which only names and output are of interest here.
 //!
 //! The message is `moby.buildkit.v1.StatusResponse`: field 1 are vertexes (3: name, 7: error), field 3 are logs (4: the
 //! bytes).

@@ -374,7 +374,7 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_mode(0o644);
-        header.set_size(if link.is_some() { 0 } else { 1 });
+        header.set_size(u64::from(link.is_none()));
         if let Some(target) = link {
             header.set_entry_type(tar::EntryType::Link);
             header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());

@@ -196,7 +196,7 @@ mod tests {
     fn the_same_files_are_the_same_bytes_whenever_and_in_whatever_order() {
         let place = tempfile::tempdir().unwrap();
         let long = "x".repeat(150);
-        let large: Vec<u8> = (0..3_500_000_u32).flat_map(|number| number.to_le_bytes()).take(3_500_000).collect();
+        let large: Vec<u8> = (0..3_500_000_u32).flat_map(u32::to_le_bytes).take(3_500_000).collect();
         for (name, content) in [("run", large.as_slice()), (&long, b"long")] {
             fs::write(place.path().join(name), content).unwrap();
         }

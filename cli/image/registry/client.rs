@@ -236,9 +236,9 @@ impl Registry {
 
     /// The header that answers a challenge.
     async fn log_in(&self, answer: &Response, scope: &str, what: &str) -> Result<String, RegistryError> {
-        let asked =
+        let mut asked =
             answer.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| challenge(value.to_str().ok()?));
-        match asked.last() {
+        match asked.next_back() {
             Some(Challenge::Basic) => self.basic().ok_or_else(|| self.denied(what)),
             Some(Challenge::Bearer { realm, service, scope: asked }) => {
                 // What it asks for may be less than what comes next.
@@ -278,7 +278,9 @@ impl Registry {
             }
             None => {
                 let mut query = format!("service={}", encode(service));
-                scopes.iter().for_each(|scope| query.push_str(&format!("&scope={}", encode(scope))));
+                for scope in scopes {
+                    query.push_str(&format!("&scope={}", encode(scope)));
+                }
                 let separator = if realm.contains('?') { '&' } else { '?' };
                 let request = self.http.get(format!("{realm}{separator}{query}"));
                 match self.basic() {

@@ -39,7 +39,8 @@ pub struct Sent {
     /// Its digest.
     pub digest: String,
     /// Blobs that were sent.
-    pub sent: usize,
+    #[serde(rename = "sent")]
+    pub blobs: usize,
     /// In bytes.
     pub bytes: u64,
     /// Blobs that the registry took from another repository.
@@ -54,13 +55,13 @@ pub struct Sent {
 impl Sent {
     /// Whether all of it was there.
     pub fn is_unchanged(&self) -> bool {
-        self.sent + self.mounted + self.present == 0
+        self.blobs + self.mounted + self.present == 0
     }
 
     /// What was done, for people.
     pub fn told(&self) -> String {
         let (image, kib) = (&self.image, self.bytes.div_ceil(1024));
-        match (self.sent, self.mounted, self.present) {
+        match (self.blobs, self.mounted, self.present) {
             (0, 0, 0) => format!("{image} is there"),
             (sent, mounted, present) => {
                 format!("pushed {image}: {sent} blobs of {kib} KiB, {mounted} mounted, {present} there")
@@ -99,7 +100,7 @@ pub async fn push(
         match how {
             How::Present => sent.present += 1,
             How::Mounted => sent.mounted += 1,
-            How::Sent => (sent.sent, sent.bytes) = (sent.sent + 1, sent.bytes + blob.size),
+            How::Sent => (sent.blobs, sent.bytes) = (sent.blobs + 1, sent.bytes + blob.size),
         }
         places.add(&blob, &reference.repository);
     }

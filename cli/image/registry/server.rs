@@ -164,7 +164,7 @@ async fn route(server: &RegistryServer, request: Request) -> Answer {
     match parts.as_slice() {
         [.., "tags", "list"] => tags(server, &split(2)?),
         [.., "manifests", name] => manifests(server, &split(2)?, name, &method, request).await,
-        [.., "referrers", digest] => referrers(server, &split(2)?, &parse(digest)?, &query),
+        [.., "referrers", digest] => Ok(referrers(server, &split(2)?, &parse(digest)?, &query)),
         [.., "blobs", "uploads"] => start_upload(server, &split(2)?, &query, request).await,
         [.., "blobs", "uploads", id] => upload(server, &split(3)?, id, &method, &query, request).await,
         [.., "blobs", digest] => {
@@ -275,14 +275,14 @@ fn check(
     Ok(manifest.subject.map(|subject| subject.digest))
 }
 
-fn referrers(server: &RegistryServer, repository: &str, digest: &Digest, query: &str) -> Answer {
+fn referrers(server: &RegistryServer, repository: &str, digest: &Digest, query: &str) -> Response<Body> {
     let wanted = parameter(query, "artifactType");
     let known = server.repositories().get(repository).and_then(|known| known.referrers.get(digest).cloned());
     let mut found = known.unwrap_or_default();
     found.retain(|referrer| wanted.is_none() || referrer.artifact_type == wanted);
     let mut headers = vec![(header::CONTENT_TYPE.as_str(), INDEX.to_owned())];
     headers.extend(wanted.map(|_| ("oci-filters-applied", "artifactType".to_owned())));
-    Ok(respond(StatusCode::OK, &headers, json!(Index::new(found)).to_string().into()))
+    respond(StatusCode::OK, &headers, json!(Index::new(found)).to_string().into())
 }
 
 async fn blob(server: &RegistryServer, digest: &Digest, method: &Method, headers: &HeaderMap) -> Answer {
