@@ -53,6 +53,13 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 6
 fi
 
+# Rust for arm64 is compiled by Debian's compiler, which has the libraries for it.
+if [ -z "${EDGECTL_TEST_CROSS_RUSTC:-}" ] && grep -q '^VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null &&
+    [ "$(id -u)" = 0 ] && [ "$(dpkg --print-architecture)" = amd64 ]; then
+    EDGECTL_TEST_CROSS_RUSTC=$(tests/cross_rust.sh "$PWD/target/cross-rust")
+    export EDGECTL_TEST_CROSS_RUSTC
+fi
+
 # The tests of containers need an engine: the one there is, else one of their own that touches nothing else.
 engine=""
 start_engine() {

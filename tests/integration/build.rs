@@ -51,7 +51,7 @@ fn result(place: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Runs what a record says, as an agent would, and returns what it printed.
-fn run_record(place: &Path, image: &str) -> String {
+pub fn run_record(place: &Path, image: &str) -> String {
     let images = place.join(".edgectl/images");
     let record: Value = names(&images)
         .iter()

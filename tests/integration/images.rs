@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::binary::{edgectl, names, refused};
-use crate::build::{BROKEN, Files, RUST, programs, solution};
+use crate::build::{BROKEN, Files, RUST, programs, run_record, solution};
 use crate::docker_engine;
 
 pub const C: Files = &[("main.c", "#include <stdio.h>\nint main(void) { puts(\"it runs\"); }\n")];
@@ -97,6 +97,36 @@ fn programs_in_c_and_go_are_built_for_three_platforms_and_are_the_same_bytes_any
     let bill: Value =
         serde_json::from_slice(&fs::read(first["modules"][0]["sbom"].as_str().unwrap()).unwrap()).unwrap();
     assert_eq!(bill["spdxVersion"], "SPDX-2.3");
+}
+
+#[test]
+fn a_program_in_rust_is_compiled_for_another_platform() {
+    let Ok(rustc) = std::env::var("EDGECTL_TEST_CROSS_RUSTC") else {
+        println!("passed over: `tests/run.sh` provides a Rust compiler for arm64 on Debian 12");
+        return;
+    };
+    let place = solution(&[("rusty", "rust", RUST)]);
+    let mut command = edgectl(place.path());
+    command.args(["build", "--json", "-P", "amd64,arm64v8", "-o", "oci:out"]).env("RUSTC", &rustc);
+    let built: Value = serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap();
+    for (module, emulator) in built["modules"].as_array().unwrap().iter().zip([None, Some("qemu-aarch64-static")]) {
+        assert_eq!(run(&place.path().join("out"), module, emulator), "it runs\n");
+    }
+}
+
+#[test]
+fn modules_in_c_go_and_node_are_processes_too() {
+    const NODE: Files = &[
+        ("package.json", "{ \"name\": \"noddy\", \"version\": \"1.0.0\", \"main\": \"main.js\" }"),
+        ("main.js", "console.log('it runs')\n"),
+    ];
+    let place = solution(&[("cee", "c", C), ("gopher", "go", GO), ("noddy", "javascript", NODE)]);
+    assert_eq!(statuses(&result(place.path(), &[])), ["built", "built", "built"]);
+    for name in ["cee", "gopher", "noddy"] {
+        assert_eq!(run_record(place.path(), &format!("registry/{name}:1-amd64")), "it runs\n");
+    }
+    assert_eq!(statuses(&result(place.path(), &[])), ["cached", "cached", "cached"]);
+    assert!(!place.path().join("modules/noddy/node_modules").exists());
 }
 
 #[test]
