@@ -216,6 +216,9 @@ fn build_images(
         outcomes.into_iter().filter_map(|outcome| Some((outcome.module, outcome.result.ok()?))).collect();
     let for_all = images::combine(&store, &built)?;
     report.indexes = for_all.iter().map(index_report).collect();
+    if report.modules.iter().any(|module| module.status == "built") {
+        images::sweep(&store)?;
+    }
     let images = Images { store: &store, each: &built, for_all: &for_all };
     if let Some(place) = &args.output {
         let path = images.write(place, &context.settings.directory)?;

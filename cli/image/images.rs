@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::image::oci::document::{CONFIG, Descriptor, INDEX, Index, MANIFEST, Ma
 use crate::image::oci::layer::{self, Layer};
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
+use crate::image::oci::sweep;
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::image::records;
@@ -40,6 +41,8 @@ use crate::solution::solution::Solution;
 const FORMAT: &str = "1";
 /// The layout with all images of a solution, in its state.
 const LAYOUT: &str = "oci";
+/// The folder in it with the layers that were made from something that is known.
+const LAYERS: &str = "layers";
 /// What in the environment changes what compilers do.
 const FLAGS: [&str; 5] = ["RUSTFLAGS", "CFLAGS", "LDFLAGS", "GOFLAGS", "SOURCE_DATE_EPOCH"];
 
@@ -123,6 +126,16 @@ pub fn build(context: &Context, solution: &Solution, modules: &[PlannedModule], 
         });
         Outcome { module: module.clone(), result, reasons, duration }
     })
+}
+
+/// Takes out of a solution's store what no image, base or kept layer names.
+pub fn sweep(store: &Store) -> Result<u64, ImageError> {
+    let mut kept = base::content(store);
+    for entry in fs::read_dir(store.root().join(LAYERS)).into_iter().flatten().flatten() {
+        let layer = fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice::<Layer>(&bytes).ok());
+        kept.extend(layer.map(|layer| layer.descriptor));
+    }
+    sweep::sweep(store, &kept, SystemTime::now())
 }
 
 /// Where images are built.
@@ -301,7 +314,7 @@ impl Site<'_> {
     fn layer(&self, part: &Part, time: u64) -> Result<Layer, ImageError> {
         let Some(key) = &part.key else { return layer::write(&self.store, &part.files, time, part.purpose) };
         let key = Digest::of(format!("{FORMAT} {key} {time}").as_bytes());
-        let path = self.store.root().join("layers").join(format!("{}.json", key.hexadecimal()));
+        let path = self.store.root().join(LAYERS).join(format!("{}.json", key.hexadecimal()));
         let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Layer>(&bytes).ok());
         if let Some(known) = known.filter(|known| self.store.verify(&known.descriptor)) {
             return Ok(known);

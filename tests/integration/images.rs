@@ -287,3 +287,34 @@ fn images_are_loaded_into_an_engine_and_run_there() {
     let told = Command::new("skopeo").args(["inspect", &image]).output().unwrap();
     assert!(told.status.success(), "{told:?}");
 }
+
+/// Runs with a small disk for the solution's state, which nobody but the processes of this script sees.
+const SMALL_DISK: &str = r#"
+set -eu
+mkdir .edgectl
+mount -t tmpfs -o size=4m tmpfs .edgectl
+status=0
+why=$("$1" build --image 2>&1 >/dev/null) || status=$?
+[ "$status" = 5 ] || { echo "ended with $status: $why"; exit 1; }
+case $why in *'No space left'*) ;; *) echo "does not say why: $why"; exit 1 ;; esac
+left=$(find .edgectl/oci -name '*.part')
+[ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+rm modules/snake/large
+"$1" build --image
+"#;
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_layer_is_told_and_nothing_is_left_behind() {
+    let place = solution(&[("snake", "python", &[("main.py", "print('it runs')\n")])]);
+    let path = place.path().join("modules/snake/module.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    file["edgectl"] = json!({ "base": "scratch" });
+    fs::write(path, file.to_string()).unwrap();
+    let mut random = vec![0; 8 << 20];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut random).unwrap();
+    fs::write(place.path().join("modules/snake/large"), random).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh"]);
+    let output = command.arg(assert_cmd::cargo::cargo_bin!("edgectl")).current_dir(place.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

@@ -81,6 +81,13 @@ pub fn known(store: &Store, origin: &Origin, platform: &Platform) -> Option<Base
     (base.origin == origin.look() && base.layers.iter().all(|layer| store.has(layer))).then_some(base)
 }
 
+/// The content of all base images that were taken into the store.
+pub fn content(store: &Store) -> Vec<Descriptor> {
+    let records = fs::read_dir(store.root().join(FOLDER)).into_iter().flatten().flatten();
+    let bases = records.filter_map(|entry| serde_json::from_slice::<Base>(&fs::read(entry.path()).ok()?).ok());
+    bases.flat_map(|base| base.layers.into_iter().chain([base.config_at]).chain(base.manifest)).collect()
+}
+
 /// Takes an image into the store. `pull` does so with all content of one in a registry, and returns its manifest.
 pub fn import(
     store: &Store,

@@ -9,3 +9,4 @@ pub mod files;
 pub mod layer;
 pub mod layout;
 pub mod store;
+pub mod sweep;
