@@ -1,9 +1,13 @@
 //! Layers: an archive of files, compressed. The same files give the same bytes, on every machine and at any time.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -19,6 +23,8 @@ use crate::image::oci::store::{Incoming, Store};
 
 /// Compressed by itself, so that several can be at once; no part of the machine it happens on shows in the result.
 const CHUNK: usize = 1024 * 1024;
+/// How much of a file is read at once.
+const READ: usize = 256 * 1024;
 /// Images are built more often than they are sent far.
 const LEVEL: Compression = Compression::new(1);
 
@@ -73,7 +79,9 @@ fn append(archive: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, tim
             let size = file.metadata().map_err(ImageError::io(source))?.len();
             header.set_mode(if *executable { 0o755 } else { 0o644 });
             header.set_size(size);
-            archive.append_data(&mut header, path, Exact { file, left: size, path: source })
+            // The archive asks for little at a time.
+            let reader = BufReader::with_capacity(READ, Exact { file, left: size, path: source });
+            archive.append_data(&mut header, path, reader)
         }
         Entry::Link(target) => {
             header.set_entry_type(EntryType::Symlink);
@@ -103,47 +111,103 @@ impl Read for Exact<'_> {
     }
 }
 
-/// Compresses what is written into it, in parts that are gzip files of their own, which together are one.
+/// A part, by its number in the whole.
+type Part = (usize, Vec<u8>);
+
+/// Compresses what is written into it, in parts that are gzip files of their own, which together are one. Threads compress
+/// while the next part is read.
 struct Compressed {
     incoming: Incoming,
     plain: Sha256,
     hash: Sha256,
     size: u64,
-    chunks: Vec<Vec<u8>>,
-    at_once: usize,
+    chunk: Vec<u8>,
+    /// Parts to compress; bounded, so that reading waits for those who compress.
+    work: Option<SyncSender<Part>>,
+    done: Receiver<io::Result<Part>>,
+    workers: Vec<JoinHandle<()>>,
+    /// Parts that were compressed before their turn.
+    early: BTreeMap<usize, Vec<u8>>,
+    given: usize,
+    taken: usize,
 }
 
 impl Compressed {
     fn new(incoming: Incoming) -> Self {
         let at_once = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { incoming, plain: Sha256::new(), hash: Sha256::new(), size: 0, chunks: Vec::new(), at_once }
+        let (work, parts) = sync_channel::<Part>(at_once);
+        let (finished, done) = channel();
+        let parts = Arc::new(Mutex::new(parts));
+        let worker = || {
+            let (parts, finished) = (Arc::clone(&parts), finished.clone());
+            std::thread::spawn(move || {
+                loop {
+                    let next = parts.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, plain)) = next else { return };
+                    if finished.send(gzip(&plain).map(|bytes| (number, bytes))).is_err() {
+                        return;
+                    }
+                }
+            })
+        };
+        let workers = (0..at_once).map(|_| worker()).collect();
+        Self {
+            incoming,
+            plain: Sha256::new(),
+            hash: Sha256::new(),
+            size: 0,
+            chunk: Vec::with_capacity(CHUNK),
+            work: Some(work),
+            done,
+            workers,
+            early: BTreeMap::new(),
+            given: 0,
+            taken: 0,
+        }
     }
 
-    /// Compresses the parts that are full, and the last one at the end.
-    fn compress(&mut self) -> io::Result<()> {
-        let chunks = std::mem::take(&mut self.chunks);
-        let compressed: Vec<io::Result<Vec<u8>>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = chunks[1..].iter().map(|chunk| scope.spawn(|| gzip(chunk))).collect();
-            let first = std::iter::once(gzip(&chunks[0]));
-            // A panic of a worker is one of ours.
-            let rest = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("compression failed"))));
-            first.chain(rest).collect()
-        });
-        for part in compressed {
-            let part = part?;
-            self.hash.update(&part);
-            self.size += part.len() as u64;
-            self.incoming.write_all(&part)?;
+    /// Hands the part that was collected to those who compress, and keeps what they have done.
+    fn hand_on(&mut self) -> io::Result<()> {
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        let sent = self.work.as_ref().is_some_and(|work| work.send((self.given, chunk)).is_ok());
+        if !sent {
+            return Err(io::Error::other("compression failed"));
+        }
+        self.given += 1;
+        while let Ok(part) = self.done.try_recv() {
+            self.take(part)?;
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Descriptor, Digest), ImageError> {
-        if !self.chunks.is_empty() {
-            self.compress().map_err(ImageError::io(self.incoming.path().to_owned()))?;
+    /// Writes a part, when its turn comes.
+    fn take(&mut self, part: io::Result<Part>) -> io::Result<()> {
+        let (number, bytes) = part?;
+        self.early.insert(number, bytes);
+        while let Some(bytes) = self.early.remove(&self.taken) {
+            self.hash.update(&bytes);
+            self.size += bytes.len() as u64;
+            self.incoming.write_all(&bytes)?;
+            self.taken += 1;
         }
+        Ok(())
+    }
+
+    fn complete(&mut self) -> io::Result<()> {
+        if !self.chunk.is_empty() {
+            self.hand_on()?;
+        }
+        self.work = None;
+        while self.taken < self.given {
+            let part = self.done.recv().map_err(|_| io::Error::other("compression failed"))?;
+            self.take(part)?;
+        }
+        // All of them have nothing left to do.
+        self.workers.drain(..).try_for_each(|worker| worker.join().map_err(|_| io::Error::other("compression failed")))
+    }
+
+    fn finish(mut self) -> Result<(Descriptor, Digest), ImageError> {
+        self.complete().map_err(ImageError::io(self.incoming.path().to_owned()))?;
         let digest = Digest::of_hash(self.hash);
         self.incoming.keep(&digest)?;
         Ok((Descriptor::new(LAYER_GZIP, digest, self.size), Digest::of_hash(self.plain)))
@@ -152,15 +216,11 @@ impl Compressed {
 
 impl Write for Compressed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            if self.chunks.len() == self.at_once {
-                self.compress()?;
-            }
-            self.chunks.push(Vec::with_capacity(CHUNK));
+        if self.chunk.len() == CHUNK {
+            self.hand_on()?;
         }
-        let Some(chunk) = self.chunks.last_mut() else { return Ok(0) };
-        let taken = bytes.len().min(CHUNK - chunk.len());
-        chunk.extend_from_slice(&bytes[..taken]);
+        let taken = bytes.len().min(CHUNK - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..taken]);
         self.plain.update(&bytes[..taken]);
         Ok(taken)
     }
