@@ -20,6 +20,7 @@ pub mod method;
 pub mod metrics;
 pub mod module_name;
 pub mod new;
+pub mod registry;
 pub mod render;
 pub mod restart;
 pub mod route;

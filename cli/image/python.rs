@@ -79,7 +79,8 @@ pub fn build(
     })
 }
 
-fn find_python(environment: &BTreeMap<String, String>) -> Result<PathBuf, ImageError> {
+/// Finds Python.
+pub fn find_python(environment: &BTreeMap<String, String>) -> Result<PathBuf, ImageError> {
     ["python3", "python"].iter().find_map(|name| tool::find(environment, name)).ok_or_else(|| ImageError::Missing {
         what: "python3, which modules in Python need, was not found".to_owned(),
         hint: "Install it; on Debian and Ubuntu: `apt-get install python3 python3-venv`.".to_owned(),
