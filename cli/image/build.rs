@@ -11,7 +11,7 @@ use crate::image::error::ImageError;
 use crate::image::kind::ModuleKind;
 use crate::image::plan::PlannedModule;
 use crate::image::records::{self, ImageRecord};
-use crate::image::{python, rust};
+use crate::image::{node, python, rust};
 use crate::output::progress::{Line, Progress};
 use crate::settings::Context;
 use crate::solution::solution::Solution;
@@ -93,12 +93,11 @@ fn build_and_record(
     let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
     std::fs::create_dir_all(&workspace).map_err(ImageError::io(&workspace))?;
     let (directory, environment) = (&module.directory, &context.settings.environment);
+    let root = if directory.starts_with(&solution.root) { &solution.root } else { directory };
     let built = match kind {
         ModuleKind::Rust => rust::build(directory, &workspace, environment, line)?,
-        ModuleKind::Python => {
-            let root = if directory.starts_with(&solution.root) { &solution.root } else { directory };
-            python::build(root, directory, &workspace, environment, line)?
-        }
+        ModuleKind::Python => python::build(root, directory, &workspace, environment, line)?,
+        ModuleKind::Node => node::build(root, directory, &workspace, environment, line)?,
     };
     let record = ImageRecord {
         image: module.image.clone(),

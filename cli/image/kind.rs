@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::image::error::ImageError;
 
+/// How the names of sources end.
+const SOURCES: [&str; 6] = ["rs", "py", "js", "mjs", "cjs", "ts"];
+
 /// How a module is built as a process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModuleKind {
@@ -14,6 +17,8 @@ pub enum ModuleKind {
     Rust,
     /// With a virtual environment of Python.
     Python,
+    /// With npm, for Node.
+    Node,
 }
 
 impl ModuleKind {
@@ -24,16 +29,19 @@ impl ModuleKind {
         match language.as_deref() {
             Some("rust") => Ok(Self::Rust),
             Some("python") => Ok(Self::Python),
+            Some("javascript" | "typescript" | "node" | "nodejs") => Ok(Self::Node),
             _ if has("Cargo.toml") => Ok(Self::Rust),
             _ if has("requirements.txt") && has("main.py") => Ok(Self::Python),
+            _ if has("package.json") => Ok(Self::Node),
             Some(other) => Err(ImageError::Unbuildable {
                 reason: format!("a module in {other} cannot be built as a process"),
-                hint: "Modules in Rust and Python can, with Cargo.toml, or with requirements.txt and main.py."
+                hint: "Modules in Rust, Python and for Node can, with Cargo.toml, with requirements.txt and main.py, or with \
+                       package.json."
                     .to_owned(),
             }),
             None => Err(ImageError::Unbuildable {
                 reason: format!("{} does not show what it is built with", directory.display()),
-                hint: "Set `\"language\"` in its module.json to `rust` or `python`.".to_owned(),
+                hint: "Set `\"language\"` in its module.json to `rust`, `python`, `javascript` or `typescript`.".to_owned(),
             }),
         }
     }
@@ -43,9 +51,12 @@ impl ModuleKind {
 /// workspace around them.
 pub fn is_source(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let is_named = matches!(&*name, "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg");
+    let is_named = matches!(
+        &*name,
+        "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg" | "package.json" | "package-lock.json" | "tsconfig.json"
+    );
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
-    is_named || is_requirements || path.extension().is_some_and(|end| end == "rs" || end == "py")
+    is_named || is_requirements || path.extension().is_some_and(|end| SOURCES.iter().any(|source| end == *source))
 }
 
 /// The language in `module.json`. The file may lack it, and hold placeholders that make it no JSON yet: then the other

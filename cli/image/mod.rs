@@ -3,8 +3,10 @@
 pub mod build;
 pub mod error;
 pub mod kind;
+pub mod node;
 pub mod plan;
 pub mod python;
 pub mod records;
 pub mod rust;
+pub mod source_hash;
 pub mod tool;

@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 use crate::image::build::Built;
 use crate::image::error::ImageError;
 use crate::image::records::digest;
+use crate::image::source_hash::hash_sources;
 use crate::image::tool::{self, Ended};
 use crate::output::progress::Line;
-use crate::solution::sources;
 
 const ENTRY: &str = "main.py";
 const REQUIREMENTS: &str = "requirements.txt";
@@ -163,22 +163,4 @@ fn remove(path: &Path, result: std::io::Result<()>) -> Result<(), ImageError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ImageError::io(path)(error)),
         _ => Ok(()),
     }
-}
-
-/// Takes in the names and contents of all sources of a module, in order.
-fn hash_sources(root: &Path, directory: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
-    for entry in sources::walk(root, directory) {
-        let path = entry.path();
-        let Some(name) =
-            path.strip_prefix(directory).ok().filter(|_| entry.file_type().is_some_and(|kind| kind.is_file()))
-        else {
-            continue;
-        };
-        let content = fs::read(path).map_err(ImageError::io(path))?;
-        hash.update(name.to_string_lossy().as_bytes());
-        hash.update([0]);
-        hash.update((content.len() as u64).to_le_bytes());
-        hash.update(&content);
-    }
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! The templates that this program carries: `templates/` of its source, embedded.
 //!
 //! A template is a directory with a `template.yaml` that describes it. Its other files are copied as they are, but
-//! those whose names end in `.tera` are rendered and lose that ending. Names of files are rendered as well.
+//! those whose names end in `.tera` are rendered and lose that ending. Names of files are rendered as well; a file with
+//! `{{platform}}` in its name is rendered for each platform that images are built for, and is told how containers call
+//! that platform: `container_platform`.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -13,15 +15,31 @@ use crate::scaffold::error::ScaffoldError;
 
 const DESCRIPTION: &str = "template.yaml";
 const RENDERED: &str = ".tera";
+/// What a name of a file holds that is rendered for each platform.
+const PLATFORM: &str = "{{platform}}";
+/// The platforms that images are built for, and what containers call them.
+const PLATFORMS: [(&str, &str); 3] = [("amd64", "linux/amd64"), ("arm32v7", "linux/arm/v7"), ("arm64v8", "linux/arm64")];
 
 #[derive(RustEmbed)]
 #[folder = "templates/"]
 struct Embedded;
 
+/// What is made from a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A module of a solution.
+    Module,
+    /// A solution.
+    Solution,
+}
+
 /// What a template says about itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
+    /// What is made from it.
+    pub kind: Kind,
     /// The language of a module.
     #[serde(default)]
     pub language: Option<String>,
@@ -88,23 +106,36 @@ impl Template {
                 continue;
             }
             let Some(file) = Embedded::get(&path) else { continue };
-            let wrong = |reason: String| ScaffoldError::Template { name: path.to_string(), reason };
-            let content = if name.ends_with(RENDERED) {
-                let text = std::str::from_utf8(&file.data).map_err(|error| wrong(error.to_string()))?;
-                render_text(text, values).map_err(&wrong)?.into_bytes()
+            if name.contains(PLATFORM) {
+                for (platform, container_platform) in PLATFORMS {
+                    let mut values = values.clone();
+                    values.insert("platform", platform);
+                    values.insert("container_platform", container_platform);
+                    files.push(render_file(name, &file.data, &values)?);
+                }
             } else {
-                file.data.into_owned()
-            };
-            let name = render_text(name.strip_suffix(RENDERED).unwrap_or(name), values).map_err(&wrong)?;
-            let path = PathBuf::from(&name);
-            if !stays_inside(&path) {
-                return Err(wrong(format!("it would be written to {name}")));
+                files.push(render_file(name, &file.data, values)?);
             }
-            files.push(RenderedFile { path, content });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
+}
+
+fn render_file(name: &str, content: &[u8], values: &tera::Context) -> Result<RenderedFile, ScaffoldError> {
+    let wrong = |reason: String| ScaffoldError::Template { name: name.to_owned(), reason };
+    let content = if name.ends_with(RENDERED) {
+        let text = std::str::from_utf8(content).map_err(|error| wrong(error.to_string()))?;
+        render_text(text, values).map_err(&wrong)?.into_bytes()
+    } else {
+        content.to_owned()
+    };
+    let name = render_text(name.strip_suffix(RENDERED).unwrap_or(name), values).map_err(&wrong)?;
+    let path = PathBuf::from(&name);
+    if !stays_inside(&path) {
+        return Err(wrong(format!("it would be written to {name}")));
+    }
+    Ok(RenderedFile { path, content })
 }
 
 fn render_text(text: &str, values: &tera::Context) -> Result<String, String> {

@@ -30,6 +30,7 @@ mod schema;
 mod sdk;
 mod snapshot;
 mod support_bundle;
+mod templates;
 mod top;
 mod validate;
 mod watch;
