@@ -318,7 +318,7 @@ async fn remove(service: &ServiceClient, edge: &DeviceId, leaf: &str) -> Result<
     let edge_hub = Identity::module(edge.clone(), ModuleId::edge_hub());
     let ids = json!({ "deviceIds": [leaf] });
     let refresh =
-        service.invoke(&edge_hub, "RefreshDeviceScopeIdentityCache", Some(&ids), Duration::ZERO, REFRESH_TIMEOUT);
+        service.invoke(&edge_hub, "RefreshDeviceScopeIdentityCache", &ids, Duration::ZERO, REFRESH_TIMEOUT);
     drop(refresh.await);
     Ok(())
 }
