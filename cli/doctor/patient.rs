@@ -240,6 +240,8 @@ fn language(directory: &Path, declared: Option<&str>) -> String {
         (Ok(ModuleKind::Python), _) => "python".to_owned(),
         (Ok(ModuleKind::Rust), _) => "rust".to_owned(),
         (Ok(ModuleKind::Node), _) => "node".to_owned(),
+        (Ok(ModuleKind::Make), _) => "c".to_owned(),
+        (Ok(ModuleKind::Go), _) => "go".to_owned(),
         (Err(_), word) => word.unwrap_or_default(),
     }
 }

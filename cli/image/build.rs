@@ -11,7 +11,7 @@ use crate::image::error::ImageError;
 use crate::image::kind::ModuleKind;
 use crate::image::plan::PlannedModule;
 use crate::image::records::{self, ImageRecord};
-use crate::image::{node, python, rust};
+use crate::image::{go, make, node, python, rust};
 use crate::output::progress::{Line, Progress};
 use crate::settings::Context;
 use crate::solution::solution::Solution;
@@ -98,6 +98,8 @@ fn build_and_record(
         ModuleKind::Rust => rust::build(directory, &workspace, environment, line)?,
         ModuleKind::Python => python::build(root, directory, &workspace, environment, line)?,
         ModuleKind::Node => node::build(root, directory, &workspace, environment, line)?,
+        ModuleKind::Make => make::build(directory, &workspace, environment, line)?,
+        ModuleKind::Go => go::build(directory, &workspace, environment, line)?,
     };
     let record = ImageRecord {
         image: module.image.clone(),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::image::error::ImageError;
 
 /// How the names of sources end.
-const SOURCES: [&str; 6] = ["rs", "py", "js", "mjs", "cjs", "ts"];
+const SOURCES: [&str; 9] = ["rs", "py", "js", "mjs", "cjs", "ts", "c", "h", "go"];
 
 /// How a module is built as a process of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub enum ModuleKind {
     Python,
     /// With npm, for Node.
     Node,
+    /// With make, in C.
+    Make,
+    /// With the tools of Go.
+    Go,
 }
 
 impl ModuleKind {
@@ -30,18 +34,21 @@ impl ModuleKind {
             Some("rust") => Ok(Self::Rust),
             Some("python") => Ok(Self::Python),
             Some("javascript" | "typescript" | "node" | "nodejs") => Ok(Self::Node),
+            Some("c") if has("Makefile") => Ok(Self::Make),
+            Some("go") => Ok(Self::Go),
             _ if has("Cargo.toml") => Ok(Self::Rust),
             _ if has("requirements.txt") && has("main.py") => Ok(Self::Python),
             _ if has("package.json") => Ok(Self::Node),
+            _ if has("go.mod") => Ok(Self::Go),
             Some(other) => Err(ImageError::Unbuildable {
                 reason: format!("a module in {other} cannot be built as a process"),
-                hint: "Modules in Rust, Python and for Node can, with Cargo.toml, with requirements.txt and main.py, or with \
-                       package.json."
+                hint: "Modules can with Cargo.toml, with requirements.txt and main.py, with package.json, with go.mod, or in C \
+                       with a Makefile."
                     .to_owned(),
             }),
             None => Err(ImageError::Unbuildable {
                 reason: format!("{} does not show what it is built with", directory.display()),
-                hint: "Set `\"language\"` in its module.json to `rust`, `python`, `javascript` or `typescript`.".to_owned(),
+                hint: "Set `\"language\"` in its module.json to `rust`, `python`, `javascript`, `typescript`, `c` or `go`.".to_owned(),
             }),
         }
     }
@@ -53,7 +60,7 @@ pub fn is_source(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let is_named = matches!(
         &*name,
-        "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg" | "package.json" | "package-lock.json" | "tsconfig.json"
+        "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg" | "package.json" | "package-lock.json" | "tsconfig.json" | "Makefile" | "go.mod" | "go.sum"
     );
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
     is_named || is_requirements || path.extension().is_some_and(|end| SOURCES.iter().any(|source| end == *source))

@@ -2,9 +2,12 @@
 
 pub mod build;
 pub mod error;
+pub mod go;
 pub mod kind;
+pub mod make;
 pub mod node;
 pub mod plan;
+pub mod program;
 pub mod python;
 pub mod records;
 pub mod rust;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cargo_metadata::{Message, MetadataCommand, Package};
-use sha2::{Digest as _, Sha256};
 
 use crate::image::build::Built;
 use crate::image::error::ImageError;
-use crate::image::records::digest;
+use crate::image::program;
 use crate::image::tool;
 use crate::output::progress::Line;
 
@@ -51,7 +50,7 @@ pub fn build(
         }
     })?;
     match executable {
-        Some((executable, fresh)) if ended.success => built(&executable, fresh, directory),
+        Some((executable, fresh)) if ended.success => program::built(&executable, fresh, directory),
         _ if no_linker => Err(ImageError::Missing {
             what: "cargo found no C compiler, which it needs for linking".to_owned(),
             hint: "Install one; on Debian and Ubuntu: `apt-get install gcc libc6-dev`.".to_owned(),
@@ -120,17 +119,4 @@ fn choose_binary(package: &Package) -> Result<String, ImageError> {
             hint: "Say which one is the module, with `default-run` in its Cargo.toml.".to_owned(),
         }),
     }
-}
-
-fn built(executable: &Path, fresh: bool, directory: &Path) -> Result<Built, ImageError> {
-    let bytes = std::fs::read(executable).map_err(ImageError::io(executable))?;
-    let mut hash = Sha256::new();
-    hash.update(&bytes);
-    Ok(Built {
-        argv: vec![executable.to_string_lossy().into_owned()],
-        cwd: directory.to_owned(),
-        env: BTreeMap::new(),
-        digest: digest(hash),
-        cached: fresh,
-    })
 }

@@ -102,6 +102,17 @@ fn until(mut happened: impl FnMut() -> bool) {
 }
 
 #[test]
+fn a_module_in_rust() {
+    let target = "../../.edgectl/build/hot/target";
+    works("rust", &["cargo", "test", "--release", "--locked", "--target-dir", target]);
+}
+
+#[test]
+fn a_module_in_python() {
+    works("python", &["../../.edgectl/build/hot/venv/bin/python", "-m", "unittest"]);
+}
+
+#[test]
 fn a_module_in_javascript() {
     works("js", &["npm", "test"]);
 }
@@ -109,4 +120,14 @@ fn a_module_in_javascript() {
 #[test]
 fn a_module_in_typescript() {
     works("typescript", &["npm", "test"]);
+}
+
+#[test]
+fn a_module_in_c() {
+    works("c", &["make", "test"]);
+}
+
+#[test]
+fn a_module_in_go() {
+    works("go", &["go", "test", "./..."]);
 }
