@@ -1,4 +1,5 @@
-//! The templates of modules: each is built, passes its own tests, and does on a simulated device what the others do.
+//! The built-in templates. Those of modules: each is built, passes its own tests, and does on a simulated device what the others do.
+//! Those of solutions: what their sensors measure makes the alerts that are expected.
 //!
 //! Modules are built with the registries at hand; everything after that happens in a network that has only loopback.
 
@@ -130,4 +131,80 @@ fn a_module_in_c() {
 #[test]
 fn a_module_in_go() {
     works("go", &["go", "test", "./..."]);
+}
+
+#[test]
+fn modules_built_as_containers_are_rendered_whole() {
+    for (language, files) in [
+        ("csharp", ["module.csproj", "Program.cs", "tests/FilterTest.cs"]),
+        ("java", ["pom.xml", "src/main/java/edge/Main.java", "src/test/java/edge/FilterTest.java"]),
+    ] {
+        let place = tempdir().unwrap();
+        edgectl(place.path()).args(["new", "plant", "--module", "hot", "--lang", language]).assert().success();
+        let root = place.path().join("plant");
+        edgectl(&root).args(["validate", "--deny-warnings"]).assert().success();
+        let module = root.join("modules/hot");
+        for file in files {
+            assert!(module.join(file).is_file(), "{file}");
+        }
+        let described: Value = serde_json::from_slice(&std::fs::read(module.join("module.json")).unwrap()).unwrap();
+        assert_eq!(described["language"], language);
+        for (platform, dockerfile) in described["image"]["tag"]["platforms"].as_object().unwrap() {
+            let text = std::fs::read_to_string(module.join(dockerfile.as_str().unwrap())).unwrap();
+            assert!(!text.contains("{{") && text.contains("FROM --platform=linux/"), "{platform}: {text}");
+        }
+        // There is nothing here that could build it as a process, and that is said.
+        let assert = edgectl(&root).arg("build").assert().code(5);
+        let said = text(&assert.get_output().stderr);
+        assert!(said.contains(&format!("a module in {language} cannot be built as a process")), "{said}");
+    }
+}
+
+#[test]
+fn the_data_of_every_use_case_makes_the_alerts_that_are_expected() {
+    for name in ["industrial", "retail", "healthcare", "vehicles", "cities"] {
+        let place = tempdir().unwrap();
+        edgectl(place.path()).args(["new", "site", "--from", name]).assert().success();
+        let root = place.path().join("site");
+        edgectl(&root).args(["validate", "--deny-warnings"]).assert().success();
+        for (tests, directory) in [
+            (&["test_scenario.py"][..], root.clone()),
+            (&["-m", "unittest"], root.join("modules/sensor")),
+            (&["-m", "unittest"], root.join("modules/detector")),
+        ] {
+            let tested = Command::new("python3").args(tests).current_dir(directory).output().unwrap();
+            assert!(tested.status.success(), "{name}: {}", text(&tested.stderr));
+        }
+    }
+}
+
+#[test]
+fn the_alerts_of_a_use_case_reach_the_cloud() {
+    let place = tempdir().unwrap();
+    edgectl(place.path()).args(["new", "ward", "--from", "healthcare"]).assert().success();
+    let root = place.path().join("ward");
+    edgectl(&root).arg("build").timeout(TIMEOUT * 5).assert().success();
+    let expected: Value = serde_json::from_slice(&std::fs::read(root.join("expected-alerts.json")).unwrap()).unwrap();
+
+    let network = Loopback::new();
+    let edgectl = |arguments: &[&str]| {
+        let mut command = network.edgectl(&root);
+        command.args(arguments).timeout(TIMEOUT);
+        command
+    };
+    edgectl(&["sim", "up", "-d"]).assert().success();
+    edgectl(&["deploy"]).assert().success();
+    until(|| json(&mut edgectl(&["twin", "get", "sensor", "--reported"]))["played"] == 1500);
+    until(|| {
+        let status = json(&mut edgectl(&["status"]));
+        status["hub"]["counters"]["accepted"]["detector"] == 1
+    });
+    let events = json_lines(&mut edgectl(&["events"]));
+    let found: Vec<&Value> = events.iter().map(|event| &event["body"]).collect();
+    assert_eq!(found, expected.as_array().unwrap().iter().collect::<Vec<_>>());
+    assert!(events.iter().all(|event| event["moduleId"] == "detector"), "{events:?}");
+    // What is played again makes the same alerts again.
+    edgectl(&["method", "invoke", "sensor", "replay"]).assert().success();
+    until(|| json(&mut edgectl(&["method", "invoke", "detector", "alerts"]))["payload"]["alerts"] == 2);
+    edgectl(&["sim", "down"]).assert().success();
 }
