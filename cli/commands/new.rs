@@ -155,10 +155,8 @@ fn ask(args: &mut Args, library: &Library, context: &Context) -> Result<Solution
         let solutions: Vec<Template> =
             library.all()?.into_iter().filter(|template| template.description.kind == Kind::Solution).collect();
         let first = solutions.iter().position(|template| template.name == PLAIN).unwrap_or(0);
-        let choices: Vec<String> = solutions
-            .iter()
-            .map(|template| format!("{}: {}", template.name, template.description.summary))
-            .collect();
+        let choices: Vec<String> =
+            solutions.iter().map(|template| format!("{}: {}", template.name, template.description.summary)).collect();
         let chosen = prompt::choose_from("What to start from", &choices, first)?;
         args.from = Some(solutions[chosen].name.clone());
         if chosen == first {

@@ -38,9 +38,13 @@ impl Flags {
 
     /// The values of a template's parameters; a person is asked for those that were not given.
     pub fn values(&self, template: &Template, context: &Context) -> Result<tera::Context, CommandError> {
-        values::resolve(template, &self.set, |parameter| {
-            if self.may_ask(context) { ask(parameter).map(Some) } else { Ok(None) }
-        })
+        values::resolve(
+            template,
+            &self.set,
+            |parameter| {
+                if self.may_ask(context) { ask(parameter).map(Some) } else { Ok(None) }
+            },
+        )
     }
 }
 
@@ -104,7 +108,8 @@ impl Report for Preview {
                 .map(|file| vec![format!("  {}", file.path.display()), format!("{} bytes", file.bytes)])
                 .collect();
             // Writing to memory cannot fail.
-            let _ = write!(text, "Would make {}\n{}\n", style.bold(&self.directory.display().to_string()), columns(&rows));
+            let _ =
+                write!(text, "Would make {}\n{}\n", style.bold(&self.directory.display().to_string()), columns(&rows));
         }
         if let Some(changed) = &self.changed {
             let _ = writeln!(text, "Would change {}", changed.display());

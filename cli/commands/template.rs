@@ -168,8 +168,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 
 fn add(args: &AddArgs, context: &Context) -> Result<(), CommandError> {
     let library = library(context);
-    let wanted =
-        Wanted { from: &args.source, reference: args.reference.as_deref(), directory: args.path.as_deref() };
+    let wanted = Wanted { from: &args.source, reference: args.reference.as_deref(), directory: args.path.as_deref() };
     let name = args.name.clone().unwrap_or_else(|| name_of(wanted));
     let Context { settings, printer } = context;
     let scratch = library.scratch()?;

@@ -60,7 +60,16 @@ pub fn is_source(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let is_named = matches!(
         &*name,
-        "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg" | "package.json" | "package-lock.json" | "tsconfig.json" | "Makefile" | "go.mod" | "go.sum"
+        "Cargo.toml"
+            | "Cargo.lock"
+            | "pyproject.toml"
+            | "setup.cfg"
+            | "package.json"
+            | "package-lock.json"
+            | "tsconfig.json"
+            | "Makefile"
+            | "go.mod"
+            | "go.sum"
     );
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
     is_named || is_requirements || path.extension().is_some_and(|end| SOURCES.iter().any(|source| end == *source))

@@ -51,8 +51,9 @@ pub fn build(
             Some(what) => {
                 return Err(ImageError::Missing {
                     what: format!("the compiler found no {what}"),
-                    hint: "Install the library's package for development; the module's Dockerfiles name those it needs."
-                        .to_owned(),
+                    hint:
+                        "Install the library's package for development; the module's Dockerfiles name those it needs."
+                            .to_owned(),
                 });
             }
             None => return Err(ImageError::Failed { tool: "make", reason: ended.last_lines.last().cloned() }),
@@ -67,11 +68,7 @@ pub fn build(
     program::built(&executable, cached, directory)
 }
 
-fn find(
-    environment: &BTreeMap<String, String>,
-    name: &str,
-    packages: &str,
-) -> Result<std::path::PathBuf, ImageError> {
+fn find(environment: &BTreeMap<String, String>, name: &str, packages: &str) -> Result<std::path::PathBuf, ImageError> {
     tool::find(environment, name).ok_or_else(|| ImageError::Missing {
         what: format!("{name}, which modules in C need, was not found"),
         hint: format!("Install it; on Debian and Ubuntu: `apt-get install {packages}`."),

@@ -294,7 +294,8 @@ mod tests {
     fn values_are_indented_like_their_surroundings() {
         let text = "{\n  \"modulesContent\": { \"$edgeAgent\": { \"properties.desired\": {\n    \"modules\": {\n      \
                     \"a\": 1\n    }\n  } } }\n}";
-        let edited = Deployment::new(Path::new("t"), text.to_owned()).with_module("m", "${MODULES.m}", json!({})).unwrap();
+        let edited =
+            Deployment::new(Path::new("t"), text.to_owned()).with_module("m", "${MODULES.m}", json!({})).unwrap();
         assert!(edited.text().contains(
             "      \"a\": 1,\n      \"m\": {\n        \"version\": \"1.0\",\n        \"type\": \"docker\",\n"
         ));

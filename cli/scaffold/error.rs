@@ -162,7 +162,9 @@ impl ScaffoldError {
             Self::NoDeployment(_) => "Name it in `edgectl.yaml`, as `template: FILE`.".to_owned(),
             Self::Syntax { .. } => "Mend it there; nothing was changed.".to_owned(),
             Self::NoPlace { .. } => "Add it, with `{}` as its value; nothing was changed.".to_owned(),
-            Self::Template { .. } | Self::Io { .. } | Self::Name { .. } | Self::Refused(_) | Self::NoHome => return None,
+            Self::Template { .. } | Self::Io { .. } | Self::Name { .. } | Self::Refused(_) | Self::NoHome => {
+                return None;
+            }
         })
     }
 }

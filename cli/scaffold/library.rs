@@ -140,9 +140,10 @@ impl Library {
     pub fn add(&self, name: &str, files: Files, source: &Source) -> Result<Template, ScaffoldError> {
         name::check_template(name)?;
         let directory = self.directory_of(name)?;
-        let taken = self.all()?.iter().any(|template| {
-            template.name == name || template.description.aliases.iter().any(|alias| alias == name)
-        });
+        let taken = self
+            .all()?
+            .iter()
+            .any(|template| template.name == name || template.description.aliases.iter().any(|alias| alias == name));
         if taken {
             return Err(ScaffoldError::TemplateExists(name.to_owned()));
         }

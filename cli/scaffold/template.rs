@@ -22,7 +22,8 @@ const RENDERED: &str = ".tera";
 /// What a name of a file holds that is rendered for each platform.
 const PLATFORM: &str = "{{platform}}";
 /// The platforms that images are built for, and what containers call them.
-const PLATFORMS: [(&str, &str); 3] = [("amd64", "linux/amd64"), ("arm32v7", "linux/arm/v7"), ("arm64v8", "linux/arm64")];
+const PLATFORMS: [(&str, &str); 3] =
+    [("amd64", "linux/amd64"), ("arm32v7", "linux/arm/v7"), ("arm64v8", "linux/arm64")];
 /// How many templates may stand on each other.
 const MOST_BASES: usize = 4;
 

@@ -83,10 +83,15 @@ fn read_below(root: &Path, below: &str, files: &mut Files) -> Result<(), Scaffol
 pub fn below(files: Files, directory: Option<&str>, wanted: &str) -> Result<Files, ScaffoldError> {
     let take = |files: Files, prefix: &str| -> Files {
         let prefix = format!("{}/", prefix.trim_matches('/'));
-        files.into_iter().filter_map(|(path, content)| Some((path.strip_prefix(&prefix)?.to_owned(), content))).collect()
+        files
+            .into_iter()
+            .filter_map(|(path, content)| Some((path.strip_prefix(&prefix)?.to_owned(), content)))
+            .collect()
     };
     let files = match files.keys().next().and_then(|path| path.split_once('/')) {
-        Some((top, _)) if !files.contains_key(wanted) && files.keys().all(|path| path.starts_with(&format!("{top}/"))) => {
+        Some((top, _))
+            if !files.contains_key(wanted) && files.keys().all(|path| path.starts_with(&format!("{top}/"))) =>
+        {
             let only = top.to_owned();
             // The one that was asked for may be the only one.
             if directory.is_some_and(|directory| directory.starts_with(&only)) { files } else { take(files, &only) }
@@ -97,11 +102,7 @@ pub fn below(files: Files, directory: Option<&str>, wanted: &str) -> Result<File
         Some(directory) => take(files, directory),
         None => files,
     };
-    if files.contains_key(wanted) {
-        Ok(files)
-    } else {
-        Err(refused(format!("there is no {wanted} in it")))
-    }
+    if files.contains_key(wanted) { Ok(files) } else { Err(refused(format!("there is no {wanted} in it"))) }
 }
 
 #[cfg(test)]

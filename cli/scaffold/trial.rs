@@ -42,12 +42,7 @@ pub fn run(
     let made = if template.description.kind == Kind::Module {
         let planned = solution::plain(&place.0, &name, None, tera::Context::new())?;
         planned.stage()?.commit()?;
-        let added = module::from_template(
-            &Solution::load(&planned.root)?,
-            &ModuleName::new(NAME)?,
-            template,
-            values,
-        )?;
+        let added = module::from_template(&Solution::load(&planned.root)?, &ModuleName::new(NAME)?, template, values)?;
         added.stage()?.commit()?;
         added.directory.map(|(_, files)| files).unwrap_or_default()
     } else {

@@ -16,26 +16,33 @@ pub fn resolve<E: From<ScaffoldError>>(
     mut ask: impl FnMut(&Parameter) -> Result<Option<String>, E>,
 ) -> Result<tera::Context, E> {
     let parameters = &template.description.parameters;
-    let mut texts = read(parameters, given)?;
+    let mut given = read(parameters, given)?;
     let mut values = tera::Context::new();
+    let mut missing = Vec::new();
     for parameter in parameters {
-        let text = match texts.remove(parameter.name.as_str()) {
-            Some(text) => Some(text),
-            None => ask(parameter)?,
+        let value = match given.remove(&parameter.name) {
+            Some(value) => Some(value),
+            None => {
+                ask(parameter)?.map(|text| parse(parameter, &text)).transpose()?.or_else(|| parameter.default.clone())
+            }
         };
-        let value = match (text, &parameter.default) {
-            (Some(text), _) => parse(parameter, &text)?,
-            (None, Some(default)) => default.clone(),
-            (None, None) => return Err(missing(parameters, &texts, &values, parameter).into()),
-        };
-        values.insert(parameter.name.clone(), &value);
+        match value {
+            Some(value) => values.insert(parameter.name.clone(), &value),
+            None => missing.push(parameter),
+        }
+    }
+    if let Some(first) = missing.first() {
+        let flags: Vec<String> =
+            missing.iter().map(|parameter| format!("`--set {}=VALUE`{}", parameter.name, about(parameter))).collect();
+        let reason = format!("the template needs a value for {}", first.name);
+        return Err(ScaffoldError::Parameter { reason, hint: format!("Give {}.", flags.join(" and ")) }.into());
     }
     Ok(values)
 }
 
-/// Takes apart what was given; each name is that of a parameter, once.
-fn read(parameters: &[Parameter], given: &[String]) -> Result<BTreeMap<String, String>, ScaffoldError> {
-    let mut texts = BTreeMap::new();
+/// Reads what was given; each name is that of a parameter, once.
+fn read(parameters: &[Parameter], given: &[String]) -> Result<BTreeMap<String, Value>, ScaffoldError> {
+    let mut values = BTreeMap::new();
     for text in given {
         let known = || match parameters {
             [] => "The template has no parameters.".to_owned(),
@@ -48,14 +55,13 @@ fn read(parameters: &[Parameter], given: &[String]) -> Result<BTreeMap<String, S
         let (name, value) = text
             .split_once('=')
             .ok_or_else(|| wrong(format!("{text:?} is no NAME=VALUE"), "Write `--set NAME=VALUE`.".to_owned()))?;
-        if !parameters.iter().any(|parameter| parameter.name == name) {
-            return Err(wrong(format!("there is no parameter {name:?}"), known()));
-        }
-        if texts.insert(name.to_owned(), value.to_owned()).is_some() {
+        let parameter = parameters.iter().find(|parameter| parameter.name == name);
+        let parameter = parameter.ok_or_else(|| wrong(format!("there is no parameter {name:?}"), known()))?;
+        if values.insert(name.to_owned(), parse(parameter, value)?).is_some() {
             return Err(wrong(format!("parameter {name:?} is given twice"), "Give it once.".to_owned()));
         }
     }
-    Ok(texts)
+    Ok(values)
 }
 
 fn parse(parameter: &Parameter, text: &str) -> Result<Value, ScaffoldError> {
@@ -63,24 +69,6 @@ fn parse(parameter: &Parameter, text: &str) -> Result<Value, ScaffoldError> {
         reason,
         hint: format!("Write `--set {}=VALUE`{}.", parameter.name, about(parameter)),
     })
-}
-
-/// The error that a parameter has no value, which names all that have none.
-fn missing(
-    parameters: &[Parameter],
-    texts: &BTreeMap<String, String>,
-    values: &tera::Context,
-    first: &Parameter,
-) -> ScaffoldError {
-    let lacks = |parameter: &&Parameter| {
-        parameter.default.is_none() && !texts.contains_key(&parameter.name) && !values.contains_key(&parameter.name)
-    };
-    let flags: Vec<String> =
-        parameters.iter().filter(lacks).map(|parameter| format!("`--set {}=VALUE`", parameter.name)).collect();
-    ScaffoldError::Parameter {
-        reason: format!("the template needs a value for {}", first.name),
-        hint: format!("Give {}{}.", flags.join(" and "), about(first)),
-    }
 }
 
 /// What a parameter is for, in brackets.

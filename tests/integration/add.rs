@@ -153,7 +153,8 @@ fn an_image_is_added_without_a_source() {
 #[test]
 fn a_preview_writes_nothing() {
     let place = solution(TEMPLATE);
-    let assert = edgectl(place.path()).args(["add", "module", "two", "--lang", "go", "-n", "--json"]).assert().success();
+    let assert =
+        edgectl(place.path()).args(["add", "module", "two", "--lang", "go", "-n", "--json"]).assert().success();
     let preview: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
     assert!(preview["files"].as_array().unwrap().iter().any(|file| file["path"] == "edge/client.go"), "{preview}");
     assert!(preview["changed"].as_str().unwrap().ends_with("deployment.template.json"));

@@ -31,6 +31,8 @@ mod sdk;
 mod snapshot;
 mod support_bundle;
 mod templates;
+mod terminal;
 mod top;
+mod user_templates;
 mod validate;
 mod watch;

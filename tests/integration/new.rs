@@ -136,8 +136,5 @@ fn a_scaffold_that_fails_leaves_nothing() {
     let before = fs::read_to_string(solution.join("deployment.template.json")).unwrap();
     edgectl(&solution).args(["add", "module", "m", "--lang", "c"]).assert().failure();
     assert_eq!(fs::read_to_string(solution.join("deployment.template.json")).unwrap(), before);
-    assert_eq!(
-        names(&solution),
-        [".env", ".gitignore", "deployment.template.json", "edgectl.yaml", "modules"]
-    );
+    assert_eq!(names(&solution), [".env", ".gitignore", "deployment.template.json", "edgectl.yaml", "modules"]);
 }

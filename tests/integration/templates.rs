@@ -197,7 +197,7 @@ fn the_alerts_of_a_use_case_reach_the_cloud() {
     until(|| json(&mut edgectl(&["twin", "get", "sensor", "--reported"]))["played"] == 1500);
     until(|| {
         let status = json(&mut edgectl(&["status"]));
-        status["hub"]["counters"]["accepted"]["detector"] == 1
+        status["hub"]["counters"]["delivered"]["iothub"] == 1
     });
     let events = json_lines(&mut edgectl(&["events"]));
     let found: Vec<&Value> = events.iter().map(|event| &event["body"]).collect();

@@ -73,7 +73,8 @@ fn absolute(path: &Path) -> String {
 
 /// Whether a text is the address of a repository: with a scheme, or as `host:path`.
 fn is_address(text: &str) -> bool {
-    let has_scheme = ["https://", "http://", "ssh://", "git://", "file://"].iter().any(|scheme| text.starts_with(scheme));
+    let has_scheme =
+        ["https://", "http://", "ssh://", "git://", "file://"].iter().any(|scheme| text.starts_with(scheme));
     let is_short = text.split_once(':').is_some_and(|(host, path)| {
         host.contains('@') && !host.contains('/') && !path.is_empty() && !host.starts_with('-')
     });
