@@ -106,7 +106,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         (Some(template.name.clone()), module::from_template(&solution, &name, &template, values)?)
     };
     if args.flags.dry_run {
-        return preview(&planned, &solution, context);
+        preview(&planned, &solution, context);
+        return Ok(());
     }
     interruptible(|| planned.stage())??.commit()?;
     context.printer.result(&AddedModule {
@@ -120,13 +121,12 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn preview(planned: &PlannedModule, solution: &Solution, context: &Context) -> Result<(), CommandError> {
+fn preview(planned: &PlannedModule, solution: &Solution, context: &Context) {
     let (directory, files) = match &planned.directory {
         Some((directory, files)) => (directory, files.as_slice()),
         None => (&solution.root, [].as_slice()),
     };
     context.printer.result(&Preview::new(directory, files, Some(&solution.template)));
-    Ok(())
 }
 
 fn ask(flags: &Flags, library: &Library, context: &Context) -> Result<String, CommandError> {

@@ -79,9 +79,10 @@ impl Library {
         Ok(all)
     }
 
-    /// The names of the languages that modules can be made in.
+    /// The names of the languages that modules can be made in, and of the user's templates of modules.
     pub fn languages(&self) -> Result<Vec<String>, ScaffoldError> {
-        Ok(Template::built_in_below("module")?.into_iter().map(|template| template.name).collect())
+        let modules = self.all()?.into_iter().filter(|template| template.description.kind == Kind::Module);
+        Ok(modules.map(|template| template.name).collect())
     }
 
     /// The template of a kind with a name or alias, whatever its case.
@@ -90,7 +91,7 @@ impl Library {
         let parent = if kind == Kind::Module { "module" } else { "solution" };
         let built_in = Template::built_in_below(parent)?;
         let is_wanted = |template: &&Template| {
-            template.name == wanted || template.description.aliases.iter().any(|alias| *alias == wanted)
+            template.name == wanted || template.description.aliases.contains(&wanted)
         };
         if let Some(found) = built_in.iter().find(is_wanted) {
             return Ok(found.clone());

@@ -13,6 +13,7 @@ use crate::scaffold::name::{ModuleName, SolutionName};
 use crate::scaffold::solution;
 use crate::scaffold::template::{RenderedFile, Template};
 use crate::solution::files::{check_all, find};
+use crate::solution::module_json;
 use crate::solution::render::RenderOptions;
 use crate::solution::solution::Solution;
 
@@ -52,7 +53,13 @@ pub fn run(
     };
     let root = place.0.join(NAME);
     let options = RenderOptions { platform: None, compat: false, environment };
-    let mut found = check_all(&find(&root, Path::new("")), options);
+    let deployment = Solution::load(&root)?.template;
+    let mut inputs = find(&root, Path::new(""));
+    for input in &mut inputs {
+        // What must be there is not passed over where it is not even JSON.
+        input.named |= input.path == deployment || input.path.ends_with(module_json::FILE);
+    }
+    let mut found = check_all(&inputs, options);
     found.retain(|findings| !findings.diagnostics.is_empty());
     Ok((made, found))
 }
