@@ -66,6 +66,7 @@ fn started() -> (Solution, Vec<String>) {
         .push(connection.split("SharedAccessKey=").nth(1).unwrap().split(['"', ';', '\\']).next().unwrap().to_owned());
     // What a careless module prints.
     let log = state.join("modules/filter.log");
+    wait_until("the module has printed its own", || fs::read_to_string(&log).unwrap().contains("connected"));
     let mut log = fs::OpenOptions::new().append(true).open(log).unwrap();
     writeln!(log, "2026-01-31T08:00:00Z stdout the key is {} and {PASSWORD}", secrets[2]).unwrap();
     writeln!(log, "2026-01-31T08:00:00Z stdout SharedAccessSignature sr=h&sig=c2lnbmF0dXJl&se=1").unwrap();

@@ -65,7 +65,8 @@ impl LogFile {
         let (files, news) = {
             let open = self.lock();
             let older = File::open(self.rotated()).ok().map(|file| (file, u64::MAX));
-            let newer = File::open(&self.path).ok().map(|file| (file, open.bytes));
+            // Its length now, since others may write to it too.
+            let newer = File::open(&self.path).and_then(|file| file.metadata().map(|now| (file, now.len()))).ok();
             (older.into_iter().chain(newer), query.follow.then(|| open.followers.subscribe()))
         };
         tokio::spawn(async move {
