@@ -17,6 +17,8 @@ use crate::scaffold::tree::Files;
 
 /// A text that is at least this like a name was probably meant to be it, from 0 to 1.
 const LIKENESS: f64 = 0.7;
+/// A shorter name is like too many texts.
+const LEAST_LIKENED: usize = 3;
 /// How the note beside a template ends.
 const NOTE: &str = ".json";
 
@@ -90,9 +92,8 @@ impl Library {
         let wanted = text.to_lowercase();
         let parent = if kind == Kind::Module { "module" } else { "solution" };
         let built_in = Template::built_in_below(parent)?;
-        let is_wanted = |template: &&Template| {
-            template.name == wanted || template.description.aliases.contains(&wanted)
-        };
+        let is_wanted =
+            |template: &&Template| template.name == wanted || template.description.aliases.contains(&wanted);
         if let Some(found) = built_in.iter().find(is_wanted) {
             return Ok(found.clone());
         }
@@ -109,6 +110,7 @@ impl Library {
         let known: Vec<String> = built_in.into_iter().map(|template| template.name).chain(user_names).collect();
         let meant = known
             .iter()
+            .filter(|name| name.len() >= LEAST_LIKENED)
             .map(|name| (strsim::jaro_winkler(name, &wanted), name))
             .filter(|(likeness, _)| *likeness >= LIKENESS)
             .max_by(|a, b| a.0.total_cmp(&b.0))

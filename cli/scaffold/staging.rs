@@ -108,3 +108,43 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 fn failed(path: &Path, source: io::Error) -> ScaffoldError {
     ScaffoldError::Io { path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> RenderedFile {
+        RenderedFile { path: path.into(), content: b"x".to_vec() }
+    }
+
+    fn count(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
+    #[test]
+    fn what_is_not_committed_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("mine")).unwrap();
+        for target in ["new", "deep/down/new", "mine/new"] {
+            let staged = Staged::directory(&place.path().join(target), &[file("a/b"), file("c")]).unwrap();
+            assert!(staged.prepared().join("a/b").is_file());
+            drop(staged);
+            assert_eq!((count(place.path()), count(&place.path().join("mine"))), (1, 0), "{target}");
+        }
+        // A name that no file can have, after one that could be written.
+        let long = "x".repeat(300);
+        assert!(Staged::directory(&place.path().join("deep/new"), &[file("a"), file(&long)]).is_err());
+        assert_eq!(count(place.path()), 1);
+    }
+
+    #[test]
+    fn what_is_committed_is_there_at_once() {
+        let place = tempfile::tempdir().unwrap();
+        let target = place.path().join("deep/new");
+        Staged::directory(&target, &[file("a/b")]).unwrap().commit().unwrap();
+        assert_eq!(fs::read(target.join("a/b")).unwrap(), b"x");
+        assert_eq!(count(&place.path().join("deep")), 1);
+        Staged::file(&target.join("a/b"), b"y").unwrap().commit().unwrap();
+        assert_eq!((fs::read(target.join("a/b")).unwrap(), count(&target.join("a"))), (b"y".to_vec(), 1));
+    }
+}
