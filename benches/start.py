@@ -120,7 +120,7 @@ def main():
         rows.append(("`edgectl --help`, CPU", median(cpu_help), "", None))
         rows.append(("`edgectl --version`, CPU", median(cpu_version), "`python3 -c pass`, wall", median(pythons)))
         rows.append(("`edgectl new --lang rust`: 23 files", median(modules), "", None))
-        rows.append(("`edgectl new --from industrial`: 26 files", median(cases), "", None))
+        rows.append(("`edgectl new --from industrial`: 27 files", median(cases), "", None))
         rows.append(("`sim up -d`: two hubs, agent, certificates, ready", median(ups), "mosquitto, listening", median(brokers)))
         rows.append(("`sim up`, `deploy`, first routed message in the cloud", median(firsts), "", None))
         rows.append(("`sim down`", median(downs), "", None))
