@@ -15,6 +15,8 @@ need ip iproute2
 need cc gcc
 need node nodejs
 need npm npm
+need make make
+need go golang-go
 need c++ g++
 need shellcheck shellcheck
 need docker docker.io
@@ -32,6 +34,9 @@ need qemu-aarch64-static qemu-user-static
 engine_host=${EDGECTL_TEST_DOCKER_HOST:-${DOCKER_HOST:-unix:///var/run/docker.sock}}
 has_engine() { docker -H "$engine_host" version >/dev/null 2>&1; }
 has_engine || need dockerd docker.io
+for header in mosquitto:libmosquitto-dev cjson/cJSON:libcjson-dev curl/curl:libcurl4-openssl-dev; do
+    echo "#include <${header%%:*}.h>" | cc -E - >/dev/null 2>&1 || missing="$missing ${header##*:}"
+done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 
 if [ -n "$missing" ]; then

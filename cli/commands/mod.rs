@@ -1,4 +1,5 @@
-//! One file a command: its arguments and its `run`. `device` and `target` hold what several of them need.
+//! One file a command: its arguments and its `run`. `device`, `scaffolding` and `target` hold what several of them
+//! need.
 
 pub mod add;
 pub mod build;
@@ -24,6 +25,7 @@ pub mod registry;
 pub mod render;
 pub mod restart;
 pub mod route;
+pub mod scaffolding;
 pub mod schema;
 pub mod sim;
 pub mod status;

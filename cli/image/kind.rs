@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::image::error::ImageError;
 
+/// How the names of sources end.
+const SOURCES: [&str; 12] = ["rs", "py", "js", "mjs", "cjs", "ts", "c", "h", "cc", "cpp", "hpp", "go"];
+
 /// What a module is built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModuleKind {
@@ -74,9 +77,22 @@ impl ModuleKind {
 /// workspace around them.
 pub fn is_source(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let is_named = matches!(&*name, "Cargo.toml" | "Cargo.lock" | "pyproject.toml" | "setup.cfg");
+    let is_named = matches!(
+        &*name,
+        "Cargo.toml"
+            | "Cargo.lock"
+            | "pyproject.toml"
+            | "setup.cfg"
+            | "package.json"
+            | "package-lock.json"
+            | "tsconfig.json"
+            | "Makefile"
+            | "CMakeLists.txt"
+            | "go.mod"
+            | "go.sum"
+    );
     let is_requirements = name.starts_with("requirements") && name.ends_with(".txt");
-    is_named || is_requirements || path.extension().is_some_and(|end| end == "rs" || end == "py")
+    is_named || is_requirements || path.extension().is_some_and(|end| SOURCES.iter().any(|source| end == *source))
 }
 
 /// The language in `module.json`. The file may lack it, and hold placeholders that make it no JSON yet: then the other

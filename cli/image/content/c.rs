@@ -12,6 +12,11 @@ use super::toolchain::{self, Compiler};
 use crate::image::error::ImageError;
 use crate::image::tool;
 
+/// How a compiler says that a header is not there: before its name, and after it.
+const NO_HEADER: (&str, &str) = ("fatal error: ", ".h: No such file or directory");
+/// How a linker says that a library is not there.
+const NO_LIBRARY: &str = "cannot find -l";
+
 /// Compiles the module and says what goes into its image.
 pub fn make(job: Job<'_>) -> Result<Content, ImageError> {
     let (program, tools) = compile(job)?;
@@ -115,7 +120,25 @@ fn run(job: Job<'_>, command: &mut Command, name: &'static str) -> Result<(), Im
         return Ok(());
     }
     job.line.say(&said.join("\n"));
+    // A header of the module's own is not one to install.
+    let is_own = |what: &str| what.ends_with(".h") && !said.iter().any(|text| text.contains(&format!("<{what}>")));
+    if let Some(what) = said.iter().find_map(|text| missing_part(text)).filter(|what| !is_own(what)) {
+        return Err(ImageError::Missing {
+            what: format!("the compiler found no {what}"),
+            hint: "Install the library's package for development; the module's Dockerfiles name those it needs."
+                .to_owned(),
+        });
+    }
     Err(ImageError::Failed { tool: name, reason: None })
+}
+
+/// The header or library that a line of the compiler or linker misses.
+fn missing_part(text: &str) -> Option<String> {
+    if let Some((before, _)) = text.split_once(NO_HEADER.1) {
+        return before.split_once(NO_HEADER.0).map(|(_, header)| format!("{header}.h"));
+    }
+    let (_, library) = text.split_once(NO_LIBRARY)?;
+    Some(format!("library {}", library.split([':', ' ']).next().unwrap_or(library)))
 }
 
 fn find(job: Job<'_>, name: &str, package: &str) -> Result<PathBuf, ImageError> {
@@ -169,4 +192,18 @@ fn name_of(path: &Path) -> String {
 
 fn directory_name(job: Job<'_>) -> String {
     name_of(&job.module.directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let header = "src/edge.c:3:10: fatal error: mosquitto.h: No such file or directory";
+        assert_eq!(missing_part(header).as_deref(), Some("mosquitto.h"));
+        let library = "/usr/bin/ld: cannot find -lcurl: No such file or directory";
+        assert_eq!(missing_part(library).as_deref(), Some("library curl"));
+        assert_eq!(missing_part("src/edge.c:3:1: error: unknown type name"), None);
+    }
 }

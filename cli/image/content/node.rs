@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::code;
 use super::content::{Content, Job, Package, Part};
@@ -22,6 +23,8 @@ pub const BASE: &str = "docker.io/library/node:22-bookworm-slim";
 const PACKAGE: &str = "package.json";
 const LOCK: &str = "package-lock.json";
 const MODULES: &str = "node_modules";
+/// How the names of files end that Node reads as they are.
+const SCRIPTS: [&str; 3] = ["js", "mjs", "cjs"];
 
 /// Collects the module's files, built if it has a script for that, and its packages.
 pub fn make(job: Job<'_>) -> Result<Content, ImageError> {
@@ -156,11 +159,46 @@ fn install(job: Job<'_>, npm: &Path, place: &Path, arguments: &[String]) -> Resu
 fn build(job: Job<'_>, npm: &Path, package: &Value) -> Result<PathBuf, ImageError> {
     let place = job.own_workspace("node")?.join("module");
     stage::sync(job.root, &job.module.directory, &place)?;
-    install(job, npm, &place, &[])?;
-    if package.pointer("/scripts/build").is_some() {
-        run(job, Command::new(npm).current_dir(&place).args(["run", "build"]), "npm run build")?;
+    let mut hash = Sha256::new_with_prefix(install(job, npm, &place, &[])?);
+    let sources = stage::files(job.root, &job.module.directory);
+    for path in &sources {
+        let bytes = fs::read(path).map_err(ImageError::io(path))?;
+        hash.update(path.as_os_str().as_encoded_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
     }
+    let key = Digest::of_hash(hash).to_string();
+    let stamp = place.join(".edgectl-built");
+    if fs::read_to_string(&stamp).is_ok_and(|known| known == key) {
+        return Ok(place);
+    }
+    let _ = fs::remove_file(&stamp);
+    if package.pointer("/scripts/build").is_some() {
+        run(job, Command::new(npm).current_dir(&place).args(["run", "--silent", "build"]), "npm run build")?;
+    } else {
+        check(job, &place, &sources)?;
+    }
+    fs::write(&stamp, &key).map_err(ImageError::io(stamp))?;
     Ok(place)
+}
+
+/// Refuses sources that Node would refuse: a module that cannot start is not built.
+fn check(job: Job<'_>, place: &Path, sources: &[PathBuf]) -> Result<(), ImageError> {
+    let Some(node) = tool::find(job.environment, "node") else { return Ok(()) };
+    for path in sources {
+        let is_script = path.extension().is_some_and(|end| SCRIPTS.iter().any(|script| end == *script));
+        let Some(name) = path.strip_prefix(&job.module.directory).ok().filter(|_| is_script) else { continue };
+        let mut said = Vec::new();
+        let mut command = Command::new(&node);
+        let ended = tool::run(command.arg("--check").arg(name).current_dir(place), |text| said.push(text.to_owned()))?;
+        if !ended.success {
+            let said: Vec<&str> =
+                said.iter().map(String::as_str).take_while(|text| !text.starts_with("    at ")).collect();
+            job.line.say(said.join("\n").trim_end());
+            return Err(ImageError::Failed { tool: "node --check", reason: None });
+        }
+    }
+    Ok(())
 }
 
 /// All files of a built module but its packages, in order.
