@@ -121,7 +121,8 @@ fn run(job: Job<'_>, command: &mut Command, name: &'static str) -> Result<(), Im
     }
     job.line.say(&said.join("\n"));
     // A header of the module's own is not one to install.
-    let is_own = |what: &str| what.ends_with(".h") && !said.iter().any(|text| text.contains(&format!("<{what}>")));
+    let is_own =
+        |what: &str| !what.starts_with("library ") && !said.iter().any(|text| text.contains(&format!("<{what}>")));
     if let Some(what) = said.iter().find_map(|text| missing_part(text)).filter(|what| !is_own(what)) {
         return Err(ImageError::Missing {
             what: format!("the compiler found no {what}"),
