@@ -54,7 +54,7 @@ impl Cloud {
     async fn ask_as(&self, token: &str, method: &str, path: &str, etag: Option<&str>, body: Option<&Value>) -> Answer {
         let mut request = Request::builder()
             .method(Method::from_bytes(method.as_bytes()).expect("a method"))
-            .uri(format!("{path}?api-version=2021-04-12"))
+            .uri(format!("{path}{}api-version=2021-04-12", if path.contains('?') { '&' } else { '?' }))
             .header("Authorization", token);
         if let Some(etag) = etag {
             request = request.header("If-Match", etag);
@@ -270,6 +270,24 @@ async fn only_the_policys_holder_may_ask_the_service() {
         for (method, path) in [("GET", "/devices"), ("GET", "/twins/edge"), ("DELETE", "/devices/edge")] {
             refused(&cloud.ask_as(token, method, path, None, None).await, 401, "IotHubUnauthorizedAccess");
         }
+    }
+    // Who may not ask is not told what else is wrong with the request.
+    for path in ["/devices?top=some", "/twins/edge%ff", "/devices/edge/modules/%20"] {
+        refused(&cloud.ask_as("", "GET", path, None, None).await, 401, "IotHubUnauthorizedAccess");
+    }
+    let about = "/devices/edge/modules/$edgeHub/devicesAndModulesInTargetDeviceScope";
+    for (method, path) in [
+        ("PUT", "/devices/edge"),
+        ("PUT", "/devices/edge/modules/m"),
+        ("POST", "/devices/edge/applyConfigurationContent"),
+        ("POST", "/devices/edge/messages/devicebound"),
+        ("PATCH", "/twins/edge"),
+        ("PUT", "/twins/edge/modules/m"),
+        ("POST", "/twins/edge/methods"),
+        ("POST", about),
+    ] {
+        refused(&cloud.ask_as("", method, path, None, None).await, 401, "IotHubUnauthorizedAccess");
+        assert_eq!(cloud.ask(method, path, None, None).await.status, 415, "{method} {path} without a body");
     }
     refused(&cloud.ask("GET", "/no/such/path", None, None).await, 404, "NotFound");
 }

@@ -1,20 +1,59 @@
 //! Who may ask the service: holders of the policy's key, and devices for what is their own.
 
 use axum::Extension;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use edgectl_hub::cloud::hub::CloudHub;
-use edgectl_hub::gateway::{Credential, Gateway as _, Refusal};
+use edgectl_hub::gateway::{Credential, Gateway, Refusal};
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
-use edgectl_schemas::sas::{SasToken, SharedKey};
+use edgectl_schemas::sas::SasToken;
 
 use super::answer::ServiceError;
 use super::serve::PeerCertificate;
+use super::service::Service;
+use super::shape;
 
 /// The policy that may do everything.
 pub const OWNER_POLICY: &str = "iothubowner";
 
-/// Requires the policy's token.
-pub fn require_service(hub: &CloudHub, key: &SharedKey, headers: &HeaderMap) -> Result<(), ServiceError> {
+/// Proof that a request was made by a holder of the policy's token. A handler takes it before all else that it takes of
+/// the request, so that nobody else learns what more is wrong with theirs.
+pub struct Owner;
+
+impl FromRequestParts<Service> for Owner {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ServiceError> {
+        check_owner(service, &parts.headers).map(|()| Self)
+    }
+}
+
+/// The device that a path begins with, and proof that the request was made by a holder of the policy's token, by the device
+/// or by its edge hub. A handler takes it like [`Owner`].
+pub struct Caller(pub DeviceId);
+
+impl FromRequestParts<Service> for Caller {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ServiceError> {
+        let device = device_in_path(parts, service).await;
+        if let Err(error) = check_owner(service, &parts.headers) {
+            // Only who is known is told that there can be no such device.
+            let device = device.as_ref().map_err(|_| error)?;
+            check_device(service.hub.as_ref(), &parts.headers, device).await?;
+        }
+        device.map(Self)
+    }
+}
+
+/// The first part of a path that varies, which names a device.
+pub async fn device_in_path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<DeviceId, ServiceError> {
+    let path = RawPathParams::from_request_parts(parts, state).await;
+    let path = path.map_err(|error| ServiceError::invalid(error.to_string()))?;
+    shape::device_id(path.iter().next().map_or("", |(_, device)| device))
+}
+
+fn check_owner(Service { hub, key }: &Service, headers: &HeaderMap) -> Result<(), ServiceError> {
     let token =
         SasToken::parse(authorization(headers)).map_err(|error| ServiceError::unauthorized(error.to_string()))?;
     if token.policy.as_deref() != Some(OWNER_POLICY) {
@@ -29,22 +68,13 @@ pub fn require_service(hub: &CloudHub, key: &SharedKey, headers: &HeaderMap) -> 
     token.check_expiry(hub.clock().now_seconds()).map_err(|error| ServiceError::unauthorized(error.to_string()))
 }
 
-/// Requires the policy's token, or one of the device or of its edge hub.
-pub async fn require_device(
-    hub: &CloudHub,
-    key: &SharedKey,
-    headers: &HeaderMap,
-    device: &DeviceId,
-) -> Result<(), ServiceError> {
-    if require_service(hub, key, headers).is_ok() {
-        return Ok(());
-    }
+/// Requires a token of the device or of its edge hub.
+pub async fn check_device(hub: &dyn Gateway, headers: &HeaderMap, device: &DeviceId) -> Result<(), ServiceError> {
     let credential = Credential::Token(authorization(headers).to_owned());
     let edge_hub = Identity::module(device.clone(), ModuleId::edge_hub());
-    if hub.authenticate(&edge_hub, &credential).await.is_ok() {
-        return Ok(());
+    if hub.authenticate(&edge_hub, &credential).await.is_err() {
+        hub.authenticate(&Identity::device(device.clone()), &credential).await?;
     }
-    hub.authenticate(&Identity::device(device.clone()), &credential).await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_hub::cloud::registry::RegistryError;
@@ -14,7 +14,7 @@ use edgectl_schemas::ids::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::access::require_service;
+use super::access::Owner;
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -69,12 +69,11 @@ impl BodyMessage {
 
 /// `POST /devices/{device}/messages/devicebound`.
 pub async fn send(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
-    headers: HeaderMap,
     Json(messages): Json<Vec<BodyMessage>>,
 ) -> Result<StatusCode, ServiceError> {
-    require_service(&service.hub, &service.key, &headers)?;
     let device = shape::device_id(&device)?;
     let messages = messages.into_iter().map(BodyMessage::read).collect::<Result<Vec<_>, _>>()?;
     for message in messages {
@@ -85,11 +84,10 @@ pub async fn send(
 
 /// `DELETE /devices/{device}/commands`: removes what waits for a device.
 pub async fn purge(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
-    headers: HeaderMap,
 ) -> Result<Json<Value>, ServiceError> {
-    require_service(&service.hub, &service.key, &headers)?;
     let device = shape::device_id(&device)?;
     service.hub.registry().require(&Identity::device(device.clone()))?;
     let purged = service.hub.messages().purge(&device).map_err(RegistryError::from)?;

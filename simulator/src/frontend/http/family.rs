@@ -5,22 +5,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use edgectl_hub::edge::hub::EdgeHub;
 use edgectl_hub::family;
-use edgectl_hub::gateway::{Credential, Gateway as _, Refusal};
-use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use edgectl_hub::gateway::Refusal;
+use edgectl_schemas::ids::{DeviceId, Identity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::authorization;
+use super::access::{check_device, device_in_path};
 use super::answer::ServiceError;
+use super::member;
 use super::scope::wanted_members;
-use super::{member, shape};
 use crate::client::registry::RegistryClient;
 
 /// An edge hub, and its way to the registry.
@@ -54,26 +55,14 @@ pub fn router(family: Family) -> Router {
         .with_state(family)
 }
 
-async fn members_in_scope(
-    State(family): State<Family>,
-    Path(actor): Path<String>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = family.target(&actor, &version, &headers, &body).await?;
+async fn members_in_scope(Caller(actor): Caller, State(family): State<Family>, Json(body): Json<Value>) -> Answer {
+    let target = family.target(&actor, &body)?;
     family.refresh().await;
     Ok(Json(member::members(&family.hub.scope().members_of(&target))).into_response())
 }
 
-async fn member_on_behalf(
-    State(family): State<Family>,
-    Path(actor): Path<String>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = family.target(&actor, &version, &headers, &body).await?;
+async fn member_on_behalf(Caller(actor): Caller, State(family): State<Family>, Json(body): Json<Value>) -> Answer {
+    let target = family.target(&actor, &body)?;
     let wanted = wanted_members(&body, &target)?;
     let find = || wanted.iter().map(|identity| family.hub.scope().find(identity)).collect::<Option<Vec<_>>>();
     let found = match find() {
@@ -88,10 +77,9 @@ async fn member_on_behalf(
 
 /// A request on behalf of a device further down: the hub above gets it with the whole chain.
 async fn hand_up(
+    Caller(actor): Caller,
     State(family): State<Family>,
-    Path((actor, operation)): Path<(String, String)>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
+    Path((_, operation)): Path<(String, String)>,
     Json(body): Json<Value>,
 ) -> Answer {
     const OPERATIONS: [&str; 4] =
@@ -99,28 +87,20 @@ async fn hand_up(
     if !OPERATIONS.contains(&operation.as_str()) {
         return Err(ServiceError::no_such_path());
     }
-    let target = family.target(&actor, &version, &headers, &body).await?;
+    let target = family.target(&actor, &body)?;
     family.on_behalf(&target, &operation, body).await
 }
 
-async fn list_modules(
-    State(family): State<Family>,
-    Path(device): Path<String>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
-) -> Answer {
-    let device = family.device(&device, &version, &headers).await?;
+async fn list_modules(Caller(device): Caller, State(family): State<Family>) -> Answer {
     family.on_behalf(&device, "getModulesOnTargetDevice", json!({})).await
 }
 
 async fn put_module(
+    Caller(device): Caller,
     State(family): State<Family>,
-    Path((device, module)): Path<(String, String)>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
+    Path((_, module)): Path<(String, String)>,
     Json(mut body): Json<Value>,
 ) -> Answer {
-    let device = family.device(&device, &version, &headers).await?;
     if let Value::Object(members) = &mut body {
         members.insert("deviceId".into(), json!(device));
         members.insert("moduleId".into(), json!(module));
@@ -129,52 +109,45 @@ async fn put_module(
 }
 
 async fn get_module(
+    Caller(device): Caller,
     State(family): State<Family>,
-    Path((device, module)): Path<(String, String)>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
+    Path((_, module)): Path<(String, String)>,
 ) -> Answer {
-    let device = family.device(&device, &version, &headers).await?;
     family.on_behalf(&device, "getModuleOnBehalfOf", json!({ "moduleId": module })).await
 }
 
 async fn remove_module(
+    Caller(device): Caller,
     State(family): State<Family>,
-    Path((device, module)): Path<(String, String)>,
-    Query(version): Query<Version>,
-    headers: HeaderMap,
+    Path((_, module)): Path<(String, String)>,
 ) -> Answer {
-    let device = family.device(&device, &version, &headers).await?;
     family.on_behalf(&device, "deleteModuleOnBehalfOf", json!({ "moduleId": module })).await
 }
 
-impl Family {
-    /// The device that a request is made by, as its edge hub or as itself.
-    async fn device(&self, device: &str, version: &Version, headers: &HeaderMap) -> Result<DeviceId, ServiceError> {
-        if version.api_version.as_ref().is_none_or(String::is_empty) {
+/// The device that a path begins with, and proof that the request was made by its edge hub or by itself. A handler takes it
+/// before all else that it takes of the request.
+struct Caller(DeviceId);
+
+impl FromRequestParts<Family> for Caller {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, family: &Family) -> Result<Self, ServiceError> {
+        let version = Query::<Version>::try_from_uri(&parts.uri).ok().and_then(|Query(version)| version.api_version);
+        if version.is_none_or(|version| version.is_empty()) {
             return Err(ServiceError::no_version());
         }
-        let device = shape::device_id(device)?;
-        let credential = Credential::Token(authorization(headers).to_owned());
-        let edge_hub = Identity::module(device.clone(), ModuleId::edge_hub());
-        if self.hub.authenticate(&edge_hub, &credential).await.is_err() {
-            self.hub.authenticate(&Identity::device(device.clone()), &credential).await?;
-        }
-        Ok(device)
+        let device = device_in_path(parts, family).await?;
+        check_device(family.hub.as_ref(), &parts.headers, &device).await?;
+        Ok(Self(device))
     }
+}
 
+impl Family {
     /// Whom an edge hub asks about, after checking that it may.
-    async fn target(
-        &self,
-        actor: &str,
-        version: &Version,
-        headers: &HeaderMap,
-        body: &Value,
-    ) -> Result<DeviceId, ServiceError> {
-        let actor = self.device(actor, version, headers).await?;
+    fn target(&self, actor: &DeviceId, body: &Value) -> Result<DeviceId, ServiceError> {
         let chain = body.get("authChain").and_then(Value::as_str).filter(|chain| !chain.is_empty());
         let chain = chain.unwrap_or(actor.as_str());
-        let target = family::target(chain, &actor, |identity| self.hub.scope().find(identity));
+        let target = family::target(chain, actor, |identity| self.hub.scope().find(identity));
         target.map_err(|error| ServiceError::unauthorized(error.to_string()))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use edgectl_hub::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
@@ -12,7 +12,7 @@ use edgectl_schemas::ids::Identity;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::access::require_service;
+use super::access::Owner;
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -64,31 +64,25 @@ pub fn response(answer: &MethodResponse) -> Response {
 
 /// `POST /twins/{device}/methods`.
 pub async fn call_device(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
-    headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Result<Response, ServiceError> {
-    call(&service, &Identity::device(shape::device_id(&device)?), &headers, &body).await
+    call(&service, &Identity::device(shape::device_id(&device)?), &body).await
 }
 
 /// `POST /twins/{device}/modules/{module}/methods`.
 pub async fn call_module(
+    _: Owner,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
-    headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Result<Response, ServiceError> {
-    call(&service, &shape::module_identity(&device, &module)?, &headers, &body).await
+    call(&service, &shape::module_identity(&device, &module)?, &body).await
 }
 
-async fn call(
-    service: &Service,
-    identity: &Identity,
-    headers: &HeaderMap,
-    body: &Value,
-) -> Result<Response, ServiceError> {
-    require_service(&service.hub, &service.key, headers)?;
+async fn call(service: &Service, identity: &Identity, body: &Value) -> Result<Response, ServiceError> {
     let request = read_request(body).map_err(ServiceError::invalid)?;
     let answer = service.hub.call(identity, request).await?;
     Ok(response(&answer))

@@ -9,7 +9,7 @@ use edgectl_schemas::ids::Identity;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::{require_device, require_service};
+use super::access::{Caller, Owner};
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -26,8 +26,7 @@ pub struct Top {
 }
 
 /// `GET /devices?top=N`.
-pub async fn list_devices(State(service): State<Service>, Query(top): Query<Top>, headers: HeaderMap) -> Answer {
-    require_service(&service.hub, &service.key, &headers)?;
+pub async fn list_devices(_: Owner, State(service): State<Service>, Query(top): Query<Top>) -> Answer {
     let devices = service.hub.registry().devices().map_err(RegistryError::from)?;
     let count = top.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
     let shapes: Vec<Value> = devices.iter().take(count).map(|item| shape::registration(&service.hub, item)).collect();
@@ -36,32 +35,32 @@ pub async fn list_devices(State(service): State<Service>, Query(top): Query<Top>
 
 /// `PUT /devices/{device}`.
 pub async fn put_device(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    require_service(&service.hub, &service.key, &headers)?;
     put(&service, &Identity::device(shape::device_id(&device)?), &headers, &body)
 }
 
 /// `GET /devices/{device}`.
-pub async fn get_device(State(service): State<Service>, Path(device): Path<String>, headers: HeaderMap) -> Answer {
-    let device = shape::device_id(&device)?;
-    require_device(&service.hub, &service.key, &headers, &device).await?;
+pub async fn get_device(Caller(device): Caller, State(service): State<Service>) -> Answer {
     get(&service, &Identity::device(device))
 }
 
 /// `DELETE /devices/{device}`.
-pub async fn remove_device(State(service): State<Service>, Path(device): Path<String>, headers: HeaderMap) -> Answer {
-    require_service(&service.hub, &service.key, &headers)?;
+pub async fn remove_device(
+    _: Owner,
+    State(service): State<Service>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
     remove(&service, &Identity::device(shape::device_id(&device)?), &headers)
 }
 
 /// `GET /devices/{device}/modules`.
-pub async fn list_modules(State(service): State<Service>, Path(device): Path<String>, headers: HeaderMap) -> Answer {
-    let device = shape::device_id(&device)?;
-    require_device(&service.hub, &service.key, &headers, &device).await?;
+pub async fn list_modules(Caller(device): Caller, State(service): State<Service>) -> Answer {
     service.hub.registry().require(&Identity::device(device.clone()))?;
     let modules = service.hub.registry().modules(&device).map_err(RegistryError::from)?;
     let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
@@ -70,53 +69,50 @@ pub async fn list_modules(State(service): State<Service>, Path(device): Path<Str
 
 /// `PUT /devices/{device}/modules/{module}`.
 pub async fn put_module(
+    _: Caller,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
     let identity = shape::module_identity(&device, &module)?;
-    require_device(&service.hub, &service.key, &headers, &identity.device).await?;
     put(&service, &identity, &headers, &body)
 }
 
 /// `GET /devices/{device}/modules/{module}`.
 pub async fn get_module(
+    _: Caller,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
-    headers: HeaderMap,
 ) -> Answer {
     let identity = shape::module_identity(&device, &module)?;
-    require_device(&service.hub, &service.key, &headers, &identity.device).await?;
     get(&service, &identity)
 }
 
 /// `DELETE /devices/{device}/modules/{module}`.
 pub async fn remove_module(
+    _: Caller,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Answer {
     let identity = shape::module_identity(&device, &module)?;
-    require_device(&service.hub, &service.key, &headers, &identity.device).await?;
     remove(&service, &identity, &headers)
 }
 
 /// `POST /devices/{device}/applyConfigurationContent`.
 pub async fn apply_content(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
-    headers: HeaderMap,
     Json(content): Json<Value>,
 ) -> Answer {
-    require_service(&service.hub, &service.key, &headers)?;
     service.hub.apply_content(&shape::device_id(&device)?, &content)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET /statistics/devices`.
-pub async fn statistics(State(service): State<Service>, headers: HeaderMap) -> Answer {
-    require_service(&service.hub, &service.key, &headers)?;
+pub async fn statistics(_: Owner, State(service): State<Service>) -> Answer {
     let devices = service.hub.registry().devices().map_err(RegistryError::from)?;
     let enabled = devices.iter().filter(|device| device.record.enabled).count();
     let total = devices.len();

@@ -3,15 +3,15 @@
 //! They name themselves in the path and say in `authChain` whom they ask about: `target;…;actor`.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use edgectl_hub::cloud::registry::{Condition, Registration, RegistryError};
 use edgectl_hub::family::Member;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use serde_json::Value;
 
-use super::access::require_device;
+use super::access::Caller;
 use super::answer::ServiceError;
 use super::member;
 use super::service::Service;
@@ -21,12 +21,11 @@ type Answer = Result<Response, ServiceError>;
 
 /// `POST /devices/{actor}/modules/$edgeHub/devicesAndModulesInTargetDeviceScope`.
 pub async fn members_in_scope(
+    Caller(actor): Caller,
     State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+    let target = target(&service, &actor, &body)?;
     let found = service.hub.registry().in_scope_of(&target)?;
     let found: Vec<Member> = found.iter().map(Registration::member).collect();
     Ok(Json(member::members(&found)).into_response())
@@ -34,12 +33,11 @@ pub async fn members_in_scope(
 
 /// `POST /devices/{actor}/modules/$edgeHub/getDeviceAndModuleOnBehalfOf`.
 pub async fn member_on_behalf(
+    Caller(actor): Caller,
     State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+    let target = target(&service, &actor, &body)?;
     let wanted = wanted_members(&body, &target)?;
     let found = wanted.iter().map(|identity| service.hub.registry().require(identity));
     let found = found.map(|found| found.map(|found| found.member())).collect::<Result<Vec<_>, _>>()?;
@@ -60,13 +58,8 @@ pub fn wanted_members(body: &Value, target: &DeviceId) -> Result<Vec<Identity>, 
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/putModuleOnBehalfOf`: `{authChain, module}`.
-pub async fn put_module(
-    State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+pub async fn put_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+    let target = target(&service, &actor, &body)?;
     let module = body.get("module").ok_or_else(|| ServiceError::invalid("module is missing"))?;
     let identity = module_of(&target, module)?;
     let exists = service.hub.registry().get(&identity).map_err(RegistryError::from)?.is_some();
@@ -76,38 +69,23 @@ pub async fn put_module(
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/getModuleOnBehalfOf`: `{authChain, moduleId}`.
-pub async fn get_module(
-    State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+pub async fn get_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+    let target = target(&service, &actor, &body)?;
     let found = service.hub.registry().require(&module_of(&target, &body)?)?;
     Ok(Json(shape::registration(&service.hub, &found)).into_response())
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/getModulesOnTargetDevice`: `{authChain}`.
-pub async fn list_modules(
-    State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+pub async fn list_modules(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+    let target = target(&service, &actor, &body)?;
     let modules = service.hub.registry().modules(&target).map_err(RegistryError::from)?;
     let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/deleteModuleOnBehalfOf`: `{authChain, moduleId}`.
-pub async fn remove_module(
-    State(service): State<Service>,
-    Path(actor): Path<String>,
-    headers: HeaderMap,
-    Json(body): Json<Value>,
-) -> Answer {
-    let target = target(&service, &actor, &headers, &body).await?;
+pub async fn remove_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+    let target = target(&service, &actor, &body)?;
     service.hub.remove_identity(&module_of(&target, &body)?, None)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -118,10 +96,8 @@ fn module_of(target: &DeviceId, body: &Value) -> Result<Identity, ServiceError> 
 }
 
 /// Whom an edge hub asks about, after checking that it may.
-async fn target(service: &Service, actor: &str, headers: &HeaderMap, body: &Value) -> Result<DeviceId, ServiceError> {
-    let actor = shape::device_id(actor)?;
-    require_device(&service.hub, &service.key, headers, &actor).await?;
+fn target(service: &Service, actor: &DeviceId, body: &Value) -> Result<DeviceId, ServiceError> {
     // Those who ask about themselves may leave the chain out.
     let chain = body.get("authChain").and_then(Value::as_str).filter(|chain| !chain.is_empty());
-    Ok(service.hub.registry().target(chain.unwrap_or(actor.as_str()), &actor)?)
+    Ok(service.hub.registry().target(chain.unwrap_or(actor.as_str()), actor)?)
 }

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
-use super::access::require_service;
+use super::access::Owner;
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -15,17 +15,18 @@ type Answer = Result<Json<Value>, ServiceError>;
 type Module = Path<(String, String)>;
 
 /// `GET /twins/{device}`.
-pub async fn get_device(State(service): State<Service>, Path(device): Path<String>, headers: HeaderMap) -> Answer {
-    get(&service, &Identity::device(shape::device_id(&device)?), &headers)
+pub async fn get_device(_: Owner, State(service): State<Service>, Path(device): Path<String>) -> Answer {
+    get(&service, &Identity::device(shape::device_id(&device)?))
 }
 
 /// `GET /twins/{device}/modules/{module}`.
-pub async fn get_module(State(service): State<Service>, Path((device, module)): Module, headers: HeaderMap) -> Answer {
-    get(&service, &shape::module_identity(&device, &module)?, &headers)
+pub async fn get_module(_: Owner, State(service): State<Service>, Path((device, module)): Module) -> Answer {
+    get(&service, &shape::module_identity(&device, &module)?)
 }
 
 /// `PATCH /twins/{device}`.
 pub async fn patch_device(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -36,6 +37,7 @@ pub async fn patch_device(
 
 /// `PATCH /twins/{device}/modules/{module}`.
 pub async fn patch_module(
+    _: Owner,
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
@@ -46,6 +48,7 @@ pub async fn patch_module(
 
 /// `PUT /twins/{device}`.
 pub async fn put_device(
+    _: Owner,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -56,6 +59,7 @@ pub async fn put_device(
 
 /// `PUT /twins/{device}/modules/{module}`.
 pub async fn put_module(
+    _: Owner,
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
@@ -64,15 +68,13 @@ pub async fn put_module(
     change(&service, &shape::module_identity(&device, &module)?, &headers, &body, true)
 }
 
-fn get(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
-    require_service(&service.hub, &service.key, headers)?;
+fn get(service: &Service, identity: &Identity) -> Answer {
     let registration = service.hub.registry().require(identity)?;
     let twin = service.hub.twin_of(identity)?;
     Ok(Json(shape::twin(&service.hub, &registration, &twin)))
 }
 
 fn change(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value, replace: bool) -> Answer {
-    require_service(&service.hub, &service.key, headers)?;
     let registration = service.hub.registry().require(identity)?;
     let change = shape::change(body, replace)?;
     let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers)?)?;
