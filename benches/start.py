@@ -32,6 +32,13 @@ def run(*command, cwd=None):
     return time.perf_counter() - wall, spent() - cpu
 
 
+def scaffold(place, template):
+    """Wall seconds for a new solution from a template."""
+    name = os.path.join(place, "made")
+    shutil.rmtree(name, ignore_errors=True)
+    return run(EDGECTL, "new", "made", *template, cwd=place)[0]
+
+
 def median(samples):
     return statistics.median(samples) * 1000, min(samples) * 1000, max(samples) * 1000
 
@@ -93,7 +100,7 @@ def main():
         with open(path, "w") as file:
             json.dump(template, file)
         helps, peers, pythons, ups, brokers, firsts, memories, downs = ([] for _ in range(8))
-        cpu_help, cpu_version = [], []
+        cpu_help, cpu_version, modules, cases = [], [], [], []
         for _ in range(ROUNDS):
             wall, cpu = run(EDGECTL, "--help")
             helps.append(wall)
@@ -101,6 +108,8 @@ def main():
             cpu_version.append(run(EDGECTL, "--version")[1])
             peers.append(run("true")[0])
             pythons.append(run(sys.executable, "-c", "pass")[0])
+            modules.append(scaffold(place, ["--lang", "rust"]))
+            cases.append(scaffold(place, ["--from", "industrial"]))
             brokers.append(mosquitto(place))
             up, first, memory, down = device(solution)
             ups.append(up)
@@ -110,6 +119,8 @@ def main():
         rows.append(("`edgectl --help`, wall", median(helps), "a process that does nothing", median(peers)))
         rows.append(("`edgectl --help`, CPU", median(cpu_help), "", None))
         rows.append(("`edgectl --version`, CPU", median(cpu_version), "`python3 -c pass`, wall", median(pythons)))
+        rows.append(("`edgectl new --lang rust`: 23 files", median(modules), "", None))
+        rows.append(("`edgectl new --from industrial`: 27 files", median(cases), "", None))
         rows.append(("`sim up -d`: two hubs, agent, certificates, ready", median(ups), "mosquitto, listening", median(brokers)))
         rows.append(("`sim up`, `deploy`, first routed message in the cloud", median(firsts), "", None))
         rows.append(("`sim down`", median(downs), "", None))

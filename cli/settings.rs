@@ -49,6 +49,8 @@ pub struct Settings {
     pub engine_host: Option<String>,
     /// Where it is remembered which devices the user has started; none for a user without a home.
     pub device_index: Option<PathBuf>,
+    /// Where the user's own templates are; none for a user without a home.
+    pub templates: Option<PathBuf>,
     /// The folder with the user's settings of container engines.
     pub engine_config: Option<PathBuf>,
 }
@@ -95,6 +97,10 @@ impl Context {
             .map(PathBuf::from)
             .or_else(|| Some(PathBuf::from(named("HOME")?).join(".local/state")))
             .map(|state| state.join("edgectl").join("devices"));
+        let templates = named("XDG_DATA_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(named("HOME")?).join(".local/share")))
+            .map(|data| data.join("edgectl").join("templates"));
         let style = |is_terminal: bool| Style { color: color_wanted && is_terminal };
         Ok(Self {
             printer: Printer {
@@ -112,6 +118,7 @@ impl Context {
                 program: std::env::current_exe()?,
                 engine_host,
                 device_index,
+                templates,
                 engine_config,
             },
         })

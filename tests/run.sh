@@ -15,13 +15,28 @@ need ip iproute2
 need cc gcc
 need node nodejs
 need npm npm
+need make make
+need go golang-go
 need c++ g++
 need shellcheck shellcheck
 need docker docker.io
 need strip binutils
+need skopeo skopeo
+need docker-registry docker-registry
+need go golang-go
+need make make
+need git git
+need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+need arm-linux-gnueabihf-gcc gcc-arm-linux-gnueabihf
+need qemu-aarch64-static qemu-user-static
+[ -e /usr/aarch64-linux-gnu/lib/libc.a ] || missing="$missing libc6-dev-arm64-cross"
+[ -e /usr/arm-linux-gnueabihf/lib/libc.a ] || missing="$missing libc6-dev-armhf-cross"
 engine_host=${EDGECTL_TEST_DOCKER_HOST:-${DOCKER_HOST:-unix:///var/run/docker.sock}}
 has_engine() { docker -H "$engine_host" version >/dev/null 2>&1; }
 has_engine || need dockerd docker.io
+for header in mosquitto:libmosquitto-dev cjson/cJSON:libcjson-dev curl/curl:libcurl4-openssl-dev; do
+    echo "#include <${header%%:*}.h>" | cc -E - >/dev/null 2>&1 || missing="$missing ${header##*:}"
+done
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 
 if [ -n "$missing" ]; then
@@ -41,6 +56,13 @@ fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "error: the tests need a Rust toolchain, 1.95 or later" >&2
     exit 6
+fi
+
+# Rust for arm64 is compiled by Debian's compiler, which has the libraries for it.
+if [ -z "${EDGECTL_TEST_CROSS_RUSTC:-}" ] && grep -q '^VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null &&
+    [ "$(id -u)" = 0 ] && [ "$(dpkg --print-architecture)" = amd64 ]; then
+    EDGECTL_TEST_CROSS_RUSTC=$(tests/cross_rust.sh "$PWD/target/cross-rust")
+    export EDGECTL_TEST_CROSS_RUSTC
 fi
 
 # The tests of containers need an engine: the one there is, else one of their own that touches nothing else.

@@ -23,8 +23,8 @@ use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
 use crate::scaffold;
-use crate::scaffold::language::Language;
 use crate::scaffold::name::{ModuleName, SolutionName};
+use crate::scaffold::template::Template;
 use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
@@ -169,7 +169,7 @@ fn filter(
         if scaffolded {
             remove(&directory.join(name.as_str()))?;
         }
-        let root = scaffold::solution::create(directory, name, Some((&module, &Language::find(word)?)))?;
+        let root = make(directory, name, &module, word)?;
         scaffolded = true;
         step(2, &format!("Building the filter in {word}"));
         let solution = Solution::load(&root)?;
@@ -181,10 +181,18 @@ fn filter(
         }
     }
     if !scaffolded {
-        scaffold::solution::create(directory, name, Some((&module, &Language::find(LANGUAGES[0].0)?)))?;
+        make(directory, name, &module, LANGUAGES[0].0)?;
     }
     use_built_in(&Solution::load(&directory.join(name.as_str()))?)?;
     Ok(Filter { is: "built in".to_owned(), because: Some(reasons.join("; ")) })
+}
+
+/// Makes the solution with a filter in a language. Returns its root.
+fn make(directory: &Path, name: &SolutionName, module: &ModuleName, language: &str) -> Result<PathBuf, CommandError> {
+    let template = Template::built_in(&format!("module/{language}"))?;
+    let planned = scaffold::solution::plain(directory, name, Some((module, &template)), tera::Context::new())?;
+    planned.stage()?.commit()?;
+    Ok(planned.root)
 }
 
 fn first_line(text: &str) -> String {

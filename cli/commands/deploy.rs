@@ -16,6 +16,8 @@ use crate::commands::device::{Signals, block_on, control_error};
 use crate::commands::sim;
 use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
+use crate::image::pin::Pins;
+use crate::image::plan;
 use crate::output::printer::Report;
 use crate::output::style::Style;
 use crate::output::table::columns;
@@ -37,6 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// Deploy the solution to its simulated device
+#[expect(clippy::struct_excessive_bools, reason = "a flag is a bool")]
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES, after_help = "Exit status 0 when every module that should run does, 1 when one does not, 3 when the manifest has errors, 7 when it takes too long.")]
 pub struct Args {
@@ -52,6 +55,9 @@ pub struct Args {
     /// Do not wait until the modules run
     #[arg(long)]
     no_wait: bool,
+    /// Deploy the images that were built last by their digests
+    #[arg(long, conflicts_with_all = ["file", "plan"])]
+    pin: bool,
     /// Show what the device would do, and why, and change nothing
     #[arg(long)]
     plan: bool,
@@ -89,7 +95,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = context.solution()?;
     let manifest = match &args.file {
         Some(path) => manifest::read(&context.settings.directory.join(path), context)?,
-        None => manifest::render(&solution, &args.platform, context)?,
+        None => rendered(&solution, &args, context)?,
     };
     let hub = access::simulated(&solution)?;
     for warning in fit(&solution.device_state(), &manifest)? {
@@ -108,6 +114,15 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     })??;
     context.printer.result(&Deployed { manifest: manifest.name, modules: status.map(|status| status.modules) });
     Ok(())
+}
+
+/// The solution's own manifest.
+fn rendered(solution: &Solution, args: &Args, context: &Context) -> Result<Manifest, CommandError> {
+    let template = manifest::checked_template(solution, &args.platform, context)?;
+    let pins = if args.pin { Pins::of(solution, &plan::of_images(template.images.clone()))? } else { Pins::default() };
+    let mut manifest = manifest::of_template(solution, template)?;
+    pins.apply(&mut manifest.modules_content);
+    Ok(manifest)
 }
 
 /// Says so where a real device could not run below another one as this one does.

@@ -12,7 +12,8 @@ use edgectl_simulator::state::StateDirectory;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::commands::device::{Signals, ask, block_on, control_error, with_hint};
+use crate::commands::device::{Signals, ask, block_on, with_hint};
+use crate::commands::module_name;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Printer;
 use crate::output::terminal::RawTerminal;
@@ -42,14 +43,21 @@ pub struct Args {
     /// The module
     module: String,
     /// The command with its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 /// Runs the command, and ends with its exit status.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = context.solution()?;
-    let place = block_on(place(&solution.device_state(), &args.module))?.map_err(control_error)?;
+    let state = solution.device_state();
+    let place = block_on(async {
+        let place = place(&state, &args.module).await;
+        match place {
+            Ok(place) => Ok(place),
+            Err(error) => Err(module_name::error(error, std::slice::from_ref(&args.module), &state).await),
+        }
+    })??;
     match place {
         ModulePlace::Process { folder, env } => Err(become_command(&args.command, &folder, env)),
         ModulePlace::Container { engine, name } => in_container(&args.command, &engine, name, &context.printer),

@@ -2,9 +2,11 @@
 
 use edgectl_simulator::control::{ControlError, Request};
 use edgectl_simulator::inspect::Inspection;
+use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 
-use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::device::{ask, block_on};
+use crate::commands::module_name;
 use crate::error::CommandError;
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -86,13 +88,18 @@ fn section(rows: impl IntoIterator<Item = (String, String)>) -> String {
 /// Asks the running device.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     let solution = context.solution()?;
-    let request = Request::Inspect { module: args.module };
+    let state = solution.device_state();
     let inspection = block_on(async {
-        let value = ask(&solution.device_state(), &request).await?;
-        serde_json::from_value(value)
-            .map_err(|error| ControlError::Failed(format!("an inspection that is none: {error}")))
-    })?
-    .map_err(control_error)?;
+        match inspection(&args.module, &state).await {
+            Ok(inspection) => Ok(inspection),
+            Err(error) => Err(module_name::error(error, std::slice::from_ref(&args.module), &state).await),
+        }
+    })??;
     context.printer.result(&Shown(inspection));
     Ok(())
+}
+
+async fn inspection(module: &str, state: &StateDirectory) -> Result<Inspection, ControlError> {
+    let value = ask(state, &Request::Inspect { module: module.to_owned() }).await?;
+    serde_json::from_value(value).map_err(|error| ControlError::Failed(format!("an inspection that is none: {error}")))
 }

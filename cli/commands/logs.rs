@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::device::{Signals, block_on, control_error};
+use crate::commands::module_name;
 use crate::error::CommandError;
 use crate::output::printer::{Printer, Report};
 use crate::output::style::Style;
@@ -88,9 +89,14 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 async fn show(args: Args, state: &StateDirectory, printer: &Printer) -> Result<(), CommandError> {
     let is_named = args.modules.len() != 1;
     let Args { modules, follow, tail, since, until, filter } = args;
-    let request = Request::Logs { modules, follow, tail, since, until };
+    let request = Request::Logs { modules: modules.clone(), follow, tail, since, until };
     let mut conversation = control::ask(&state.control_socket(), &request).await.map_err(control_error)?;
-    while let Next::Item(value) = conversation.next().await.map_err(control_error)? {
+    loop {
+        let value = match conversation.next().await {
+            Ok(Next::Item(value)) => value,
+            Ok(Next::Done(_)) => break,
+            Err(error) => return Err(module_name::error(error, &modules, state).await),
+        };
         let line = Line { value, is_named };
         if filter.as_ref().is_none_or(|filter| filter.is_match(line.part("text"))) {
             printer.item(&line);

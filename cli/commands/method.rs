@@ -84,9 +84,10 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     };
     let payload =
         payload.map(|text| target::json_argument(text, &context.settings.directory, "the payload")).transpose()?;
+    let payload = payload.unwrap_or_default();
     let client = ServiceClient::new(access::simulated(&solution)?)?;
     let (connect, response) = (Duration::from_secs(args.connect_timeout), Duration::from_secs(args.response_timeout));
-    let answer = block_on(client.invoke(&identity, method, payload.as_ref(), connect, response))??;
+    let answer = block_on(client.invoke(&identity, method, &payload, connect, response))??;
     let answer = Answer {
         status: answer.get("status").and_then(Value::as_i64).unwrap_or_default(),
         payload: answer.get("payload").cloned().unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! `edgectl metrics`.
 
+use edgectl_schemas::diagnostic::did_you_mean;
 use edgectl_simulator::control::{ControlError, Request};
 use edgectl_simulator::metrics::{Family, text};
 use serde::Serialize;
@@ -46,7 +47,14 @@ pub fn run(args: &Args, context: &Context) -> Result<(), CommandError> {
     })?
     .map_err(control_error)?;
     let prefix = args.prefix.to_ascii_lowercase();
+    let known: Vec<String> = families.iter().map(|family| family.name.clone()).collect();
     families.retain(|family| family.name.to_ascii_lowercase().starts_with(&prefix));
+    if families.is_empty() {
+        // No error: it may be one that nothing was counted of yet.
+        let meant = did_you_mean(&args.prefix, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!(" Did you mean `{meant}`?")).unwrap_or_default();
+        context.printer.note(&format!("There is no metric yet whose name begins with {:?}.{meant}", args.prefix));
+    }
     context.printer.result(&Metrics(families));
     Ok(())
 }

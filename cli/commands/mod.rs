@@ -1,4 +1,5 @@
-//! One file a command: its arguments and its `run`. `device` and `target` hold what several of them need.
+//! One file a command: its arguments and its `run`. `device`, `scaffolding` and `target` hold what several of them
+//! need.
 
 pub mod add;
 pub mod build;
@@ -18,10 +19,13 @@ pub mod logs;
 pub mod message;
 pub mod method;
 pub mod metrics;
+pub mod module_name;
 pub mod new;
+pub mod registry;
 pub mod render;
 pub mod restart;
 pub mod route;
+pub mod scaffolding;
 pub mod schema;
 pub mod sim;
 pub mod status;

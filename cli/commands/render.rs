@@ -6,6 +6,8 @@ use edgectl_schemas::diagnostic::Severity;
 use serde::Serialize;
 
 use crate::error::{CommandError, ErrorKind};
+use crate::image::pin::Pins;
+use crate::image::plan;
 use crate::output::diagnostics;
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -34,6 +36,9 @@ pub struct Args {
     /// Where to write the manifest; `-` is standard output [default: in config/]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Name the images that are built here by their digests
+    #[arg(long)]
+    pin: bool,
     /// Accept silently what iotedgedev accepts
     #[arg(long)]
     compat: bool,
@@ -76,7 +81,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         compat: args.compat,
         environment: &context.settings.environment,
     };
-    let rendered = match render(&solution, options) {
+    let mut rendered = match render(&solution, options) {
         Ok(rendered) => rendered,
         Err(RenderError::Unreadable(findings)) if !context.printer.json => {
             diagnostics::show(&context.printer, &[*findings]);
@@ -84,6 +89,10 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         }
         Err(error) => return Err(error.into()),
     };
+    if args.pin {
+        let pins = Pins::of(&solution, &plan::of_images(rendered.images.clone()))?;
+        rendered.text = pins.apply_to_text(&rendered.text);
+    }
     let to_standard_output = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let output = (!to_standard_output).then(|| args.output.map_or(rendered.output, |path| directory.join(path)));
     if let Some(path) = &output {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::commands::device::{ask, block_on, control_error};
+use crate::commands::module_name;
 use crate::commands::sim::network::described;
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
@@ -15,10 +16,23 @@ use crate::output::style::Style;
 use crate::output::table::columns;
 use crate::settings::Context;
 
+const EXAMPLES: &str = "\
+Examples:
+  edgectl status
+  edgectl status filter sensor
+  edgectl status filter --json | jq -r '.modules[0].status'";
+
 /// Show the simulated device: modules, routes, what waits and what arrived
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status 1 when no device is running.")]
-pub struct Args {}
+#[command(
+    before_help = EXAMPLES,
+    after_help = "Exit status 1 when no device is running, or it has no module of one of the names."
+)]
+pub struct Args {
+    /// Show these modules alone; without any, all
+    #[arg(value_name = "MODULE")]
+    modules: Vec<String>,
+}
 
 /// A device at a glance.
 #[derive(Serialize)]
@@ -113,9 +127,14 @@ fn route_rows(hub: &Value) -> Vec<Vec<String>> {
 }
 
 /// Asks the running device.
-pub fn run(_args: &Args, context: &Context) -> Result<(), CommandError> {
-    let solution = context.solution()?;
-    let status = block_on(fetch(&solution.device_state()))?.map_err(control_error)?;
+pub fn run(args: &Args, context: &Context) -> Result<(), CommandError> {
+    let state = context.solution()?.device_state();
+    let mut status = block_on(fetch(&state))?.map_err(control_error)?;
+    if !args.modules.is_empty() {
+        let known: Vec<&str> = status.modules.iter().map(|module| module.name.as_str()).collect();
+        module_name::check(&args.modules, &known, &state)?;
+        status.modules.retain(|module| args.modules.contains(&module.name));
+    }
     context.printer.result(&Shown(status));
     Ok(())
 }

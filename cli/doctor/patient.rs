@@ -237,12 +237,11 @@ impl<'a> Patient<'a> {
 /// What a module is written in: as `module.json` says, or as its files show.
 fn language(directory: &Path, declared: Option<&str>) -> String {
     match (ModuleKind::detect(directory), declared.map(str::to_lowercase)) {
+        (Ok(ModuleKind::C), _) => "c".to_owned(),
+        (Ok(ModuleKind::Go), _) => "go".to_owned(),
+        (Ok(ModuleKind::Node), _) => "node".to_owned(),
         (Ok(ModuleKind::Python), _) => "python".to_owned(),
         (Ok(ModuleKind::Rust), _) => "rust".to_owned(),
-        (Err(_), Some(word)) if ["node", "nodejs", "javascript", "typescript"].contains(&word.as_str()) => {
-            "node".to_owned()
-        }
-        (Err(_), _) if directory.join("package.json").is_file() => "node".to_owned(),
         (Err(_), word) => word.unwrap_or_default(),
     }
 }

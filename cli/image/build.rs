@@ -1,15 +1,19 @@
 //! Building the modules of a solution, several at once.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
+use crate::image::at_once::at_once;
+use crate::image::content::content::Job;
+use crate::image::content::{c, go, node};
 use crate::image::error::ImageError;
 use crate::image::kind::ModuleKind;
+use crate::image::oci::digest::Digest;
 use crate::image::plan::PlannedModule;
+use crate::image::platform::Platform;
 use crate::image::records::{self, ImageRecord};
 use crate::image::{python, rust};
 use crate::output::progress::{Line, Progress};
@@ -47,24 +51,7 @@ pub struct Outcome {
 pub fn build(context: &Context, solution: &Solution, modules: Vec<PlannedModule>) -> Vec<Outcome> {
     let names: Vec<&str> = modules.iter().map(PlannedModule::name).collect();
     let progress = Progress::new(&context.printer, &names);
-    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(modules.len());
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(Vec::with_capacity(modules.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(module) = modules.get(index) else { return };
-                    let outcome = build_one(context, solution, module.clone(), &progress);
-                    outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((index, outcome));
-                }
-            });
-        }
-    });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    outcomes.sort_by_key(|(index, _)| *index);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    at_once(&modules, |module| build_one(context, solution, module.clone(), &progress))
 }
 
 fn build_one(context: &Context, solution: &Solution, module: PlannedModule, progress: &Progress) -> Outcome {
@@ -93,12 +80,25 @@ fn build_and_record(
     let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
     std::fs::create_dir_all(&workspace).map_err(ImageError::io(&workspace))?;
     let (directory, environment) = (&module.directory, &context.settings.environment);
+    let job = Job {
+        module,
+        root: &solution.root,
+        workspace: &workspace,
+        platform: &Platform::of_machine(),
+        base: None,
+        whole: false,
+        environment,
+        line,
+    };
     let built = match kind {
         ModuleKind::Rust => rust::build(directory, &workspace, environment, line)?,
         ModuleKind::Python => {
             let root = if directory.starts_with(&solution.root) { &solution.root } else { directory };
             python::build(root, directory, &workspace, environment, line)?
         }
+        ModuleKind::C => of_program(&state, module, &c::compile(job)?.0)?,
+        ModuleKind::Go => of_program(&state, module, &go::compile(job)?.0)?,
+        ModuleKind::Node => of_node(&state, job)?,
     };
     let record = ImageRecord {
         image: module.image.clone(),
@@ -111,4 +111,41 @@ fn build_and_record(
     };
     records::save(&state, &record)?;
     Ok(built)
+}
+
+/// A program that was compiled. It has nothing new to do if the build before made the same.
+fn of_program(state: &Path, module: &PlannedModule, program: &Path) -> Result<Built, ImageError> {
+    let file = std::fs::File::open(program).map_err(ImageError::io(program))?;
+    let (digest, _) = Digest::of_reader(file).map_err(ImageError::io(program))?;
+    Ok(Built {
+        argv: vec![program.to_string_lossy().into_owned()],
+        cwd: module.directory.clone(),
+        env: BTreeMap::new(),
+        cached: is_known(state, module, &digest),
+        digest: digest.to_string(),
+    })
+}
+
+fn of_node(state: &Path, job: Job<'_>) -> Result<Built, ImageError> {
+    let (place, entry) = node::prepare(job)?;
+    let program = node::find(job, "node")?;
+    let mut hash = Sha256::new();
+    for path in node::made(&place)? {
+        let bytes = std::fs::read(&path).map_err(ImageError::io(&path))?;
+        hash.update(path.strip_prefix(&place).unwrap_or(&path).as_os_str().as_encoded_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(&bytes);
+    }
+    let digest = Digest::of_hash(hash);
+    Ok(Built {
+        argv: vec![program.to_string_lossy().into_owned(), entry],
+        cached: is_known(state, job.module, &digest),
+        cwd: place,
+        env: BTreeMap::new(),
+        digest: digest.to_string(),
+    })
+}
+
+fn is_known(state: &Path, module: &PlannedModule, digest: &Digest) -> bool {
+    records::lookup(state, &module.image).is_some_and(|record| record.digest == digest.as_str())
 }

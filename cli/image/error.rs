@@ -31,6 +31,50 @@ pub enum ImageError {
         /// What to do.
         hint: String,
     },
+    /// Something is not, or not wholly, an image.
+    #[error("{what}: {reason}")]
+    NoImage {
+        /// The file, directory or digest.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A base image cannot be fetched.
+    #[error("the base image {name} cannot be fetched: {reason}")]
+    NoBase {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The container engine is not there, or did not do what was asked.
+    #[error("{reason}")]
+    Engine {
+        /// What happened.
+        reason: String,
+    },
+    /// Dockerfiles need an engine, and there is none.
+    #[error("a Dockerfile is built by a container engine, and {reason}")]
+    NoEngine {
+        /// Why there is none.
+        reason: String,
+    },
+    /// Content does not match its digest any more.
+    #[error("{digest} was damaged on disk, and was removed")]
+    Corrupt {
+        /// The digest.
+        digest: String,
+    },
+    /// A file that may not become part of an image.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -51,17 +95,28 @@ impl ImageError {
     /// The kind of trouble that this is for a command.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Failed { .. } | Self::Unbuildable { .. } => ErrorKind::Build,
-            Self::Missing { .. } => ErrorKind::Missing,
-            Self::Io { .. } => ErrorKind::Failed,
+            Self::Failed { .. } | Self::Unbuildable { .. } | Self::NoImage { .. } | Self::Unfit { .. } => {
+                ErrorKind::Build
+            }
+            Self::Missing { .. } | Self::NoEngine { .. } => ErrorKind::Missing,
+            Self::Io { .. } | Self::Corrupt { .. } | Self::NoBase { .. } | Self::Engine { .. } => ErrorKind::Failed,
         }
     }
 
     /// What can be done about it.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } => Some(hint),
-            Self::Failed { .. } | Self::Io { .. } => None,
+            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Unfit { hint, .. } => Some(hint),
+            Self::NoBase { .. } => Some(
+                "Name one that can be, `\"edgectl\": { \"base\": … }` in module.json: of a registry, or `oci:DIRECTORY`, \
+                 `docker-archive:FILE`.",
+            ),
+            Self::Corrupt { .. } => Some("Run the command again: what was removed is made or fetched anew."),
+            Self::NoEngine { .. } => Some(
+                "Start one, or let edgectl build without: `--builder own`, or `\"edgectl\": { \"builder\": \"own\" }` in \
+                 module.json.",
+            ),
+            Self::Failed { .. } | Self::Io { .. } | Self::NoImage { .. } | Self::Engine { .. } => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::image::build::Built;
 use crate::image::error::ImageError;
+use crate::image::python_code;
 use crate::image::records::digest;
 use crate::image::tool::{self, Ended};
 use crate::output::progress::Line;
@@ -61,20 +62,25 @@ pub fn build(
         install(&venv_python, directory, line)?;
         fs::write(&stamp_file, &stamp).map_err(ImageError::io(&stamp_file))?;
     }
-    compile(&venv_python, directory, line)?;
     let mut hash = Sha256::new();
     hash.update(&stamp);
-    hash_sources(root, directory, &mut hash)?;
+    let code = python_code::keep(directory, &workspace.join("code"), |copy| {
+        compile(&venv_python, copy, line)?;
+        hash_sources(root, directory, copy, &mut hash)?;
+        Ok(digest(hash))
+    })?;
+    let entry = code.folder.join(ENTRY);
     Ok(Built {
-        argv: vec![venv_python.to_string_lossy().into_owned(), "-u".to_owned(), ENTRY.to_owned()],
+        argv: [venv_python.as_path(), Path::new("-u"), &entry].map(|word| word.to_string_lossy().into_owned()).to_vec(),
         cwd: directory.to_owned(),
         env: BTreeMap::from([("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned())]),
-        digest: digest(hash),
+        digest: code.digest,
         cached,
     })
 }
 
-fn find_python(environment: &BTreeMap<String, String>) -> Result<PathBuf, ImageError> {
+/// Finds Python.
+pub fn find_python(environment: &BTreeMap<String, String>) -> Result<PathBuf, ImageError> {
     ["python3", "python"].iter().find_map(|name| tool::find(environment, name)).ok_or_else(|| ImageError::Missing {
         what: "python3, which modules in Python need, was not found".to_owned(),
         hint: "Install it; on Debian and Ubuntu: `apt-get install python3 python3-venv`.".to_owned(),
@@ -165,8 +171,8 @@ fn remove(path: &Path, result: std::io::Result<()>) -> Result<(), ImageError> {
     }
 }
 
-/// Takes in the names and contents of all sources of a module, in order.
-fn hash_sources(root: &Path, directory: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
+/// Takes in the names and contents of all sources of a module, in order, as they are in a copy of it.
+fn hash_sources(root: &Path, directory: &Path, copy: &Path, hash: &mut Sha256) -> Result<(), ImageError> {
     for entry in sources::walk(root, directory) {
         let path = entry.path();
         let Some(name) =
@@ -174,7 +180,12 @@ fn hash_sources(root: &Path, directory: &Path, hash: &mut Sha256) -> Result<(), 
         else {
             continue;
         };
-        let content = fs::read(path).map_err(ImageError::io(path))?;
+        let copied = copy.join(name);
+        let content = match fs::read(&copied) {
+            // It came, or went, while the copy was made.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            content => content.map_err(ImageError::io(&copied))?,
+        };
         hash.update(name.to_string_lossy().as_bytes());
         hash.update([0]);
         hash.update((content.len() as u64).to_le_bytes());

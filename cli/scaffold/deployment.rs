@@ -33,14 +33,14 @@ impl Deployment {
         &self.text
     }
 
-    /// Adds a module whose image is the one built from `modules/NAME`.
-    pub fn with_module(self, name: &str) -> Result<Self, ScaffoldError> {
+    /// Adds a module of an image, which may be a placeholder such as `${MODULES.NAME}`.
+    pub fn with_module(self, name: &str, image: &str, create_options: Value) -> Result<Self, ScaffoldError> {
         let entry = json!({
             "version": "1.0",
             "type": "docker",
             "status": "running",
             "restartPolicy": "always",
-            "settings": { "image": format!("${{MODULES.{name}}}"), "createOptions": {} },
+            "settings": { "image": image, "createOptions": create_options },
         });
         self.with_member(AGENT, "modules", "module", name, &entry)
     }
@@ -294,7 +294,8 @@ mod tests {
     fn values_are_indented_like_their_surroundings() {
         let text = "{\n  \"modulesContent\": { \"$edgeAgent\": { \"properties.desired\": {\n    \"modules\": {\n      \
                     \"a\": 1\n    }\n  } } }\n}";
-        let edited = Deployment::new(Path::new("t"), text.to_owned()).with_module("m").unwrap();
+        let edited =
+            Deployment::new(Path::new("t"), text.to_owned()).with_module("m", "${MODULES.m}", json!({})).unwrap();
         assert!(edited.text().contains(
             "      \"a\": 1,\n      \"m\": {\n        \"version\": \"1.0\",\n        \"type\": \"docker\",\n"
         ));

@@ -4,49 +4,97 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::scaffold::deployment::Deployment;
 use crate::scaffold::error::ScaffoldError;
-use crate::scaffold::language::Language;
 use crate::scaffold::name::ModuleName;
 use crate::scaffold::staging::Staged;
-use crate::scaffold::template::RenderedFile;
+use crate::scaffold::template::{RenderedFile, Template};
 use crate::solution::solution::Solution;
 
-/// What was added to a solution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Added {
-    /// The module's directory, absolute.
-    pub directory: PathBuf,
+/// A module that can be added to a solution: its directory, its entry and a route in the deployment template, which
+/// stays as it is otherwise.
+#[derive(Debug)]
+pub struct PlannedModule {
+    /// The module's directory, absolute, and its files; none for one that is an image of others.
+    pub directory: Option<(PathBuf, Vec<RenderedFile>)>,
     /// The route that takes what it sends to the cloud.
     pub route: String,
+    deployment: Deployment,
+    path: PathBuf,
 }
 
-/// Adds a module to a solution: its directory, its entry and a route in the deployment template, which stays as it is
-/// otherwise. All of it or nothing is written.
-pub fn add(solution: &Solution, name: &ModuleName, language: &Language) -> Result<Added, ScaffoldError> {
+/// A module that is prepared.
+#[derive(Debug)]
+pub struct StagedModule {
+    directory: Option<(PathBuf, Staged)>,
+    deployment: Staged,
+}
+
+/// A module from a template, with values for its parameters.
+pub fn from_template(
+    solution: &Solution,
+    name: &ModuleName,
+    template: &Template,
+    values: tera::Context,
+) -> Result<PlannedModule, ScaffoldError> {
+    let mut planned = plan(solution, name, &format!("${{MODULES.{name}}}"), json!({}))?;
+    let directory = directory(solution.template.parent().unwrap_or(&solution.root), name);
+    planned.directory = Some((directory, render(name, template, values)?));
+    Ok(planned)
+}
+
+/// A module that is an image which is there already; with a command of its own, if there is one.
+pub fn from_image(
+    solution: &Solution,
+    name: &ModuleName,
+    image: &str,
+    command: &[String],
+) -> Result<PlannedModule, ScaffoldError> {
+    let options = if command.is_empty() { json!({}) } else { json!({ "Cmd": command }) };
+    plan(solution, name, image, options)
+}
+
+fn plan(
+    solution: &Solution,
+    name: &ModuleName,
+    image: &str,
+    create_options: Value,
+) -> Result<PlannedModule, ScaffoldError> {
     let path = &solution.template;
     let text = fs::read_to_string(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ScaffoldError::NoDeployment(path.clone()),
         _ => ScaffoldError::Io { path: path.clone(), source },
     })?;
     let route = format!("{name}ToIoTHub");
-    let edited = Deployment::new(path, text)
-        .with_module(name.as_str())?
+    let deployment = Deployment::new(path, text)
+        .with_module(name.as_str(), image, create_options)?
         .with_route(&route, &format!("FROM /messages/modules/{name}/outputs/* INTO $upstream"))?;
+    Ok(PlannedModule { directory: None, route, deployment, path: path.clone() })
+}
 
-    let directory = directory(path.parent().unwrap_or(&solution.root), name);
-    if let Some(parent) = directory.parent() {
-        fs::create_dir_all(parent).map_err(|source| ScaffoldError::Io { path: parent.to_owned(), source })?;
+impl PlannedModule {
+    /// Prepares it; committing what is returned adds it.
+    pub fn stage(&self) -> Result<StagedModule, ScaffoldError> {
+        let directory = match &self.directory {
+            None => None,
+            Some((place, files)) => Some((place.clone(), Staged::directory(place, files)?)),
+        };
+        Ok(StagedModule { directory, deployment: Staged::file(&self.path, self.deployment.text().as_bytes())? })
     }
-    let files = Staged::directory(&directory, &render(name, language)?)?;
-    let template = Staged::file(path, edited.text().as_bytes())?;
-    files.commit()?;
-    if let Err(error) = template.commit() {
-        // The directory was not there before, so nothing is lost with it.
-        let _ = fs::remove_dir_all(&directory);
-        return Err(error);
+}
+
+impl StagedModule {
+    /// Adds the module: all of it or nothing.
+    pub fn commit(self) -> Result<(), ScaffoldError> {
+        let Some((place, files)) = self.directory else { return self.deployment.commit() };
+        files.commit()?;
+        self.deployment.commit().inspect_err(|_| {
+            // The directory was not there before, so nothing is lost with it.
+            let _ = fs::remove_dir_all(&place);
+        })
     }
-    Ok(Added { directory, route })
 }
 
 /// Where a module's directory is, for a deployment template in `root`.
@@ -55,13 +103,16 @@ pub fn directory(root: &Path, name: &ModuleName) -> PathBuf {
 }
 
 /// The files of a new module, relative to its directory.
-pub fn render(name: &ModuleName, language: &Language) -> Result<Vec<RenderedFile>, ScaffoldError> {
-    let lock = language.template.source("Cargo.lock.tera").unwrap_or_default();
+pub fn render(
+    name: &ModuleName,
+    template: &Template,
+    mut values: tera::Context,
+) -> Result<Vec<RenderedFile>, ScaffoldError> {
+    let lock = template.source("Cargo.lock.tera").unwrap_or_default();
     let dependencies: Vec<&str> =
         lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
-    let mut values = tera::Context::new();
     values.insert("name", name.as_str());
     values.insert("repository", &name.repository());
     values.insert("package", &name.package(&dependencies));
-    language.template.render(&values)
+    template.render(&values)
 }

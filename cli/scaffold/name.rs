@@ -93,6 +93,19 @@ impl SolutionName {
     }
 }
 
+/// Checks the name of a template of the user: a directory, and a word on the command line.
+pub fn check_template(name: &str) -> Result<(), ScaffoldError> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let reason = if let Some(reason) = wrong_anywhere(name, is_legal) {
+        reason
+    } else if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        "it starts with a letter or a digit"
+    } else {
+        return Ok(());
+    };
+    Err(ScaffoldError::Name { what: "template", name: name.to_owned(), reason })
+}
+
 fn wrong_anywhere(name: &str, is_legal: fn(char) -> bool) -> Option<&'static str> {
     if name.is_empty() {
         Some("it is empty")

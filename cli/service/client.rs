@@ -55,18 +55,17 @@ impl ServiceClient {
         &self,
         identity: &Identity,
         method: &str,
-        payload: Option<&Value>,
+        payload: &Value,
         connect: Duration,
         response: Duration,
     ) -> Result<Value, CommandError> {
-        let mut body = json!({
+        let body = json!({
             "methodName": method,
+            // Never left out: the Node SDK takes an empty payload for bad JSON, and answers 400 in the module's place.
+            "payload": payload,
             "connectTimeoutInSeconds": connect.as_secs(),
             "responseTimeoutInSeconds": response.as_secs(),
         });
-        if let Some(payload) = payload {
-            body["payload"] = payload.clone();
-        }
         let path = format!("{}/methods", twin_path(identity));
         self.request(Method::POST, &path, Some(&body), connect + response + TIMEOUT).await
     }

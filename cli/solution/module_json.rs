@@ -1,5 +1,6 @@
 //! `module.json`: what the image of a module is built from.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use edgectl_schemas::diagnostic::Diagnostic;
@@ -7,9 +8,38 @@ use edgectl_schemas::document::document::Document;
 use edgectl_schemas::document::node::{Kind, Node, Span};
 use edgectl_schemas::document::write;
 use edgectl_schemas::rules;
+use serde::{Deserialize, Serialize};
 
 /// The file's name.
 pub const FILE: &str = "module.json";
+
+/// Who builds an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Builder {
+    /// We do, without a container engine.
+    Own,
+    /// A container engine, with the module's Dockerfile.
+    Dockerfile,
+}
+
+/// The member `edgectl` of `module.json`, which other tools pass over: how the image is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BuildSettings {
+    /// Who builds it; with a Dockerfile where there is one, if it does not say.
+    #[serde(default)]
+    pub builder: Option<Builder>,
+    /// The base image: `oci:DIRECTORY`, `oci-archive:FILE`, `docker-archive:FILE`, or a name in a registry.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// What platforms of the module's own naming run on: `"gpuamd64": "linux/amd64"`.
+    #[serde(default)]
+    pub platforms: BTreeMap<String, String>,
+    /// The program, where there are several.
+    #[serde(default)]
+    pub program: Option<String>,
+}
 
 /// What `module.json` says. Everything but `repository` may be left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +57,8 @@ pub struct ModuleJson {
     pub context_path: String,
     /// `language`.
     pub language: Option<String>,
+    /// `edgectl`, which is ours.
+    pub build: BuildSettings,
 }
 
 impl ModuleJson {
@@ -45,6 +77,7 @@ impl ModuleJson {
             build_options: reader.texts(image.and_then(|image| image.get("buildOptions"))),
             context_path: reader.text(image, "contextPath").unwrap_or_else(|| ".".to_owned()),
             language: reader.text(Some(root), "language"),
+            build: reader.build_settings(root.get("edgectl")),
         };
         if image.is_some() && read.repository.is_empty() {
             let span = image.map_or(Span::default(), |image| Span::new(image.span.start, image.span.start + 1));
@@ -102,6 +135,15 @@ impl Reader {
                 None
             }
         }
+    }
+
+    fn build_settings(&mut self, node: Option<&Node>) -> BuildSettings {
+        let Some(node) = node else { return BuildSettings::default() };
+        serde_json::from_value(node.to_value()).unwrap_or_else(|error| {
+            let message = format!("`edgectl` is not as it should be: {error}");
+            self.wrong.push(Diagnostic::new(&rules::INVALID_MODULE_FILE, node.span, message));
+            BuildSettings::default()
+        })
     }
 
     fn platforms(&mut self, node: Option<&Node>) -> Vec<(String, String)> {

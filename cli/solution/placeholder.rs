@@ -9,7 +9,7 @@ use edgectl_schemas::document::expand::expand;
 use edgectl_schemas::document::node::Node;
 use edgectl_schemas::rules;
 
-use super::module_json::{FILE, ModuleJson};
+use super::module_json::{BuildSettings, FILE, ModuleJson};
 
 /// An image that a directory of the solution is built into, and that the manifest uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct ModuleImage {
     pub build_options: Vec<String>,
     /// The language `module.json` names.
     pub language: Option<String>,
+    /// How it is built.
+    pub build: BuildSettings,
 }
 
 /// A directory with a `module.json`.
@@ -161,6 +163,7 @@ impl<'a> Placeholders<'a> {
             directory: source.directory.clone(),
             build_options: source.file.build_options.clone(),
             language: source.file.language.clone(),
+            build: source.file.build.clone(),
         })
     }
 

@@ -32,7 +32,8 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] = &["name", "device", "template", "runtime", "durability", "profile", "profiles", "allow"];
+const MEMBERS: &[&str] =
+    &["name", "device", "parents", "template", "runtime", "durability", "profile", "profiles", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct SolutionFile {
     /// The simulated device's identifier; the solution's name where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// The devices above its simulated devices, by the name of the one below; a device that is not there has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parents: BTreeMap<String, String>,
     /// The deployment template, relative to the solution's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template: Option<PathBuf>,
@@ -73,6 +77,8 @@ pub struct Solution {
     pub device: DeviceId,
     /// Whether that is the solution's own device, and not one of those beside it.
     pub device_is_own: bool,
+    /// The devices above its simulated devices, by the name of the one below.
+    pub parents: BTreeMap<String, String>,
     /// The deployment template, absolute; it may not exist.
     pub template: PathBuf,
     /// Whether the command line or the solution file names the template; if not, a variable may name another.
@@ -137,6 +143,7 @@ impl Solution {
             root: root.to_owned(),
             device,
             device_is_own,
+            parents: file.parents,
             template,
             template_is_named,
             runtime: file.runtime.unwrap_or_default(),
@@ -221,6 +228,7 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
     {
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, format!("device {text:?}: {error}")));
     }
+    found.extend(unfit_parents(document));
     found.extend(unknown_profile(document));
     for code in document.root.get("allow").and_then(Node::elements).unwrap_or_default() {
         if code.text().is_none_or(|code| rules::find(code).is_none()) {
@@ -232,6 +240,29 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
     if let (true, Err(error)) = (found.is_empty(), serde_yaml::from_str::<Option<SolutionFile>>(&document.source)) {
         let at = error.location().map_or(0, |location| location.index().min(document.source.len()));
         found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
+    }
+    found
+}
+
+/// Names that are none, and devices that are below themselves.
+fn unfit_parents(document: &Document) -> Vec<Diagnostic> {
+    let members = document.root.get("parents").and_then(Node::members).unwrap_or_default();
+    let above = |name: &str| members.iter().find(|member| member.key == name).and_then(|member| member.value.text());
+    let mut found = Vec::new();
+    for member in members {
+        let named = [(member.key_span, Some(member.key.as_str())), (member.value.span, member.value.text())];
+        for (span, name) in named.into_iter().filter_map(|(span, name)| Some((span, name?))) {
+            if let Err(error) = DeviceId::new(name) {
+                let message = format!("device {name:?}: {error}");
+                found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, span, message));
+            }
+        }
+        // Whoever is not the device itself after so many steps is in another circle, which is told there.
+        let mut way = std::iter::successors(above(&member.key), |name| above(name)).take(members.len());
+        if way.any(|name| name == member.key) {
+            let message = format!("the device {} is below itself", member.key);
+            found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, member.value.span, message));
+        }
     }
     found
 }
@@ -265,6 +296,8 @@ fn device_from(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use edgectl_schemas::document::document::Format;
+
     use super::*;
 
     #[test]
@@ -276,6 +309,7 @@ mod tests {
         let full = SolutionFile {
             name: Some("a".to_owned()),
             device: Some("a".to_owned()),
+            parents: BTreeMap::from([("b".to_owned(), "a".to_owned())]),
             template: Some("a".into()),
             runtime: Some(RuntimeChoice::Auto),
             durability: Some(Durability::Process),
@@ -289,5 +323,18 @@ mod tests {
         let of_schema = schema["properties"]["profiles"]["additionalProperties"]["properties"].as_object().unwrap();
         assert_eq!(of_schema.keys().map(String::as_str).collect::<Vec<_>>(), of_profile);
         assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), MEMBERS);
+    }
+
+    #[test]
+    fn devices_below_themselves_and_names_that_are_none_are_found() {
+        let found = |text: &str| -> Vec<String> {
+            let document = Document::parse(SOLUTION_FILE, text.to_owned(), Format::Yaml).unwrap();
+            check(&document).into_iter().map(|found| found.message).collect()
+        };
+        assert_eq!(found("parents: { child: plant, grandchild: child }"), Vec::<String>::new());
+        assert_eq!(found("parents: { a: b, b: a, c: a }").len(), 2);
+        assert_eq!(found("parents: { a: a }"), ["the device a is below itself"]);
+        assert!(found("parents: { a: 'x y' }")[0].starts_with("device \"x y\": "));
+        assert_eq!(found("parents: [a]").len(), 1);
     }
 }

@@ -39,6 +39,16 @@ pub fn walk(root: &Path, below: &Path) -> impl Iterator<Item = DirEntry> {
     walk.flatten()
 }
 
+/// All files of a directory but those of tools, whether they are kept in a repository or not. What cannot be read is not
+/// there.
+pub fn files(directory: &Path) -> impl Iterator<Item = DirEntry> {
+    let walk = WalkBuilder::new(directory)
+        .standard_filters(false)
+        .filter_entry(|entry| entry.depth() == 0 || is_source(&entry.file_name().to_string_lossy()))
+        .build();
+    walk.flatten().filter(|entry| !entry.file_type().is_some_and(|kind| kind.is_dir()))
+}
+
 /// Whether a file or directory of that name is written by hand.
 fn is_source(name: &str) -> bool {
     !NOT_SOURCE.contains(&name)

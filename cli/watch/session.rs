@@ -307,6 +307,7 @@ fn affected(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::solution::module_json::BuildSettings;
 
     fn module(name: &str) -> PlannedModule {
         PlannedModule {
@@ -314,6 +315,10 @@ mod tests {
             directory: PathBuf::from("/s/modules").join(name),
             image: format!("{name}:1"),
             platform: "amd64".to_owned(),
+            dockerfile: PathBuf::new(),
+            context: PathBuf::new(),
+            options: Vec::new(),
+            build: BuildSettings::default(),
         }
     }
 

@@ -84,6 +84,7 @@ pub struct Authority {
 struct EdgeAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    made_at: Timestamp,
     expires_at: Timestamp,
 }
 
@@ -166,8 +167,8 @@ impl Authority {
         parameters.subject_alt_names = names;
         as_leaf(&mut parameters, usage);
         let mut edge = self.edge.lock().unwrap_or_else(PoisonError::into_inner);
-        // What is signed must not outlive who signs.
-        if edge.expires_at < timestamp(&parameters) {
+        // What is signed must not outlive who signs, nor be older: the clock may have been set back.
+        if edge.expires_at < timestamp(&parameters) || now < edge.made_at {
             *edge = make_edge(&self.root, &self.device, now)?;
         }
         let certificate = parameters.signed_by(&key, &edge.issuer)?;
@@ -238,7 +239,7 @@ fn make_edge(
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let pem = parameters.signed_by(&key, root)?.pem();
     let expires_at = timestamp(&parameters);
-    Ok(EdgeAuthority { issuer: Issuer::new(parameters, key), pem, expires_at })
+    Ok(EdgeAuthority { issuer: Issuer::new(parameters, key), pem, made_at: now, expires_at })
 }
 
 fn open_root(folder: &Path, now: Timestamp) -> Result<(Issuer<'static, KeyPair>, String), AuthorityError> {

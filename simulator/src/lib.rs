@@ -5,6 +5,7 @@ pub mod address;
 pub mod agent;
 pub mod agent_link;
 pub mod amqp;
+pub mod any_client_certificate;
 pub mod authority;
 pub mod builtin;
 pub mod client;

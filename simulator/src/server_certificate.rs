@@ -55,7 +55,9 @@ impl ResolvesServerCert for ServerCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let now = self.clock.timestamp();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if RENEWAL.is_due(current.made_at, current.expires_at, now) {
+        // Who set the clock back has clients whose clock it is too: for them the certificate does not hold yet.
+        let is_early = now < current.made_at;
+        if is_early || RENEWAL.is_due(current.made_at, current.expires_at, now) {
             match make(&self.authority, &self.names, &self.provider, now) {
                 Ok(made) => {
                     tracing::info!(names = ?self.names, "the server certificate was made anew");

@@ -11,9 +11,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use edgectl_schemas::ids::DeviceId;
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::state::{StateDirectory, StateError, read_json, write_json};
 
@@ -22,6 +24,8 @@ const FOLDER: &str = "snapshots";
 /// The state inside a snapshot, beside what is known of it.
 const STATE: &str = "state";
 const ABOUT: &str = "snapshot.json";
+/// How snapshots are laid out. A later edgectl that lays them out otherwise counts on.
+const FORMAT: u32 = 1;
 /// What a copy is called until it is whole.
 const UNFINISHED: &str = ".part";
 /// Longest name.
@@ -72,6 +76,11 @@ pub struct Snapshot {
     pub bytes: u64,
     /// The version of edgectl that took it.
     pub version: String,
+    /// How it is laid out.
+    #[serde(default)]
+    pub format: u32,
+    /// The device whose state it is.
+    pub device: Option<DeviceId>,
 }
 
 /// Why there is no snapshot, or none is restored.
@@ -89,6 +98,32 @@ pub enum SnapshotError {
     /// There is none of that name.
     #[error("there is no snapshot {0}")]
     NotFound(SnapshotName),
+    /// What is known of it cannot be read.
+    #[error("the snapshot {name} is damaged: {reason}")]
+    Damaged {
+        /// The snapshot.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A later edgectl took it.
+    #[error("the snapshot {name} was taken by edgectl {version}, which lays snapshots out in another way")]
+    Newer {
+        /// The snapshot.
+        name: String,
+        /// The version of edgectl that took it.
+        version: String,
+    },
+    /// It was taken when the device had another name.
+    #[error("the snapshot {name} is one of the device {of}, and this is the device {device}")]
+    OtherDevice {
+        /// The snapshot.
+        name: String,
+        /// The device whose state it is.
+        of: DeviceId,
+        /// The device that it was to be restored to.
+        device: DeviceId,
+    },
     /// A file cannot be copied, made or removed.
     #[error("{path}: {source}")]
     Io {
@@ -108,15 +143,16 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SnapshotError {
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     state: StateDirectory,
+    device: DeviceId,
     folder: PathBuf,
 }
 
 impl Snapshots {
     /// The snapshots of the device whose state this is; they lie beside it.
-    pub fn of(state: StateDirectory) -> Self {
+    pub fn of(state: StateDirectory, device: DeviceId) -> Self {
         let root = state.root();
         let folder = root.with_file_name(FOLDER).join(root.file_name().unwrap_or_default());
-        Self { state, folder }
+        Self { state, device, folder }
     }
 
     /// Copies the state. One of that name is replaced only if it may be.
@@ -134,8 +170,14 @@ impl Snapshots {
         remove(&part)?;
         let taken = private(&part).and_then(|()| {
             let bytes = copy(self.state.root(), &part.join(STATE), &|path| !is_left_out(path))?;
-            let version = env!("CARGO_PKG_VERSION").to_owned();
-            let about = Snapshot { name: name.0.clone(), taken_at: Timestamp::now().to_string(), bytes, version };
+            let about = Snapshot {
+                name: name.0.clone(),
+                taken_at: Timestamp::now().to_string(),
+                bytes,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                format: FORMAT,
+                device: self.device_of_state()?,
+            };
             write_json(&part.join(ABOUT), &about)?;
             put(&part, &place).map(|()| about)
         });
@@ -147,6 +189,12 @@ impl Snapshots {
     /// Makes the state what it was. What the device kept since is gone.
     pub fn restore(&self, name: &SnapshotName) -> Result<Snapshot, SnapshotError> {
         let about = self.find(name)?;
+        if about.format > FORMAT {
+            return Err(SnapshotError::Newer { name: about.name, version: about.version });
+        }
+        if let Some(of) = about.device.as_ref().filter(|of| **of != self.device) {
+            return Err(SnapshotError::OtherDevice { name: about.name, of: of.clone(), device: self.device.clone() });
+        }
         let root = self.state.root();
         // Whose state was removed does not run.
         let _lock = if root.exists() { Some(self.state.lock()?) } else { None };
@@ -169,30 +217,47 @@ impl Snapshots {
         for path in entries(&self.folder)? {
             // What is not whole has no such file, or not that name.
             let is_whole = !path.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes());
-            if let Some(about) = read_json::<Snapshot>(&path.join(ABOUT))?.filter(|_| is_whole) {
-                snapshots.push(about);
+            if is_whole {
+                snapshots.extend(about(&path)?);
             }
         }
         snapshots.sort_by(|one, other| (&one.taken_at, &one.name).cmp(&(&other.taken_at, &other.name)));
         Ok(snapshots)
     }
 
-    /// Removes a snapshot.
-    pub fn remove(&self, name: &SnapshotName) -> Result<Snapshot, SnapshotError> {
-        let about = self.find(name)?;
+    /// Removes a snapshot, a damaged one too.
+    pub fn remove(&self, name: &SnapshotName) -> Result<(), SnapshotError> {
         let place = self.folder.join(&name.0);
+        if !place.exists() {
+            return Err(SnapshotError::NotFound(name.clone()));
+        }
         // It is gone at once, and its files after that.
         let part = unfinished(&place);
         remove(&part)?;
         fs::rename(&place, &part).map_err(io_error(&place))?;
-        remove(&part)?;
-        Ok(about)
+        remove(&part)
     }
 
     fn find(&self, name: &SnapshotName) -> Result<Snapshot, SnapshotError> {
-        let about = read_json(&self.folder.join(&name.0).join(ABOUT))?;
-        about.ok_or_else(|| SnapshotError::NotFound(name.clone()))
+        about(&self.folder.join(&name.0))?.ok_or_else(|| SnapshotError::NotFound(name.clone()))
     }
+
+    /// The device that had the state last: it may have been given another name since.
+    fn device_of_state(&self) -> Result<Option<DeviceId>, SnapshotError> {
+        let endpoints = read_json::<Value>(&self.state.endpoints())?.unwrap_or_default();
+        Ok(endpoints.get("deviceId").and_then(Value::as_str).and_then(|name| DeviceId::new(name).ok()))
+    }
+}
+
+/// What is known of the snapshot in a folder; none if there is none.
+fn about(folder: &Path) -> Result<Option<Snapshot>, SnapshotError> {
+    read_json(&folder.join(ABOUT)).map_err(|error| match error {
+        StateError::Damaged { reason, .. } => {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            SnapshotError::Damaged { name, reason }
+        }
+        error => error.into(),
+    })
 }
 
 /// The name beside a place under which something is made for it.
@@ -287,10 +352,10 @@ mod tests {
     fn device(folder: &Path) -> (StateDirectory, Snapshots) {
         let state = StateDirectory::new(&folder.join(".edgectl"));
         state.create().unwrap();
-        fs::write(state.endpoints(), "{}").unwrap();
+        fs::write(state.endpoints(), "{\"deviceId\":\"d\"}").unwrap();
         fs::write(state.edge().join("log"), "one").unwrap();
         fs::write(state.log(), "printed").unwrap();
-        (state.clone(), Snapshots::of(state))
+        (state.clone(), Snapshots::of(state, DeviceId::new("d").unwrap()))
     }
 
     fn modes(folder: &Path) {
@@ -308,7 +373,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (state, snapshots) = device(folder.path());
         let taken = snapshots.take(&name("before"), false).unwrap();
-        assert_eq!((taken.name.as_str(), taken.bytes), ("before", 5));
+        assert_eq!((taken.name.as_str(), taken.bytes), ("before", 3 + 16));
         assert_eq!(snapshots.list().unwrap(), [taken]);
         modes(&folder.path().join(".edgectl/snapshots"));
         fs::write(state.edge().join("log"), "two").unwrap();
@@ -348,6 +413,29 @@ mod tests {
         assert_eq!(fs::read_to_string(state.edge().join("log")).unwrap(), "two");
         fs::remove_file(state.endpoints()).unwrap();
         assert!(matches!(snapshots.take(&name("b"), false), Err(SnapshotError::NoState)));
+    }
+
+    #[test]
+    fn what_is_of_another_device_newer_or_damaged_is_not_restored_and_can_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, snapshots) = device(folder.path());
+        snapshots.take(&name("a"), false).unwrap();
+        let log = || fs::read_to_string(state.edge().join("log")).unwrap();
+        fs::write(state.edge().join("log"), "two").unwrap();
+        let renamed = Snapshots::of(state.clone(), DeviceId::new("e").unwrap());
+        let refused = renamed.restore(&name("a")).unwrap_err();
+        assert_eq!(refused.to_string(), "the snapshot a is one of the device d, and this is the device e");
+        let about = folder.path().join(".edgectl/snapshots/device/a").join(ABOUT);
+        let text = fs::read_to_string(&about).unwrap();
+        fs::write(&about, text.replace("\"format\": 1", "\"format\": 2, \"more\": []")).unwrap();
+        assert!(matches!(snapshots.restore(&name("a")), Err(SnapshotError::Newer { .. })));
+        assert_eq!(snapshots.list().unwrap().len(), 1);
+        fs::write(&about, "{").unwrap();
+        assert!(matches!(snapshots.restore(&name("a")), Err(SnapshotError::Damaged { .. })));
+        assert!(matches!(snapshots.list(), Err(SnapshotError::Damaged { .. })));
+        assert_eq!(log(), "two");
+        snapshots.remove(&name("a")).unwrap();
+        assert_eq!(snapshots.list().unwrap(), []);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use edgectl_hub::clock::Clock;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use crate::any_client_certificate::AnyClientCertificate;
 use crate::authority::{Authority, AuthorityError};
 use crate::client_certificate::CertificateReader;
 use crate::server_certificate::ServerCertificate;
@@ -50,7 +49,7 @@ impl ServerTls {
         let certificate =
             ServerCertificate::new(Arc::clone(authority), names, Arc::clone(&provider), Arc::clone(clock))?;
         let clients = CertificateReader::new(authority.trust_bundle(), Arc::clone(&provider), Arc::clone(clock))?;
-        let verifier = AnyClientCertificate(provider.signature_verification_algorithms);
+        let verifier = AnyClientCertificate::new(provider.signature_verification_algorithms);
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::ALL_VERSIONS)?
             .with_client_cert_verifier(Arc::new(verifier))
@@ -78,51 +77,6 @@ pub fn roots(trust_bundle: &str) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Takes every client certificate whose key the client proves to have.
-#[derive(Debug)]
-struct AnyClientCertificate(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for AnyClientCertificate {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -135,6 +89,8 @@ mod tests {
     use rustls::pki_types::ServerName;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
     use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+    use x509_parser::certificate::X509Certificate;
+    use x509_parser::prelude::FromDer as _;
 
     use super::*;
 
@@ -202,5 +158,26 @@ mod tests {
         let late = shake(&server, &authority, "edge1.local").await.unwrap();
         assert_ne!(shown(&early), shown(&late));
         says_hello(early).await;
+    }
+
+    #[tokio::test]
+    async fn the_certificate_is_made_anew_when_the_clock_was_set_back() {
+        const DAYS_MS: u64 = 5 * 24 * 3600 * 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let clock = Arc::new(LateClock(AtomicU64::new(0)));
+        let server = served(&authority, Arc::clone(&clock) as _);
+        let before = shake(&server, &authority, "edge1.local").await.unwrap();
+        clock.0.store(DAYS_MS, Ordering::SeqCst);
+        let after = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_ne!(shown(&before), shown(&after));
+        let now = i64::try_from(clock.now_ms() / 1000).unwrap();
+        for certificate in after.0.get_ref().1.peer_certificates().unwrap() {
+            let (_, read) = X509Certificate::from_der(certificate).unwrap();
+            assert!(read.validity().not_before.timestamp() < now, "{}", read.subject());
+        }
+        let again = shake(&server, &authority, "edge1.local").await.unwrap();
+        assert_eq!(shown(&after), shown(&again));
+        says_hello(before).await;
     }
 }

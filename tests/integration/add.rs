@@ -87,7 +87,9 @@ fn what_cannot_be_added_changes_nothing() {
     refused(add(&["one", "--lang", "rust"]), 2, "has a module \"one\" already");
     refused(add(&["full", "--lang", "rust"]), 2, "is not an empty directory");
     refused(add(&["new", "--lang", "phyton"]), 2, "Did you mean `--lang python`?");
-    refused(add(&["new", "--lang", "java"]), 2, "python, rust");
+    refused(add(&["new", "--lang", "cobol"]), 2, "python, rust");
+    refused(add(&["new", "--lang", "plain"]), 2, "no template \"plain\" for a module");
+    refused(add(&["new", "--lang", "rust", "--set", "a=b"]), 2, "there is no parameter \"a\"");
     refused(add(&["new"]), 2, "no language was given");
     refused(add(&["new module", "--lang", "rust"]), 2, "module name");
     refused(add(&["edgehub", "--lang", "rust"]), 2, "module name");
@@ -131,11 +133,41 @@ fn outside_of_a_solution_nothing_is_added() {
 }
 
 #[test]
+fn an_image_is_added_without_a_source() {
+    let place = tempdir().unwrap();
+    edgectl(place.path()).args(["new", "s", "--no-module"]).assert().success();
+    let root = place.path().join("s");
+    let script = "while date; do sleep 1; done";
+    let arguments = ["add", "module", "clock", "--image", "busybox:1.37", "--", "sh", "-c", script];
+    edgectl(&root).args(arguments).assert().success();
+    let deployment: Value = serde_json::from_str(&template_of(&root)).unwrap();
+    let settings = &deployment["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"]["clock"]["settings"];
+    assert_eq!(settings["image"], "busybox:1.37");
+    assert_eq!(settings["createOptions"]["Cmd"], serde_json::json!(["sh", "-c", script]));
+    edgectl(&root).args(["validate", "--deny-warnings"]).assert().success();
+    assert!(!root.join("modules").exists());
+    let assert = edgectl(&root).args(["add", "module", "m", "--image", "a:1", "--lang", "go"]).assert();
+    refused(assert, 2, "cannot be used with");
+}
+
+#[test]
+fn a_preview_writes_nothing() {
+    let place = solution(TEMPLATE);
+    let assert =
+        edgectl(place.path()).args(["add", "module", "two", "--lang", "go", "-n", "--json"]).assert().success();
+    let preview: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    assert!(preview["files"].as_array().unwrap().iter().any(|file| file["path"] == "edge/client.go"), "{preview}");
+    assert!(preview["changed"].as_str().unwrap().ends_with("deployment.template.json"));
+    assert_eq!(template_of(place.path()), TEMPLATE);
+    assert_eq!(names(place.path()), ["deployment.template.json"]);
+}
+
+#[test]
 fn languages_are_listed() {
     let place = tempdir().unwrap();
     let assert = edgectl(place.path()).args(["template", "list", "--json"]).assert().success();
     let result: Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
-    let languages: Vec<&Value> =
-        result["templates"].as_array().unwrap().iter().map(|template| &template["language"]).collect();
-    assert_eq!(languages, ["python", "rust"]);
+    let languages: Vec<&str> =
+        result["templates"].as_array().unwrap().iter().filter_map(|template| template["language"].as_str()).collect();
+    assert_eq!(languages, ["c", "csharp", "go", "java", "javascript", "python", "rust", "typescript"]);
 }

@@ -11,10 +11,10 @@ use tempfile::{TempDir, tempdir};
 use crate::binary::{edgectl, names, refused};
 
 /// Files with what they hold.
-type Files = &'static [(&'static str, &'static str)];
+pub type Files = &'static [(&'static str, &'static str)];
 
 /// A solution with modules that need nothing from a registry.
-fn solution(modules: &[(&str, &str, Files)]) -> TempDir {
+pub fn solution(modules: &[(&str, &str, Files)]) -> TempDir {
     let place = tempdir().unwrap();
     let mut entries = serde_json::Map::new();
     for (name, language, files) in modules {
@@ -24,7 +24,9 @@ fn solution(modules: &[(&str, &str, Files)]) -> TempDir {
             "language": language,
             "image": {
                 "repository": format!("registry/{name}"),
-                "tag": { "version": "1", "platforms": { "amd64": "./Dockerfile.amd64" } },
+                "tag": { "version": "1", "platforms": {
+                    "amd64": "./Dockerfile.amd64", "arm64v8": "./Dockerfile.arm64v8", "arm32v7": "./Dockerfile.arm32v7",
+                } },
             },
         });
         fs::create_dir_all(directory.join("src")).unwrap();
@@ -39,8 +41,8 @@ fn solution(modules: &[(&str, &str, Files)]) -> TempDir {
 }
 
 const CARGO: &str = "[package]\nname = \"m\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n";
-const RUST: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { println!(\"it runs\"); }\n")];
-const BROKEN: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { let x: u8 = \"no\"; }\n")];
+pub const RUST: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { println!(\"it runs\"); }\n")];
+pub const BROKEN: Files = &[("Cargo.toml", CARGO), ("src/main.rs", "fn main() { let x: u8 = \"no\"; }\n")];
 const PYTHON: Files = &[("requirements.txt", ""), ("main.py", "print('it runs')\n")];
 
 fn result(place: &Path, arguments: &[&str]) -> Value {
@@ -49,7 +51,7 @@ fn result(place: &Path, arguments: &[&str]) -> Value {
 }
 
 /// Runs what a record says, as an agent would, and returns what it printed.
-fn run_record(place: &Path, image: &str) -> String {
+pub fn run_record(place: &Path, image: &str) -> String {
     let images = place.join(".edgectl/images");
     let record: Value = names(&images)
         .iter()
@@ -63,7 +65,7 @@ fn run_record(place: &Path, image: &str) -> String {
 }
 
 /// A directory with programs to be found, and no others.
-fn programs(scripts: &[(&str, &str)]) -> TempDir {
+pub fn programs(scripts: &[(&str, &str)]) -> TempDir {
     let place = tempdir().unwrap();
     for (name, script) in scripts {
         let path = place.path().join(name);

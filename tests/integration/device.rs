@@ -622,3 +622,21 @@ fn metrics_have_the_real_hubs_names_and_count_what_happened() {
     solution.edgectl(&["sim", "down"]).assert().success();
     refused(solution.edgectl(&["metrics"]).assert(), 1, "no simulated device is running");
 }
+
+#[test]
+fn a_solution_in_a_path_that_is_too_long_for_sockets_runs_like_any_other() {
+    let place = tempdir().unwrap();
+    let deep = place.path().join("a".repeat(90)).join("b".repeat(40));
+    fs::create_dir_all(&deep).unwrap();
+    edgectl(&deep).args(["new", "plant", "--no-module"]).assert().success();
+    let root = deep.join("plant");
+    edgectl(&root).args(["sim", "up", "-d"]).assert().success();
+    edgectl(&root).arg("deploy").timeout(TIMEOUT).assert().success();
+    // The module came through the workload API.
+    edgectl(&root)
+        .args(["exec", "SimulatedTemperatureSensor", "sh", "-c"])
+        .arg("test -S ${IOTEDGE_WORKLOADURI#unix://}")
+        .assert()
+        .success();
+    edgectl(&root).args(["sim", "down"]).timeout(TIMEOUT).assert().success();
+}

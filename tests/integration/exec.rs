@@ -23,6 +23,9 @@ fn a_command_gets_the_environment_and_the_folder_of_a_process_and_its_status_is_
     refused(run(&["no-such-command"]).assert(), 127, "no-such-command");
     refused(solution.edgectl(&["exec", "nobody", "--", "env"]).assert(), 1, "nobody");
     solution.edgectl(&["exec", "filter"]).assert().code(2);
+    // The two hyphens may be left away, as with other tools.
+    let command = ["exec", "filter", "sh", "-c", "exit 3"];
+    solution.edgectl(&command).assert().code(3);
     // Behind a terminal the command has it too.
     let terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     for (redirected, expected) in [("", 0), ("</dev/null", 1)] {
@@ -34,4 +37,33 @@ fn a_command_gets_the_environment_and_the_folder_of_a_process_and_its_status_is_
     }
     // The module went on undisturbed.
     assert_eq!(solution.json(&["inspect", "filter"])["restarts"], 0);
+}
+
+#[test]
+fn an_unknown_module_brings_the_one_that_may_be_meant() {
+    let solution = Solution::new();
+    solution.edgectl(&["sim", "up", "-d"]).assert().success();
+    solution.edgectl(&["deploy"]).assert().success();
+    let send = ["message", "send", "Filtre", "in", "1"];
+    for command in [
+        &["status", "Filtre"][..],
+        &["inspect", "Filtre"],
+        &["logs", "filter", "Filtre"],
+        &["restart", "filter", "Filtre"],
+        &["exec", "Filtre", "env"],
+        &send,
+    ] {
+        let assert = solution.edgectl(command).assert();
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(said.contains("Did you mean `filter`?"), "{command:?}: {said}");
+        refused(assert, 1, "the device has no module Filtre");
+    }
+    let assert = solution.edgectl(&["logs", "edgeHub"]).assert();
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("device.log"));
+    refused(assert, 1, "no module edgeHub");
+    // A metric that has no value yet is none that is unknown.
+    let assert = solution.edgectl(&["metrics", "edgehub_queue_lenght"]).assert().success();
+    assert!(String::from_utf8_lossy(&assert.get_output().stderr).contains("Did you mean `edgehub_queue_length`?"));
+    let status = solution.json(&["status", "filter"]);
+    assert_eq!(status["modules"].as_array().unwrap().len(), 1);
 }

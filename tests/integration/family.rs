@@ -187,7 +187,10 @@ fn a_message_travels_from_a_leaf_device_through_two_devices_to_the_cloud() {
     // A third one, and the second started again, which knows its place.
     plant.edgectl(&["--device", "child", "sim", "down"]).assert().success();
     assert_eq!(plant.json(&["--device", "child", "sim", "up", "-d"])["parent"], "plant");
-    plant.edgectl(&["--device", "grandchild", "sim", "up", "-d", "--parent", "child"]).assert().success();
+    let file = plant.root().join("edgectl.yaml");
+    let text = fs::read_to_string(&file).unwrap() + "\nparents: { grandchild: child }\n";
+    fs::write(&file, text).unwrap();
+    assert_eq!(plant.json(&["--device", "grandchild", "sim", "up", "-d"])["parent"], "child");
     plant.edgectl(&["--device", "grandchild", "deploy"]).assert().success();
     everything(&plant, "grandchild", "barometer", 1);
     assert_eq!(plant.json(&["--device", "grandchild", "status"])["receivedByCloud"], 2);

@@ -52,6 +52,23 @@ edgectl twin patch filter '{"TemperatureThreshold":0}' >/dev/null || fail 'the t
 edgectl message send filter input1 '{"a":1}' >/dev/null || fail 'no message is taken again'
 more_arrive || fail 'nothing arrives any more'
 edgectl sim down
+
+# A snapshot is whole or not there, and so is what is restored.
+edgectl sim snapshot whole
+head -c 100m /dev/zero >fill 2>/dev/null || true
+for part in 'snapshot part' 'restore whole'; do
+    # The words are two.
+    why=$(edgectl sim $part 2>&1) && fail "sim $part goes on with a full disk"
+    case $why in *'No space left'*) ;; *) fail "sim $part does not say why: $why" ;; esac
+done
+[ "$(edgectl sim snapshot list --json | grep -c '"name"')" = 1 ] || fail 'a part of a snapshot is there'
+[ -z "$(find .edgectl -name '*.part')" ] || fail 'a part of a copy is left'
+rm fill
+edgectl sim up -d && edgectl sim down
+edgectl sim restore whole
+edgectl sim up -d
+more_arrive || fail 'nothing arrives after going back'
+edgectl sim down
 "#;
 
 #[test]

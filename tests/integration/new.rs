@@ -108,3 +108,33 @@ fn bad_names_and_languages_are_refused() {
     refused(edgectl(place.path()).args(["new", "s", "--lang", "cobol"]).assert(), 2, "python, rust");
     assert!(names(place.path()).is_empty());
 }
+
+#[test]
+fn without_a_terminal_the_missing_flag_is_named() {
+    let place = tempdir().unwrap();
+    refused(edgectl(place.path()).arg("new").assert(), 2, "`edgectl new NAME`");
+    refused(edgectl(place.path()).args(["new", "s", "--from", "industry"]).assert(), 2, "`--from industrial`");
+    refused(edgectl(place.path()).args(["new", "s", "--from", "retail", "--lang", "c"]).assert(), 2, "cannot be used");
+    assert!(names(place.path()).is_empty());
+}
+
+#[test]
+fn a_preview_writes_nothing() {
+    let place = tempdir().unwrap();
+    let assert = edgectl(place.path()).args(["new", "s", "--lang", "python", "-n"]).assert().success();
+    let text = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
+    assert!(text.contains("modules/filter/main.py") && text.contains("deployment.template.json"), "{text}");
+    assert!(names(place.path()).is_empty());
+}
+
+#[test]
+fn a_scaffold_that_fails_leaves_nothing() {
+    let place = tempdir().unwrap();
+    let solution = place.path().join("s");
+    edgectl(place.path()).args(["new", "s", "--no-module"]).assert().success();
+    fs::write(solution.join("modules"), "in the way").unwrap();
+    let before = fs::read_to_string(solution.join("deployment.template.json")).unwrap();
+    edgectl(&solution).args(["add", "module", "m", "--lang", "c"]).assert().failure();
+    assert_eq!(fs::read_to_string(solution.join("deployment.template.json")).unwrap(), before);
+    assert_eq!(names(&solution), [".env", ".gitignore", "deployment.template.json", "edgectl.yaml", "modules"]);
+}

@@ -1,24 +1,16 @@
 //! `edgectl top` on a real pseudo terminal.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
-
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::binary::refused;
 use crate::device::{Solution, signal, wait_until};
+use crate::terminal::{Running, Terminal};
 
 /// A terminal with `edgectl top` on it.
-struct Terminal {
-    keyboard: File,
-    screen: Arc<Mutex<String>>,
-    line: File,
+struct Top {
+    terminal: Terminal,
     before: Termios,
-    child: Child,
+    child: Running,
 }
 
 fn size(columns: u16, rows: u16) -> Winsize {
@@ -62,35 +54,17 @@ fn rendered(written: &str) -> String {
     rows.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned() + "\n").collect()
 }
 
-impl Terminal {
+impl Top {
     fn start(solution: &Solution, arguments: &[&str]) -> Self {
-        let main = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&main).unwrap();
-        unlockpt(&main).unwrap();
-        let name = ptsname(&main, Vec::new()).unwrap();
-        let line = File::from(rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap());
-        tcsetwinsize(&main, size(80, 24)).unwrap();
-        let before = tcgetattr(&line).unwrap();
-        let keyboard = File::from(main);
-        let (mut out, screen) = (keyboard.try_clone().unwrap(), Arc::new(Mutex::new(String::new())));
-        let shown = Arc::clone(&screen);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = out.read(&mut bytes) {
-                shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
-            }
-        });
-        // In a session of its own, whose terminal this is.
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(assert_cmd::cargo::cargo_bin!("edgectl")).arg("top").args(arguments);
-        command.current_dir(solution.root()).env("TERM", "xterm-256color").env("NO_COLOR", "1");
-        let end = || line.try_clone().unwrap();
-        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        Self { keyboard, screen, line, before, child }
+        let terminal = Terminal::new(80, 24);
+        let before = tcgetattr(&terminal.line).unwrap();
+        let arguments = [&["top"], arguments].concat();
+        let child = Running(terminal.edgectl(&solution.root(), &arguments).spawn().unwrap());
+        Self { terminal, before, child }
     }
 
     fn written(&self) -> String {
-        self.screen.lock().unwrap().clone()
+        self.terminal.written()
     }
 
     fn wait_for(&self, words: &str) {
@@ -99,27 +73,19 @@ impl Terminal {
     }
 
     fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.terminal.press(keys);
     }
 
     /// Waits for the end, and checks that the terminal is what it was.
     fn ends_with(mut self, status: i32) {
-        assert_eq!(self.child.wait().unwrap().code(), Some(status), "{:?}", self.written());
+        assert_eq!(self.child.0.wait().unwrap().code(), Some(status), "{:?}", self.written());
         wait_until("the screen is left", || self.written().contains("\u{1b}[?1049l"));
-        let after = tcgetattr(&self.line).unwrap();
+        let after = tcgetattr(&self.terminal.line).unwrap();
         assert_eq!(after.local_modes, self.before.local_modes);
         assert_eq!((after.input_modes, after.output_modes), (self.before.input_modes, self.before.output_modes));
         // The cursor is there again.
         let shown = self.written();
         assert!(shown.rfind("\u{1b}[?25h") > shown.rfind("\u{1b}[?25l"), "{shown:?}");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // A test that failed leaves it; nothing can be done if it is gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -134,7 +100,7 @@ fn deployed() -> Solution {
 fn a_device_is_watched_and_its_network_switched_on_a_terminal() {
     let solution = deployed();
     let is_online = || solution.json(&["sim", "network"])["online"].as_bool().unwrap();
-    let mut terminal = Terminal::start(&solution, &[]);
+    let mut terminal = Top::start(&solution, &[]);
     terminal.wait_for("> SimulatedTemperatureSensor running   0 ");
     terminal.wait_for("SimulatedTemperatureSensor: built-in simulated-temperature-sensor\n");
     terminal.press("n");
@@ -148,9 +114,9 @@ fn a_device_is_watched_and_its_network_switched_on_a_terminal() {
     terminal.wait_for("  $edgeAgent ");
     terminal.press("2");
     terminal.wait_for("> filterToCloud ");
-    tcsetwinsize(&terminal.keyboard, size(100, 30)).unwrap();
+    tcsetwinsize(&terminal.terminal.keyboard, size(100, 30)).unwrap();
     terminal.wait_for(&format!("{}q quit", "\n".repeat(20)));
-    tcsetwinsize(&terminal.keyboard, size(30, 8)).unwrap();
+    tcsetwinsize(&terminal.terminal.keyboard, size(30, 8)).unwrap();
     terminal.wait_for("30 by 8 is too small;\n");
     // Nothing has a colour.
     let written = terminal.written();
@@ -162,15 +128,15 @@ fn a_device_is_watched_and_its_network_switched_on_a_terminal() {
 #[test]
 fn the_terminal_is_given_back_however_it_ends() {
     let solution = deployed();
-    let mut interrupted = Terminal::start(&solution, &["--view", "logs"]);
+    let mut interrupted = Top::start(&solution, &["--view", "logs"]);
     interrupted.wait_for("Log of all modules");
     interrupted.press("\u{3}");
     interrupted.ends_with(130);
-    let terminated = Terminal::start(&solution, &["--view", "queues"]);
+    let terminated = Top::start(&solution, &["--view", "queues"]);
     terminated.wait_for("ENDPOINT");
-    signal(&terminated.child, "-TERM");
+    signal(&terminated.child.0, "-TERM");
     terminated.ends_with(143);
-    let left = Terminal::start(&solution, &[]);
+    let left = Top::start(&solution, &[]);
     left.wait_for("SimulatedTemperatureSensor");
     solution.edgectl(&["sim", "down"]).assert().success();
     left.wait_for("error: the device");

@@ -123,16 +123,21 @@ fn only_the_module_that_changed_is_restarted_and_only_with_a_build_that_works() 
     let second = process(&solution, "a");
     assert_ne!(second, first);
     assert!(watching.said().contains("changed: modules/a/main.py"), "{}", watching.said());
-    wait_until("the new build speaks", || {
+    let log = || {
         let log = solution.edgectl(&["logs", "a"]).assert().success().get_output().stdout.clone();
-        String::from_utf8_lossy(&log).ends_with("two\n")
-    });
+        String::from_utf8(log).unwrap()
+    };
+    wait_until("the new build speaks", || log().ends_with("two\n"));
 
     fs::write(source(&solution, "a"), "def broken(:\n").unwrap();
     watching.wait_for("module a was not built; the build before it stays", 1);
     assert_eq!(watching.count("a | SyntaxError"), 1, "{}", watching.said());
     assert!(watching.said().contains("File \"main.py\", line 1"), "{}", watching.said());
     assert_eq!(process(&solution, "a"), second);
+    // Whoever starts it again gets the build that works.
+    solution.edgectl(&["restart", "a"]).assert().success();
+    let second = process(&solution, "a");
+    wait_until("the build before speaks again", || log().ends_with("two\ntwo\n"));
 
     fs::write(source(&solution, "a"), program("three")).unwrap();
     watching.wait_for("restarted a", 2);

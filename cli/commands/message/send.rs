@@ -17,8 +17,8 @@ use edgectl_simulator::state::{Endpoints, read_json};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::device::{ask, block_on, control_error};
-use crate::commands::{leaf, target};
+use crate::commands::device::{ask, block_on};
+use crate::commands::{leaf, module_name, target};
 use crate::error::{CommandError, ErrorKind};
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -146,7 +146,13 @@ fn to_input(solution: &Solution, module: &str, input: &str, message: Message) ->
         properties: pairs(&message.properties),
         system: pairs(&message.system),
     };
-    let number = block_on(ask(&solution.device_state(), &request))?.map_err(control_error)?.as_u64();
+    let state = solution.device_state();
+    let number = block_on(async {
+        match ask(&state, &request).await {
+            Ok(number) => Ok(number.as_u64()),
+            Err(error) => Err(module_name::error(error, &[module.to_owned()], &state).await),
+        }
+    })??;
     Ok(Sent { from: "edgectl".to_owned(), to: format!("{module}/{input}"), bytes: message.body.len(), number })
 }
 

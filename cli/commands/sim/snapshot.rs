@@ -75,6 +75,17 @@ impl Report for Done {
 }
 
 #[derive(Serialize)]
+struct Removed {
+    name: String,
+}
+
+impl Report for Removed {
+    fn text(&self, _style: Style) -> String {
+        format!("Removed {}.\n", self.name)
+    }
+}
+
+#[derive(Serialize)]
 #[serde(transparent)]
 struct Listed(Vec<Snapshot>);
 
@@ -93,7 +104,7 @@ impl Report for Listed {
 
 /// Takes a snapshot, or dispatches.
 pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
-    let snapshots = Snapshots::of(context.solution()?.device_state());
+    let snapshots = of_device(context)?;
     match (args.command, args.name) {
         (Some(Command::Restore(args)), _) => restore(&args, context),
         (Some(Command::List), _) => {
@@ -101,8 +112,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
             Ok(())
         }
         (Some(Command::Remove { name }), _) => {
-            let snapshot = snapshots.remove(&name).map_err(told)?;
-            context.printer.result(&Done { snapshot, text: format!("Removed {name}.\n") });
+            snapshots.remove(&name).map_err(told)?;
+            context.printer.result(&Removed { name: name.to_string() });
             Ok(())
         }
         (None, Some(name)) => {
@@ -117,25 +128,36 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 
 /// Restores a snapshot.
 pub fn restore(args: &RestoreArgs, context: &Context) -> Result<(), CommandError> {
-    let snapshots = Snapshots::of(context.solution()?.device_state());
+    let snapshots = of_device(context)?;
     let snapshot = snapshots.restore(&args.name).map_err(told)?;
     let text = format!("The device is what it was at {}. Next: edgectl sim up\n", snapshot.taken_at);
     context.printer.result(&Done { snapshot, text });
     Ok(())
 }
 
+fn of_device(context: &Context) -> Result<Snapshots, CommandError> {
+    let solution = context.solution()?;
+    Ok(Snapshots::of(solution.device_state(), solution.device))
+}
+
 fn told(error: SnapshotError) -> CommandError {
     let message = error.to_string();
+    let failed = CommandError::failed(&message);
     match error {
         SnapshotError::State(StateError::Running { .. }) => {
-            CommandError::failed(message).hint("Its state changes while it runs. Stop it first: `edgectl sim down`.")
+            failed.hint("Its state changes while it runs. Stop it first: `edgectl sim down`.")
         }
         SnapshotError::State(error) => device::state_error(error),
-        SnapshotError::NoState => CommandError::failed(message).hint("Run `edgectl sim up -d` to start it once."),
-        SnapshotError::Exists(_) => CommandError::failed(message).hint("Give another name, or --force to replace it."),
-        SnapshotError::NotFound(_) => {
-            CommandError::failed(message).hint("`edgectl sim snapshot list` shows those there are.")
+        SnapshotError::NoState => failed.hint("Run `edgectl sim up -d` to start it once."),
+        SnapshotError::Exists(_) => failed.hint("Give another name, or --force to replace it."),
+        SnapshotError::NotFound(_) => failed.hint("`edgectl sim snapshot list` shows those there are."),
+        SnapshotError::Damaged { name, .. } => {
+            failed.hint(format!("Remove it with `edgectl sim snapshot remove {name}`; the others can be used then."))
         }
-        SnapshotError::Io { .. } => CommandError::failed(message),
+        SnapshotError::Newer { .. } => failed.hint("Restore it with that version, or a later one."),
+        SnapshotError::OtherDevice { of, .. } => {
+            failed.hint(format!("Give the device its name again for it: `device: {of}` in edgectl.yaml."))
+        }
+        SnapshotError::Io { .. } => failed,
     }
 }

@@ -60,6 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
     /// Run below this simulated device of the solution, which must be running: its edge hub is the way to the cloud hub
+    /// [default: what `parents` of edgectl.yaml says, else where it was when it last ran]
     #[arg(long, value_name = "DEVICE")]
     parent: Option<String>,
     /// What an acknowledged message outlives: nothing, the death of the process, or a loss of power
@@ -217,7 +218,8 @@ async fn follow(args: &Args, solution: &Solution, context: &Context) -> CommandE
 /// devices.
 fn parent(args: &Args, solution: &Solution) -> Result<Option<Parent>, CommandError> {
     let last = read_json::<Endpoints>(&solution.device_state().endpoints()).map_err(access::damaged)?;
-    let Some(name) = args.parent.clone().or_else(|| last.and_then(|endpoints| endpoints.parent)) else {
+    let told = args.parent.as_ref().or_else(|| solution.parents.get(solution.device.as_str())).cloned();
+    let Some(name) = told.or_else(|| last.and_then(|endpoints| endpoints.parent)) else {
         return Ok(None);
     };
     let above = Solution::load(&solution.root)?.with_device(&name)?;

@@ -70,3 +70,21 @@ impl RestartRules {
         self.cool_off_unit.saturating_mul(factor).min(self.max_cool_off)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_whose_end_lies_in_the_future_is_started_again_at_once() {
+        let rules = RestartRules::default();
+        let exit = Timestamp::from_second(1_000_000).unwrap();
+        let is_started = |seconds: i64, count: u32| {
+            let now = Timestamp::from_second(1_000_000 + seconds).unwrap();
+            rules.should_restart(ModuleStatus::Backoff, RestartPolicy::Always, Some(exit), count, now)
+        };
+        assert_eq!((is_started(9, 0), is_started(11, 0)), (false, true));
+        // Somebody set the clock back, by a little or by years.
+        assert!(is_started(-1, 0) && is_started(-100, 19) && is_started(-1_000_000, 5));
+    }
+}

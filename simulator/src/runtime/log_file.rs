@@ -9,6 +9,8 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::runtime::module_runtime::{LogLine, LogQuery, LogStream};
@@ -34,7 +36,8 @@ struct OpenLog {
 }
 
 impl LogFile {
-    /// Opens a log for appending. The file and the one before it have at most `max_bytes` each, but for the last line.
+    /// Opens a log for appending. The file and the one before it have at most `max_bytes` each, but for what was
+    /// appended last.
     pub fn open(path: &Path, max_bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
@@ -42,19 +45,23 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), max_bytes, open: Mutex::new(open) })
     }
 
-    /// Appends a line.
-    pub fn append(&self, line: LogLine) -> io::Result<()> {
+    /// Appends lines.
+    pub fn append(&self, lines: Vec<LogLine>) -> io::Result<()> {
+        let text: String = lines.iter().map(format_line).collect();
         let mut open = self.lock();
         if open.bytes >= self.max_bytes {
             fs::rename(&self.path, self.rotated())?;
             open.file = OpenOptions::new().create(true).append(true).open(&self.path)?;
             open.bytes = 0;
         }
-        let text = format_line(&line);
         open.file.write_all(text.as_bytes())?;
         open.bytes += text.len() as u64;
-        // Without a follower there is nobody to tell.
-        open.followers.send(line).ok();
+        if open.followers.receiver_count() > 0 {
+            for line in lines {
+                // Who has gone in the meantime is told nothing.
+                open.followers.send(line).ok();
+            }
+        }
         Ok(())
     }
 
@@ -70,14 +77,9 @@ impl LogFile {
             (older.into_iter().chain(newer), query.follow.then(|| open.followers.subscribe()))
         };
         tokio::spawn(async move {
-            let wanted = query.clone();
-            let Ok(past) = tokio::task::spawn_blocking(move || read_past(files, &wanted)).await else { return };
-            for line in past {
-                if lines.send(line).await.is_err() {
-                    return;
-                }
-            }
-            if let Some(news) = news {
+            let (wanted, reader) = (query.clone(), lines.clone());
+            let past = tokio::task::spawn_blocking(move || send_past(files, &wanted, &reader)).await;
+            if let (Ok(Ok(())), Some(news)) = (past, news) {
                 follow(news, &query, &lines).await;
             }
         });
@@ -107,21 +109,32 @@ impl LogFile {
     }
 }
 
-/// Reads files, each up to a number of bytes.
-fn read_past(files: impl Iterator<Item = (File, u64)>, query: &LogQuery) -> VecDeque<LogLine> {
-    let mut past = VecDeque::new();
+/// Sends the lines of files, each up to a number of bytes. Only the last ones are held in memory, if only those are wanted.
+fn send_past(
+    files: impl Iterator<Item = (File, u64)>,
+    query: &LogQuery,
+    lines: &mpsc::Sender<LogLine>,
+) -> Result<(), SendError<LogLine>> {
+    let mut last = VecDeque::new();
     for (file, end) in files {
         let mut reader = BufReader::new(io::Read::take(file, end));
         let mut bytes = Vec::new();
         while matches!(reader.read_until(b'\n', &mut bytes), Ok(1..)) {
-            past.extend(parse_line(&String::from_utf8_lossy(&bytes)).filter(|line| is_wanted(query, line)));
-            if query.tail.is_some_and(|tail| past.len() > tail) {
-                past.pop_front();
-            }
+            let line = parse_line(&String::from_utf8_lossy(&bytes)).filter(|line| is_wanted(query, line));
             bytes.clear();
+            match (line, query.tail) {
+                (Some(line), None) => lines.blocking_send(line)?,
+                (Some(line), Some(tail)) => {
+                    last.push_back(line);
+                    if last.len() > tail {
+                        last.pop_front();
+                    }
+                }
+                (None, _) => {}
+            }
         }
     }
-    past
+    last.into_iter().try_for_each(|line| lines.blocking_send(line))
 }
 
 async fn follow(mut news: broadcast::Receiver<LogLine>, query: &LogQuery, lines: &mpsc::Sender<LogLine>) {
@@ -139,7 +152,11 @@ async fn follow(mut news: broadcast::Receiver<LogLine>, query: &LogQuery, lines:
             Ok(line) if query.until.is_some_and(|until| line.at > until) => return,
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "a reader of a log is too slow and misses lines");
+                let text = format!("[{missed} lines are missing here: they came faster than they were read]");
+                let gap = LogLine { at: Timestamp::now(), stream: LogStream::Stderr, text };
+                if lines.send(gap).await.is_err() {
+                    return;
+                }
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -168,7 +185,6 @@ fn parse_line(line: &str) -> Option<LogLine> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
@@ -191,7 +207,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = Arc::new(LogFile::open(&folder.path().join("m.log"), 400).unwrap());
         for number in 0..100 {
-            log.append(line(number)).unwrap();
+            log.append(vec![line(number)]).unwrap();
         }
         let bytes: u64 = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes < 1000);
@@ -207,13 +223,13 @@ mod tests {
     async fn a_follower_sees_every_line_once() {
         let folder = tempfile::tempdir().unwrap();
         let log = Arc::new(LogFile::open(&folder.path().join("m.log"), 1 << 20).unwrap());
-        log.append(line(0)).unwrap();
-        log.append(line(1)).unwrap();
+        log.append(vec![line(0)]).unwrap();
+        log.append(vec![line(1)]).unwrap();
         let mut lines = log.read(LogQuery { tail: Some(1), follow: true, ..LogQuery::default() });
-        log.append(line(2)).unwrap();
+        log.append(vec![line(2)]).unwrap();
         assert_eq!(lines.recv().await, Some(line(1)));
         assert_eq!(lines.recv().await, Some(line(2)));
-        log.append(line(3)).unwrap();
+        log.append(vec![line(3)]).unwrap();
         drop(log);
         assert_eq!(all(lines).await, [line(3)]);
     }

@@ -9,7 +9,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Child;
@@ -227,34 +227,59 @@ async fn ended(running: &mut Option<Running>) -> io::Result<ExitStatus> {
     }
 }
 
+/// Reads what a module prints. What is read at once is written at once, and not by those who run the device: a module
+/// that prints without end waits for the disk, and nobody waits for the module.
 async fn read_lines(source: impl AsyncRead + Unpin, stream: LogStream, log: Arc<LogFile>) {
     let mut source = BufReader::with_capacity(MAX_LINE_BYTES, source);
-    let mut line = Vec::new();
+    let mut unfinished = Vec::new();
+    let mut is_written = true;
     loop {
-        let available = match source.fill_buf().await {
-            Ok(available) if !available.is_empty() => available,
-            _ => break,
+        let lines = match source.fill_buf().await {
+            Ok(available) if !available.is_empty() => {
+                let (lines, used) = (cut(&mut unfinished, available), available.len());
+                source.consume(used);
+                lines
+            }
+            _ if unfinished.is_empty() => return,
+            _ => vec![text(&std::mem::take(&mut unfinished))],
         };
-        let window = &available[..available.len().min(MAX_LINE_BYTES - line.len())];
-        let newline = window.iter().position(|byte| *byte == b'\n');
-        let used = newline.map_or(window.len(), |at| at + 1);
-        line.extend_from_slice(&window[..used]);
-        source.consume(used);
-        if newline.is_some() || line.len() == MAX_LINE_BYTES {
-            append(&log, stream, &line);
-            line.clear();
+        if lines.is_empty() {
+            continue;
         }
-    }
-    if !line.is_empty() {
-        append(&log, stream, &line);
+        let log = Arc::clone(&log);
+        let at = Timestamp::now();
+        // What was read at once has times in its order, so that each line can be asked for.
+        let times = (0..).map(|place| at.checked_add(SignedDuration::from_nanos(place)).unwrap_or(at));
+        let lines = lines.into_iter().zip(times).map(|(text, at)| LogLine { at, stream, text }).collect();
+        let written = tokio::task::spawn_blocking(move || log.append(lines)).await.map_err(io::Error::other).flatten();
+        // A disk that is full is told once, and not for every line.
+        if let Err(error) = &written
+            && is_written
+        {
+            tracing::warn!(%error, "cannot write a module's log");
+        }
+        is_written = written.is_ok();
     }
 }
 
-fn append(log: &LogFile, stream: LogStream, line: &[u8]) {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let text = String::from_utf8_lossy(line).into_owned();
-    if let Err(error) = log.append(LogLine { at: Timestamp::now(), stream, text }) {
-        tracing::warn!(%error, "cannot write a module's log");
+/// The lines that bytes complete; what is behind the last one stays for those to come.
+fn cut(unfinished: &mut Vec<u8>, mut bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    while !bytes.is_empty() {
+        let window = &bytes[..bytes.len().min(MAX_LINE_BYTES - unfinished.len())];
+        let newline = window.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = bytes.split_at(newline.map_or(window.len(), |at| at + 1));
+        unfinished.extend_from_slice(line);
+        if newline.is_some() || unfinished.len() == MAX_LINE_BYTES {
+            lines.push(text(unfinished));
+            unfinished.clear();
+        }
+        bytes = rest;
     }
+    lines
+}
+
+fn text(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
 }

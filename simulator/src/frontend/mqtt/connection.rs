@@ -176,12 +176,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             let next = self.times.next();
             let waiting = self.stream.unwritten();
             tokio::select! {
-                () = self.closed.cancelled() => return "the hub closed it",
+                // All that came goes to the hub together. Who always sends does not keep the rest from its turn: there is
+                // room for so much, and the runtime lets nothing be ready for ever.
+                biased;
+                exchange = self.stream.exchange(reading) => self.exchanged(exchange),
                 progress = self.session.progress() => match progress {
                     Ok(answers) => self.outbox.put(&answers),
                     Err(reason) => return reason,
                 },
-                exchange = self.stream.exchange(reading) => self.exchanged(exchange),
+                () = self.closed.cancelled() => return "the hub closed it",
                 () = self.outbox.filled(), if waiting == 0 => {}
                 reason = alarm.wait(next) => return reason,
             }

@@ -1,7 +1,7 @@
 //! Modules as containers of an engine: Docker, or podman's compatible socket as far as it goes.
 
 pub mod body;
-mod credentials;
+pub mod credentials;
 pub mod engine;
 mod events;
 pub mod exec;

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::runtime::RuntimeFlavor;
+
 use super::files::{Appendable, Files};
 
 /// All that was written between two syncs.
@@ -61,15 +63,19 @@ impl Commits {
         // It is the current one: those before it were synced by who had the turn before.
         let (closed, file) = close();
         let begun = std::mem::take(&mut *lock(&self.begun));
-        // Whoever waits may be gone before this is done; then it is done all the same, and nobody has the turn meanwhile.
-        let syncing = tokio::task::spawn_blocking(move || {
+        let sync = move || {
             let names = begun.files.is_none_or(|files| files.sync_names().is_ok());
             let is_durable = names && begun.left_behind.iter().chain(&file).all(|file| file.sync().is_ok());
             let _ = closed.is_durable.set(is_durable);
             drop(turn);
             is_durable
-        });
-        syncing.await.unwrap_or(false)
+        };
+        if tokio::runtime::Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            // To wake another thread and to be woken by it can take as long as the disk does.
+            return tokio::task::block_in_place(sync);
+        }
+        // Whoever waits may be gone before this is done; then it is done all the same, and nobody has the turn meanwhile.
+        tokio::task::spawn_blocking(sync).await.unwrap_or(false)
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,10 @@ pub trait Files: Send + Sync {
     fn names(&self) -> io::Result<Vec<String>>;
     /// Opens a file, and makes it if there is none.
     fn open(&self, name: &str) -> io::Result<Arc<dyn Appendable>>;
+    /// Makes a file that is written to its end soon, perhaps with zeros where that will stand.
+    fn begin(&self, name: &str) -> io::Result<Arc<dyn Appendable>> {
+        self.open(name)
+    }
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Sees to it that files that were made are found again after a loss of power.
@@ -21,8 +25,9 @@ pub trait Files: Send + Sync {
 
 /// A file that grows at its end.
 pub trait Appendable: Send + Sync {
-    /// Adds bytes at the end. On an error some of them may have been added.
-    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Adds bytes at the end, which is at a place known to who writes: only zeros may stand behind it. On an error some of
+    /// them may have been added.
+    fn append(&self, bytes: &[u8], end: u64) -> io::Result<()>;
     /// Reads at a place; fewer bytes than asked for only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
     /// Cuts the file off.
@@ -45,6 +50,11 @@ impl Disk {
         std::fs::create_dir_all(directory)?;
         Ok(Self { directory: directory.to_owned() })
     }
+
+    /// Where a file is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
 }
 
 impl Files for Disk {
@@ -53,12 +63,12 @@ impl Files for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn Appendable>> {
-        let path = self.directory.join(name);
-        Ok(Arc::new(OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?))
+        let path = self.path(name);
+        Ok(Arc::new(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.directory.join(name))
+        std::fs::remove_file(self.path(name))
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -67,9 +77,8 @@ impl Files for Disk {
 }
 
 impl Appendable for File {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut file = self;
-        file.write_all(bytes)
+    fn append(&self, bytes: &[u8], end: u64) -> io::Result<()> {
+        self.write_all_at(bytes, end)
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -139,8 +148,10 @@ impl MemoryFile {
 }
 
 impl Appendable for MemoryFile {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        self.lock().extend_from_slice(bytes);
+    fn append(&self, bytes: &[u8], end: u64) -> io::Result<()> {
+        let mut all = self.lock();
+        all.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+        all.extend_from_slice(bytes);
         Ok(())
     }
 

@@ -120,8 +120,8 @@ impl Log {
     /// Begins a new segment with its first record. `index` says what is left in the one before it, whose file is returned.
     pub fn begin(&mut self, base: u64, index: Index, first: &[u8]) -> Result<Option<Arc<dyn Appendable>>, LogError> {
         let name = || log_name(base);
-        let file = segment::open(self.files.as_ref(), base).map_err(failed("making", name()))?;
-        if let Err(error) = file.append(first) {
+        let file = self.files.begin(&log_name(base)).map_err(failed("making", name()))?;
+        if let Err(error) = file.append(first, 0) {
             // Whether or not this succeeds: a segment that was not begun counts for nothing.
             let _ = segment::remove(self.files.as_ref(), base);
             return Err(failed("beginning", name())(error));
@@ -134,6 +134,10 @@ impl Log {
                 // It is made anew when it is missed.
                 tracing::warn!(%error, segment = log_name(before.segment.base), "the index cannot be written");
             }
+            if let Err(error) = before.file.truncate(before.segment.length) {
+                // Only room is lost: what stands behind the records is nothing to anybody.
+                tracing::warn!(%error, segment = log_name(before.segment.base), "the segment cannot be cut off");
+            }
             self.sealed.push_back(before.segment);
             before.file
         }))
@@ -143,7 +147,7 @@ impl Log {
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64, LogError> {
         let Some(active) = &mut self.active else { return Err(no_segment()) };
         let position = active.segment.length;
-        if let Err(error) = active.file.append(bytes) {
+        if let Err(error) = active.file.append(bytes, position) {
             // What was written of it must not stay: the next append would stand behind half a record.
             active.is_doubtful = active.file.truncate(position).is_err();
             return Err(failed("writing", log_name(active.segment.base))(error));

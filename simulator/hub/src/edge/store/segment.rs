@@ -92,17 +92,18 @@ pub fn scan(file: &dyn Appendable, mut visit: impl FnMut(Record)) -> io::Result<
 }
 
 /// Cuts a segment off behind its good records. What stood there is put aside and not thrown away: a write that was torn
-/// is nobody's loss, but anything else is for someone to look at.
+/// is nobody's loss, but anything else is for someone to look at. Zeros are room that was made in advance.
 pub fn cut(files: &dyn Files, base: u64, file: &dyn Appendable, length: u64) -> io::Result<()> {
     let rest = file.length()?.saturating_sub(length);
-    if rest == 0 {
+    let mut rest = read_block(file, length, rest as usize)?;
+    rest.truncate(rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    if rest.is_empty() {
         return Ok(());
     }
-    tracing::warn!(segment = log_name(base), position = length, bytes = rest, "the end of the log is cut off");
-    let rest = read_block(file, length, rest as usize)?;
+    tracing::warn!(segment = log_name(base), position = length, bytes = rest.len(), "the end of the log is cut off");
     let aside = files.open(&format!("{}.{ASIDE}", log_name(base)))?;
     aside.truncate(0)?;
-    aside.append(&rest)?;
+    aside.append(&rest, 0)?;
     file.truncate(length)
 }
 
@@ -129,7 +130,7 @@ impl Index {
         bytes.put_u32_le(crc32fast::hash(&bytes));
         let file = files.open(&index_name(base))?;
         file.truncate(0)?;
-        file.append(&bytes)
+        file.append(&bytes, 0)
     }
 
     /// Reads the index of a segment; none if it is not there or not good.

@@ -4,6 +4,7 @@
 //! has fallen behind reads the log again, a block at a time and without keeping anybody from appending.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use super::commit::Commits;
 use super::durability::Durability;
 use super::files::{Disk, Files, Memory};
 use super::log::{Log, LogError, failed};
+use super::prepared::Prepared;
 use super::queue::{Cursor, Queue};
 use super::reading::{Found, Reading};
 use super::record::{Entry, QueueKey, Record, Target, encode_message};
@@ -124,13 +126,13 @@ struct Inner {
 impl Store {
     /// Opens the store in a directory and finds again what was kept and is not done.
     pub fn open(directory: &Path, durability: Durability) -> Result<Self, LogError> {
-        let files: Arc<dyn Files> = match durability {
-            Durability::Memory => Arc::new(Memory::default()),
-            Durability::Process | Durability::Power => {
-                Arc::new(Disk::open(directory).map_err(failed("opening", directory.display().to_string()))?)
-            }
+        let bounds = Bounds::of(durability);
+        let files: io::Result<Arc<dyn Files>> = match durability {
+            Durability::Memory => Ok(Arc::new(Memory::default())),
+            Durability::Process => Disk::open(directory).map(|disk| Arc::new(disk) as _),
+            Durability::Power => Prepared::open(directory, bounds.segment_bytes).map(|disk| Arc::new(disk) as _),
         };
-        Self::on(files, durability, Bounds::of(durability))
+        Self::on(files.map_err(failed("opening", directory.display().to_string()))?, durability, bounds)
     }
 
     /// Opens the store on files.

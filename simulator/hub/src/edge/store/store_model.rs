@@ -189,7 +189,8 @@ impl Run {
         std::mem::forget(self.store.take());
         let newest = bases(self.files.as_ref()).unwrap().pop().map(log_name);
         if let Some(newest) = newest {
-            self.files.open(&newest).unwrap().append(&vec![9; torn]).unwrap();
+            let file = self.files.open(&newest).unwrap();
+            file.append(&vec![9; torn], file.length().unwrap()).unwrap();
         }
         self.reopen();
         let lengths: BTreeMap<QueueKey, usize> = self.store().lengths().into_iter().collect();

@@ -1,0 +1,3 @@
+module edge-module
+
+go 1.19
