@@ -23,8 +23,6 @@ need docker docker.io
 need strip binutils
 need skopeo skopeo
 need docker-registry docker-registry
-need go golang-go
-need make make
 need git git
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 need arm-linux-gnueabihf-gcc gcc-arm-linux-gnueabihf
