@@ -21,6 +21,7 @@ mod routing;
 mod sessions;
 mod take_over;
 mod telemetry;
+mod time;
 mod twins;
 
 mod https;
