@@ -38,7 +38,7 @@ pub struct Faults {
     pub jitter_ms: u64,
     /// The share of pieces that are lost and sent again, from 0 to below 1.
     pub loss: f64,
-    /// Bits in a second.
+    /// Bits in a second, for all connections of the device together.
     pub bandwidth: Option<u64>,
     /// Bytes are accepted, and nothing arrives, until this is lifted.
     pub half_open: bool,
@@ -78,12 +78,19 @@ impl Conditions {
     }
 }
 
+/// What all connections of a device share.
+struct Wires {
+    random: fastrand::Rng,
+    /// When each direction has sent all that it was given.
+    free_at: [Instant; 2],
+}
+
 /// The network of a device. Changes hold at once, for connections there are and those to come.
 #[derive(Clone)]
 pub struct Link {
     conditions: watch::Sender<Conditions>,
     clock: Arc<dyn Clock>,
-    random: Arc<Mutex<fastrand::Rng>>,
+    wires: Arc<Mutex<Wires>>,
 }
 
 impl Default for Link {
@@ -96,8 +103,8 @@ impl Default for Link {
 impl Link {
     /// A link without faults. What it does by chance follows from the seed.
     pub fn new(seed: u64, clock: Arc<dyn Clock>) -> Self {
-        let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)));
-        Self { conditions: watch::Sender::new(Conditions::default()), clock, random }
+        let wires = Wires { random: fastrand::Rng::with_seed(seed), free_at: [clock.now(); 2] };
+        Self { conditions: watch::Sender::new(Conditions::default()), clock, wires: Arc::new(Mutex::new(wires)) }
     }
 
     /// The clock by which things take their time on the link, and by which those wait who use it.
@@ -149,7 +156,7 @@ impl Link {
     pub async fn pass(&self) -> io::Result<()> {
         let (up, down) = (self.lane(Direction::Up), self.lane(Direction::Down));
         for mut lane in [up, down] {
-            let due = lane.due(0);
+            let (_, due) = lane.send(0);
             tokio::select! {
                 () = self.clock.sleep_until(due) => {}
                 () = lane.offline() => {}
@@ -165,7 +172,7 @@ impl Link {
             direction,
             conditions: self.conditions.subscribe(),
             clock: Arc::clone(&self.clock),
-            random: Arc::clone(&self.random),
+            wires: Arc::clone(&self.wires),
             free_at: now,
             last_due: now,
         }
@@ -177,8 +184,9 @@ struct Lane {
     direction: Direction,
     conditions: watch::Receiver<Conditions>,
     clock: Arc<dyn Clock>,
-    random: Arc<Mutex<fastrand::Rng>>,
-    /// When the wire has sent all that it was given.
+    wires: Arc<Mutex<Wires>>,
+    /// When the wire has sent what this connection gave it last. It gets no more before, so that those who share the wire
+    /// take turns.
     free_at: Instant,
     /// When the last piece arrives; none overtakes it.
     last_due: Instant,
@@ -194,7 +202,7 @@ impl Lane {
         let mut under_way: VecDeque<(Instant, Bytes)> = VecDeque::new();
         let mut bytes_under_way = 0;
         let mut is_ended = false;
-        let mut arrival = Alarm::new(Arc::clone(&self.clock));
+        let (mut turn, mut arrival) = (Alarm::new(Arc::clone(&self.clock)), Alarm::new(Arc::clone(&self.clock)));
         let mut buffer = BytesMut::new();
         loop {
             if is_ended && under_way.is_empty() {
@@ -203,6 +211,8 @@ impl Lane {
                 return;
             }
             let due = under_way.front().map(|(due, _)| *due);
+            let free_at = (self.free_at > self.clock.now()).then_some((self.free_at, ()));
+            let has_room = !is_ended && bytes_under_way < WINDOW_BYTES;
             buffer.reserve(PIECE_BYTES);
             tokio::select! {
                 biased;
@@ -214,30 +224,33 @@ impl Lane {
                         return;
                     }
                 }
-                read = from.read_buf(&mut buffer), if !is_ended && bytes_under_way < WINDOW_BYTES => match read {
+                () = turn.wait(free_at), if has_room && free_at.is_some() => {}
+                read = from.read_buf(&mut buffer), if has_room && free_at.is_none() => match read {
                     Ok(0) | Err(_) => is_ended = true,
                     Ok(length) => {
                         bytes_under_way += length;
-                        under_way.push_back((self.due(length), buffer.split().freeze()));
+                        let (free_at, due) = self.send(length);
+                        self.free_at = free_at;
+                        under_way.push_back((due, buffer.split().freeze()));
                     }
                 },
             }
         }
     }
 
-    /// When what is sent now arrives.
-    fn due(&mut self, length: usize) -> Instant {
+    /// Sends so many bytes behind all that is on its way already: when they have left, and when they arrive.
+    fn send(&mut self, length: usize) -> (Instant, Instant) {
         let now = self.clock.now();
         let conditions = self.conditions.borrow();
         let faults = conditions.faults(self.direction);
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
+        let Wires { random, free_at } = &mut *wires;
+        let free_at = &mut free_at[self.direction as usize];
         let sent = match faults.bandwidth {
-            Some(bits) if bits > 0 => {
-                self.free_at.max(now) + Duration::from_nanos(length as u64 * 8_000_000_000 / bits)
-            }
+            Some(bits) if bits > 0 => (*free_at).max(now) + Duration::from_nanos(length as u64 * 8_000_000_000 / bits),
             _ => now,
         };
-        self.free_at = sent;
+        *free_at = sent;
         let jitter = match faults.jitter_ms {
             0 => 0,
             most => random.u64(0..=most.saturating_mul(2)),
@@ -248,7 +261,7 @@ impl Lane {
         let again = RETRANSMISSION * (2_u32.pow(losses) - 1);
         let due = (sent + Duration::from_millis(takes) + again).max(self.last_due);
         self.last_due = due;
-        due
+        (sent, due)
     }
 
     async fn arrival(

@@ -60,6 +60,27 @@ async fn bandwidth_is_bits_in_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_connections_share_a_directions_bandwidth_and_take_turns() {
+    let faults = Faults { bandwidth: Some(8_000), ..Faults::default() };
+    let (link, mut first, mut hub_of_first) = connected(Conditions { up: faults.clone(), down: faults, online: true });
+    let (mut hub_of_second, far) = tokio::io::duplex(WINDOW_BYTES);
+    let mut second = link.carry(far);
+    let begin = Instant::now();
+    let seconds = || begin.elapsed().as_secs();
+    let sent = tokio::spawn(async move { first.write_all(&vec![7; 100_000]).await.map(|()| first) });
+    tokio::task::yield_now().await;
+    second.write_all(&[1; 1_000]).await.unwrap();
+    hub_of_second.write_all(&[2; 1_000]).await.unwrap();
+    read(&mut second, 1_000).await;
+    assert_eq!(seconds(), 1, "the other direction is free");
+    read(&mut hub_of_second, 1_000).await;
+    assert!((2..40).contains(&seconds()), "it waits for its turn and not for all the rest: {} s", seconds());
+    read(&mut hub_of_first, 100_000).await;
+    assert_eq!(seconds(), 101, "both have gone over the same wire");
+    sent.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn jitter_and_loss_delay_and_never_reorder_or_lose() {
     let faults = Faults { latency_ms: 50, jitter_ms: 40, loss: 0.3, ..Faults::default() };
     let (_link, mut device, mut hub) = connected(up(faults));

@@ -162,13 +162,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_certificate_is_made_anew_when_the_clock_was_set_back() {
-        const DAYS_MS: u64 = 5 * 24 * 3600 * 1000;
+        const DAYS: Duration = Duration::from_hours(5 * 24);
         let folder = tempfile::tempdir().unwrap();
         let authority = authority(folder.path());
-        let clock = Arc::new(LateClock(AtomicU64::new(0)));
+        let clock = HandClock::begin();
         let server = served(&authority, Arc::clone(&clock) as _);
         let before = shake(&server, &authority, "edge1.local").await.unwrap();
-        clock.0.store(DAYS_MS, Ordering::SeqCst);
+        clock.set_back(DAYS);
         let after = shake(&server, &authority, "edge1.local").await.unwrap();
         assert_ne!(shown(&before), shown(&after));
         let now = i64::try_from(clock.now_ms() / 1000).unwrap();
