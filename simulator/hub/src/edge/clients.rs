@@ -26,6 +26,8 @@ use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 
 /// How long a message from the cloud is held for a client that just went away.
 const RETURN_TIME: Duration = Duration::from_secs(30);
+/// For the cloud hub to say what a twin is like, while a client waits. Some give up after ten seconds.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 /// Deliveries after which a message from the cloud is given up, as the cloud hub does it.
 const MAX_DELIVERIES: usize = 10;
 
@@ -52,6 +54,10 @@ impl Gateway for EdgeHub {
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, link).map_err(unavailable)?;
         self.check_room(&attachment)?;
+        if attachment.features.contains(&Feature::DesiredProperties) && !self.twins.knows(&client.identity) {
+            // Changes that it was to be told of before this hub knew the twin are not to be found any more.
+            self.twins.owe_all(&client.identity);
+        }
         self.mirror.changed(&client.identity);
         self.metrics.connected(&client.identity);
         self.ledger.record(Event::ClientConnected { client: client.identity.clone() });
@@ -110,6 +116,9 @@ impl Gateway for EdgeHub {
     }
 
     async fn subscribe(&self, attachment: &Attachment, feature: Feature) -> Result<(), Refusal> {
+        if feature == Feature::DesiredProperties {
+            self.look_at_twin(&attachment.client.identity).await;
+        }
         if !self.sessions.subscribe(attachment, feature).map_err(unavailable)? {
             return Err(Refusal::Detached);
         }
@@ -139,6 +148,16 @@ impl Gateway for EdgeHub {
 }
 
 impl EdgeHub {
+    /// Looks at a twin of which nothing is known before its client is told that it will hear of changes: the cloud hub learns
+    /// of that later, and then it takes a comparison to see what has changed meanwhile. The real hub loses such changes.
+    async fn look_at_twin(&self, identity: &Identity) {
+        if !self.twins.knows(identity)
+            && within(self.clock.as_ref(), LOOK_TIME, self.twins.get(identity)).await.is_none()
+        {
+            self.twins.owe_all(identity);
+        }
+    }
+
     /// Refuses a client that is one too many; a connection that took another one over is none.
     fn check_room(&self, attachment: &Attachment) -> Result<(), Refusal> {
         let Some(limit) = self.settings.borrow().max_connected_clients else { return Ok(()) };

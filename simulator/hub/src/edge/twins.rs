@@ -51,8 +51,8 @@ pub struct Twins {
 struct Changes {
     desired: u64,
     reported: u64,
-    /// The client asked for its twin when nothing was known of it, and got an empty one.
-    was_empty: bool,
+    /// The client asked for its twin, or for changes of it, when nothing was known of it.
+    is_owed_all: bool,
 }
 
 /// A twin as the cloud has it, with what was known when it was asked for.
@@ -75,13 +75,23 @@ impl Twins {
             Err(_) => {
                 let copy = self.copy(identity).map_err(|error| unavailable(&error))?;
                 if copy.version().is_none() {
-                    self.lock().entry(identity.clone()).or_default().was_empty = true;
+                    self.owe_all(identity);
                 }
                 self.metrics.read_twin(EDGE_HUB, identity, start_ms);
                 copy
             }
         };
         Ok(json!({ "desired": versioned(copy.desired), "reported": versioned(copy.reported) }))
+    }
+
+    /// Whether anything is known of the desired properties of a client. What changes them can be told only if that is so.
+    pub fn knows(&self, identity: &Identity) -> bool {
+        self.copy(identity).is_ok_and(|copy| copy.version().is_some())
+    }
+
+    /// Remembers that a client has seen nothing, or an empty twin, and is to be told of all that there is.
+    pub fn owe_all(&self, identity: &Identity) {
+        self.lock().entry(identity.clone()).or_default().is_owed_all = true;
     }
 
     /// Checks a patch of reported properties.
@@ -152,7 +162,9 @@ impl Twins {
             (Some(known), Some(new)) if new <= known => Ok(None),
             (Some(known), Some(new)) if new == known + 1 => Ok(Some(patch)),
             (None, _) => {
-                self.resynchronise(identity).await?;
+                if let Some(all) = self.resynchronise(identity).await? {
+                    return Ok(Some(all));
+                }
                 // What was read may hold later changes, whose notices will be passed over.
                 let copy = self.copy(identity).map_err(|error| unavailable(&error))?;
                 Ok(Some(if copy.version() > new { Value::Object(copy.desired) } else { patch }))
@@ -168,13 +180,14 @@ impl Twins {
     }
 
     /// Reads the whole twin from the cloud hub. Returns the difference that the client is to be told, if there is one
-    /// and the twin was known before, or all of it to a client that got an empty one.
+    /// and the twin was known before, or all of it to a client that has seen nothing of it.
     pub async fn resynchronise(&self, identity: &Identity) -> Result<Option<Value>, Refusal> {
         let pulled = self.pull(identity).await?;
         let (before, after) = self.store_pulled(identity, pulled).map_err(|error| unavailable(&error))?;
         if before.version().is_none() {
-            let was_empty = self.lock().get_mut(identity).is_some_and(|changes| std::mem::take(&mut changes.was_empty));
-            return Ok(was_empty.then_some(Value::Object(after.desired)));
+            let mut all = self.lock();
+            let is_owed_all = all.get_mut(identity).is_some_and(|changes| std::mem::take(&mut changes.is_owed_all));
+            return Ok(is_owed_all.then_some(Value::Object(after.desired)));
         }
         if after.version() == before.version() {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Twins across the two hubs: read, reported, wanted, with and without a way to the cloud.
 
 use edgectl_hub::cloud::registry::Wanted;
-use edgectl_hub::gateway::{Feature, Refusal};
+use edgectl_hub::gateway::{Feature, Refusal, SessionKind};
 use serde_json::json;
 use tempfile::tempdir;
 
@@ -96,6 +96,52 @@ async fn a_client_is_told_of_changed_desired_properties() {
     assert_eq!(source.desired().await, json!({ "b": null, "$version": 3 }));
     device.way.interrupt().await;
     assert_eq!(source.twin().await["desired"], json!({ "a": 1, "$version": 3 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_before_the_cloud_knows_who_listens_is_told_though_nobody_reads_the_twin() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.desire("edge/source", json!({ "before": 1 }));
+    let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    assert_eq!(device.way.features(&id("edge/source")), []);
+    device.desire("edge/source", json!({ "after": 2 }));
+    assert_eq!(source.desired().await, json!({ "after": 2, "$version": 3 }));
+    device.desire("edge/source", json!({ "later": 3 }));
+    assert_eq!(source.desired().await, json!({ "later": 3, "$version": 4 }));
+    assert!(source.is_left_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listens_without_the_cloud_is_told_all_when_it_is_back() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.authenticate("edge/source").await.unwrap();
+    device.way.interrupt().await;
+    let mut source = device.connect("edge/source", &[Feature::DesiredProperties]).await;
+    device.desire("edge/source", json!({ "a": 1 }));
+    device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
+    device.way.mend().await;
+    assert_eq!(source.desired().await, json!({ "a": 1, "$version": 2 }));
+    assert!(source.is_left_alone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_listened_before_the_hub_ever_knew_the_twin_is_told_all_also_after_a_restart() {
+    let directory = tempdir().unwrap();
+    let device = Device::start(directory.path(), json!({})).await;
+    device.authenticate("edge/source").await.unwrap();
+    device.way.interrupt().await;
+    let source = device.connect_as("edge/source", SessionKind::Persistent, &[Feature::DesiredProperties]).await;
+    device.desire("edge/source", json!({ "a": 1 }));
+    drop(source);
+    device.hub.stop().await;
+    drop(device);
+    let device = Device::reopen(directory.path(), false).await;
+    let mut source = device.connect_as("edge/source", SessionKind::Persistent, &[]).await;
+    device.way.until_subscribed(&id("edge/source"), Feature::DesiredProperties).await;
+    device.way.mend().await;
+    assert_eq!(source.desired().await, json!({ "a": 1, "$version": 2 }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -290,6 +290,11 @@ impl Gateway for Way {
         let there = self.lock().get(identity).and_then(|end| end.attachment.clone());
         if let Some(attachment) = there {
             self.cloud.subscribe(&attachment, feature).await?;
+            // What changed before was not told.
+            let link = self.lock().get(identity).map(|end| Arc::clone(&end.link));
+            if let (Feature::DesiredProperties, Some(link)) = (feature, link) {
+                tokio::spawn(async move { link.inner.reconnected().await });
+            }
         }
         if let Some(end) = self.lock().get_mut(identity) {
             end.features.insert(feature);
