@@ -42,7 +42,7 @@ async fn a_client_that_goes_silent_is_cut_off_whatever_the_calendar_says() {
         site.add_module(&module);
         let mut client = connect(&site, (hub, door), &module).await;
         for _ in 0..2 {
-            site.clock.advance(patience(door) - SECOND);
+            site.clock.advance(patience(door).saturating_sub(SECOND));
             client.send(&Message::new("here")).await.unwrap();
         }
         site.clock.set_back(Duration::from_hours(1));
