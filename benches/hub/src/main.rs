@@ -188,7 +188,7 @@ impl Bench {
         for (name, tls) in [("plain", false), ("TLS 1.3", true)] {
             let server = self.server(Kind::Hub("process"), tls, 1);
             let start = server.memory().0 as f64 / 1024.0;
-            let count = 2000;
+            let count = 10_000;
             println!("| idle {name} | {start:.1} MiB | {:.1} KiB a client |", load::idle_clients(&server, count));
         }
     }
