@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_hub::clock::SystemClock;
@@ -40,6 +41,10 @@ pub fn run(options: Options) {
         };
         let cloud = Arc::new(Cloud { sinks: options.sinks });
         let hub = EdgeHub::start(edge, cloud.clone(), cloud, Arc::new(SystemClock)).await.unwrap();
+        // A new hub has no routes until it has read its twin, and what comes before that has nowhere to go.
+        while hub.status().routes.len() < options.sinks {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let gateway: Arc<dyn Gateway> = Arc::new(Open(hub));
         let acceptor = options.tls.then(|| TlsAcceptor::from(crate::tls::server()));
         let listener = TcpListener::bind(("127.0.0.1", options.port)).await.unwrap();
