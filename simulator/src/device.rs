@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubError, CloudHubOptions};
+use edgectl_hub::cloud::policies::OWNER;
 use edgectl_hub::cloud::registry::{RegistryError, Wanted, new_key};
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubError, EdgeHubOptions};
 use edgectl_hub::edge::store::durability::Durability;
@@ -37,7 +38,6 @@ use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
 use crate::containers::{ContainerOptions, Containers};
 use crate::control;
-use crate::frontend::http::access::OWNER_POLICY;
 use crate::frontend::http::family::Family;
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
@@ -340,14 +340,14 @@ impl Ground {
     /// The cloud hub with its front ends, and the device's own key.
     fn start_cloud(&self, listeners: HubListeners) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
         let host = &self.endpoints.hub_host_name;
-        let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud() };
+        let owner_key = service_key(&self.state)?;
+        let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud(), owner_key };
         let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
         let device_key = provision(&cloud, &self.device)?;
-        let key = service_key(&self.state)?;
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
         self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        let paths = service::router(Service { hub: Arc::clone(&cloud), key });
+        let paths = service::router(Service { hub: Arc::clone(&cloud) });
         self.serve_https(listeners.https, tls, paths, Arc::<CloudHub>::clone(&cloud));
         Ok((cloud, device_key))
     }
@@ -608,8 +608,7 @@ fn group_record(state: &StateDirectory) -> std::path::PathBuf {
 /// Registers the device as an edge device, if it is not, and returns its key: what an operator does for a real one.
 fn provision(cloud: &CloudHub, device: &DeviceId) -> Result<SharedKey, DeviceError> {
     let identity = Identity::device(device.clone());
-    let found = cloud.registry().get(&identity).map_err(RegistryError::from)?;
-    let registration = match found {
+    let registration = match cloud.registry().get(&identity) {
         Some(registration) => registration,
         None => cloud.put_identity(&identity, Wanted { edge: Some(true), ..Wanted::default() }, None)?,
     };
@@ -622,8 +621,7 @@ fn service_key(state: &StateDirectory) -> Result<SharedKey, DeviceError> {
     let access = match read_json::<ServiceAccess>(&state.service())? {
         Some(access) => access,
         None => {
-            let access =
-                ServiceAccess { shared_access_key_name: OWNER_POLICY.to_owned(), shared_access_key: new_key() };
+            let access = ServiceAccess { shared_access_key_name: OWNER.to_owned(), shared_access_key: new_key() };
             write_json(&state.service(), &access)?;
             access
         }

@@ -71,9 +71,9 @@ impl Requests {
         for (name, section) in modules {
             let module = ModuleId::new(name).map_err(|error| format!("module {name:?}: {error}"))?;
             let identity = Identity::module(self.device.clone(), module);
-            let is_known = cloud.registry().get(&identity).map_err(|error| error.to_string())?.is_some();
+            let is_known = cloud.registry().get(&identity).is_some();
             let known = if is_known {
-                cloud.twin_of(&identity).map_err(|error| error.to_string())?.desired.properties
+                cloud.twin_of(&identity).map_err(|error| error.to_string())?.desired.properties.clone()
             } else {
                 Map::new()
             };

@@ -166,7 +166,7 @@ impl Requests {
         };
         let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
         let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
-        Ok(Value::Object(twin.desired.properties))
+        Ok(Value::Object(twin.desired.properties.clone()))
     }
 
     /// The agent's twin, as the hub above says; null if it does not answer.
@@ -182,7 +182,7 @@ impl Requests {
         };
         let agent = Identity::module(self.device.clone(), ModuleId::edge_agent());
         let twin = cloud.twin_of(&agent).map_err(|error| error.to_string())?;
-        Ok(Value::Object(twin.reported.properties))
+        Ok(Value::Object(twin.reported.properties.clone()))
     }
 
     /// Messages that the cloud hub received; none where the device above, which knows, does not run.
@@ -281,7 +281,7 @@ impl Requests {
 
     fn is_registered(&self, identity: &Identity) -> Result<bool, String> {
         match &self.cloud {
-            Some(cloud) => Ok(cloud.registry().get(identity).map_err(|error| error.to_string())?.is_some()),
+            Some(cloud) => Ok(cloud.registry().get(identity).is_some()),
             None => Ok(self.edge.scope().find(identity).is_some()),
         }
     }

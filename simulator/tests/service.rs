@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::body::{Body, to_bytes};
 use edgectl_hub::clock::{Clock as _, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
+use edgectl_hub::cloud::policies::OWNER as OWNER_POLICY;
 use edgectl_hub::cloud::registry::new_key;
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::{SharedKey, encode, encoded_audience, make_token};
-use edgectl_simulator::frontend::http::access::OWNER_POLICY;
 use edgectl_simulator::frontend::http::service::{Service, router};
 use hyper::service::Service as _;
 use hyper::{Method, Request, StatusCode};
@@ -34,10 +34,11 @@ struct Answer {
 impl Cloud {
     fn open() -> Self {
         let directory = tempfile::tempdir().expect("a folder");
-        let options = CloudHubOptions { host: HOST.to_owned(), directory: directory.path().to_owned() };
-        let hub = CloudHub::open(options, Arc::new(SystemClock)).expect("a hub");
         let key = SharedKey::from_base64(&new_key()).expect("a key");
-        let router = TowerToHyperService::new(router(Service { hub: Arc::clone(&hub), key: key.clone() }));
+        let (host, directory_of_hub) = (HOST.to_owned(), directory.path().to_owned());
+        let options = CloudHubOptions { host, directory: directory_of_hub, owner_key: key.clone() };
+        let hub = CloudHub::open(options, Arc::new(SystemClock)).expect("a hub");
+        let router = TowerToHyperService::new(router(Service { hub: Arc::clone(&hub) }));
         Self { hub, key, router, _directory: directory }
     }
 

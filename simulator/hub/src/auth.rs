@@ -57,6 +57,19 @@ impl IdentityRecord {
     }
 }
 
+/// What a policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// To read the registry of identities and configurations.
+    RegistryRead,
+    /// To change them.
+    RegistryWrite,
+    /// What services do: twins, queries, jobs, methods, messages to devices, feedback, received messages.
+    ServiceConnect,
+    /// What devices do.
+    DeviceConnect,
+}
+
 /// Why a proof does not hold. For the log; clients learn only that they are not authorised.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
@@ -93,6 +106,20 @@ pub enum AuthError {
     /// The certificate does not hold yet, or any more.
     #[error("the certificate is not valid at this time")]
     CertificateTime,
+    /// The hub has no such policy.
+    #[error("the token is not one of a known policy, but of {0:?}")]
+    Policy(String),
+    /// The policy's key did not make the signature.
+    #[error("the key of policy {0} did not sign the token")]
+    PolicySignature(String),
+    /// The policy does not allow it.
+    #[error("policy {policy} does not have the right {right:?}")]
+    Right {
+        /// The policy.
+        policy: String,
+        /// What it lacks.
+        right: Right,
+    },
     /// The chain of an edge hub that acts for others does not hold together.
     #[error("the chain {0:?} does not allow it")]
     Chain(String),

@@ -52,7 +52,7 @@ fn known(requests: &Requests) -> Result<Vec<Value>, Problem> {
     };
     let mut identities: Vec<Value> = match &requests.cloud {
         Some(cloud) => {
-            let found = cloud.registry().modules(&requests.device).map_err(|error| Problem::internal(&error))?;
+            let found = cloud.registry().modules(&requests.device);
             let managed_by = |name: &Option<String>| name.clone().unwrap_or_default();
             found.iter().filter_map(|module| of(&module.record, &managed_by(&module.managed_by))).collect()
         }

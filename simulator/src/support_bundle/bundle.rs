@@ -134,9 +134,9 @@ impl Requests {
     fn secrets(&self, twins: &[(String, Value)]) -> Vec<String> {
         let mut secrets: Vec<String> = self.edge.scope().members().iter().flat_map(keys).collect();
         if let Some(cloud) = &self.cloud {
-            for device in cloud.registry().devices().unwrap_or_default() {
+            for device in cloud.registry().devices() {
                 secrets.extend(keys(&device.member()));
-                let modules = cloud.registry().modules(&device.record.identity.device).unwrap_or_default();
+                let modules = cloud.registry().modules(&device.record.identity.device);
                 secrets.extend(modules.iter().flat_map(|module| keys(&module.member())));
             }
         }

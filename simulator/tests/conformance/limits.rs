@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
+use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::authority::Authority;
 use edgectl_simulator::frontend::http::serve::{Door, serve};
 use edgectl_simulator::listen;
@@ -22,7 +23,11 @@ use crate::site::{Site, id};
 
 /// A connection in memory, whose time the test has.
 fn connection(directory: &tempfile::TempDir) -> DuplexStream {
-    let options = CloudHubOptions { host: "hub".to_owned(), directory: directory.path().to_owned() };
+    let options = CloudHubOptions {
+        host: "hub".to_owned(),
+        directory: directory.path().to_owned(),
+        owner_key: SharedKey::from_bytes(*b"owner"),
+    };
     let gateway = CloudHub::open(options, Arc::new(SystemClock)).unwrap();
     let router = Router::new().fallback(async || "here");
     let (near, far) = tokio::io::duplex(64 * 1024);

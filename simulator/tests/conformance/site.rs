@@ -7,7 +7,7 @@ use edgectl_hub::auth::Authentication;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
-use edgectl_hub::cloud::registry::{Wanted, new_key};
+use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::gateway::Gateway;
@@ -92,13 +92,17 @@ impl Site {
             std::fs::create_dir(&folder).unwrap();
             folder
         };
-        let options = CloudHubOptions { host: HOST.to_owned(), directory: folder("cloud") };
+        let options = CloudHubOptions {
+            host: HOST.to_owned(),
+            directory: folder("cloud"),
+            owner_key: SharedKey::from_bytes(*b"owner"),
+        };
         let cloud = CloudHub::open(options, Arc::clone(&clock) as _).unwrap();
         cloud.put_identity(&id("edge"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
         for module in ["edge/m1", "edge/m2"] {
             cloud.put_identity(&id(module), Wanted::default(), None).unwrap();
         }
-        let service = Service { hub: Arc::clone(&cloud), key: SharedKey::from_base64(&new_key()).unwrap() };
+        let service = Service { hub: Arc::clone(&cloud) };
         let cloud_at = listening.start(Arc::clone(&cloud) as _, service::router(service)).await;
 
         let key = |identity: &str| key_of(&cloud, identity);
@@ -129,7 +133,7 @@ impl Site {
 
     /// Registers a device below the edge device.
     pub fn add_leaf(&self, name: &str, authentication: Option<Authentication>) {
-        let scope = self.cloud.registry().require(&id("edge")).unwrap().scope;
+        let scope = self.cloud.registry().require(&id("edge")).unwrap().scope.clone();
         self.cloud.put_identity(&id(name), Wanted { scope, authentication, ..Wanted::default() }, None).unwrap();
     }
 

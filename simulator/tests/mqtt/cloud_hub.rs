@@ -71,7 +71,11 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 impl Served {
     async fn start() -> Self {
         let directory = tempfile::tempdir().expect("a folder");
-        let options = CloudHubOptions { host: HOST.to_owned(), directory: directory.path().to_owned() };
+        let options = CloudHubOptions {
+            host: HOST.to_owned(),
+            directory: directory.path().to_owned(),
+            owner_key: SharedKey::from_bytes(*b"owner"),
+        };
         let hub = CloudHub::open(options, Arc::new(SystemClock)).expect("a hub");
         for identity in ["d1", "d1/m1", "d2"] {
             hub.put_identity(&id(identity), Wanted::default(), None).expect("an identity");

@@ -7,7 +7,7 @@ use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
 use super::hub::{CloudHub, refusal};
-use crate::auth::{AuthError, IdentityRecord, TokenCheck};
+use crate::auth::{AuthError, IdentityRecord, Right, TokenCheck};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::method::{MethodRequest, MethodResponse};
@@ -31,6 +31,7 @@ impl Gateway for CloudHub {
         link: Arc<dyn ClientLink>,
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, Arc::clone(&link)).map_err(unavailable)?;
+        self.activities.connection_changed(&client.identity, self.clock.now_ms());
         self.outboxes.open(&attachment, link);
         if attachment.features.contains(&Feature::CloudToDevice) {
             self.outboxes.deliver(&attachment, true);
@@ -40,21 +41,27 @@ impl Gateway for CloudHub {
 
     async fn detach(&self, attachment: &Attachment) {
         self.outboxes.close(attachment);
-        self.sessions.detach(attachment);
+        // Whoever was pushed out by a newer connection is not gone.
+        if self.sessions.detach(attachment) {
+            self.activities.connection_changed(&attachment.client.identity, self.clock.now_ms());
+        }
     }
 
     async fn send(&self, client: &Client, messages: Vec<Message>) -> Result<(), Refusal> {
         if let Some(size) = messages.iter().map(Message::size).find(|size| *size > MAX_MESSAGE_BYTES) {
             return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
         }
+        self.activities.happened(&client.identity, self.clock.now_ms());
         self.events.append(&client.identity, &messages, &self.clock.now_text()).map_err(unavailable)
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {
+        self.activities.happened(&client.identity, self.clock.now_ms());
         self.twin_of(&client.identity).map(|twin| twin.for_device()).map_err(refusal)
     }
 
     async fn report(&self, client: &Client, patch: Value) -> Result<Option<u64>, Refusal> {
+        self.activities.happened(&client.identity, self.clock.now_ms());
         self.merge_reported(&client.identity, &patch).map(Some)
     }
 
@@ -91,6 +98,14 @@ impl Gateway for CloudHub {
 
 impl CloudHub {
     fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
+        if let Ok(expires_at) = self.authorize(token, Right::DeviceConnect) {
+            // A policy's token is as good as the device's own, if there is such a device and it may connect.
+            let allowed = |record: &IdentityRecord, device: Option<&IdentityRecord>| match record.enabled {
+                true if device.is_none_or(|device| device.enabled) => Ok(expires_at),
+                _ => Err(AuthError::Disabled(record.identity.clone())),
+            };
+            return self.check_proof(identity, allowed);
+        }
         let check = TokenCheck { hosts: &[&self.host], now: self.clock.now_seconds() };
         self.check_proof(identity, |record, device| check.check(token, record, device))
     }
@@ -102,17 +117,13 @@ impl CloudHub {
         check: impl FnOnce(&IdentityRecord, Option<&IdentityRecord>) -> Result<u64, AuthError>,
     ) -> Result<u64, Refusal> {
         let unauthorized = |error: AuthError| Refusal::Unauthorized(error.to_string());
-        let registration = self
-            .registry()
-            .get(identity)
-            .map_err(unavailable)?
-            .ok_or_else(|| unauthorized(AuthError::Unknown(identity.clone())))?;
+        let registration =
+            self.registry().get(identity).ok_or_else(|| unauthorized(AuthError::Unknown(identity.clone())))?;
         let device = match identity.module {
-            Some(_) => self.registry().get(&Identity::device(identity.device.clone())).map_err(unavailable)?,
+            Some(_) => self.registry().get(&Identity::device(identity.device.clone())),
             None => None,
         };
-        let device = device.map(|device| device.record);
-        check(&registration.record, device.as_ref()).map_err(unauthorized)
+        check(&registration.record, device.as_ref().map(|device| &device.record)).map_err(unauthorized)
     }
 
     /// An edge hub acts for a client: the token is its own, and the client is below it.

@@ -40,7 +40,7 @@ impl CloudHub {
         }
         for (module, _) in &sections {
             let identity = Identity::module(device.clone(), module.clone());
-            if self.registry().get(&identity).map_err(RegistryError::from)?.is_none() {
+            if self.registry().get(&identity).is_none() {
                 let managed = Wanted { managed_by: Some("IotEdge".to_owned()), ..Wanted::default() };
                 self.registry().put(&identity, managed, Some(Condition::Absent))?;
             }
@@ -59,7 +59,7 @@ impl CloudHub {
 
     fn remove_absent(&self, device: &DeviceId, sections: &[(ModuleId, Value)]) -> Result<(), DeploymentError> {
         let wanted = agent_modules(sections);
-        for registration in self.registry().modules(device).map_err(RegistryError::from)? {
+        for registration in self.registry().modules(device) {
             let Some(module) = registration.record.identity.module.clone() else { continue };
             let managed = registration.managed_by.as_deref() == Some("IotEdge");
             let named = sections.iter().any(|(name, _)| *name == module) || wanted.contains_key(module.as_str());

@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_schemas::sas::SharedKey;
 use serde_json::Value;
 
+use super::activity::{Activities, Activity};
 use super::cloud_to_device::{CloudToDevice, QueueError};
 use super::events::{Events, EventsError};
 use super::outbox::Outboxes;
-use super::registry::{Condition, Registration, Registry, RegistryError, Wanted};
+use super::policies::Policies;
+use super::registry::{Condition, Order, Registration, Registry, RegistryError, Wanted};
 use super::twins::{Change, Twin, TwinError, Twins};
+use crate::auth::{AuthError, Right};
 use crate::clock::{Clock, within};
 use crate::documents::{Documents, DocumentsError};
 use crate::gateway::{CloseReason, Feature, Refusal};
@@ -25,6 +29,8 @@ pub struct CloudHubOptions {
     pub host: String,
     /// Where it keeps what it keeps.
     pub directory: PathBuf,
+    /// The key of the policy that may do everything.
+    pub owner_key: SharedKey,
 }
 
 /// A cloud hub could not start.
@@ -56,6 +62,8 @@ pub struct CloudHub {
     pub(super) sessions: Sessions,
     pub(super) events: Events,
     pub(super) outboxes: Outboxes,
+    pub(super) activities: Activities,
+    policies: Policies,
     messages: Arc<CloudToDevice>,
     registry: Registry,
     twins: Twins,
@@ -69,11 +77,13 @@ impl CloudHub {
         Ok(Arc::new(Self {
             outboxes: Outboxes::new(Arc::clone(&messages), Arc::clone(&clock)),
             messages,
+            activities: Activities::default(),
+            policies: Policies::new(options.owner_key),
             host: options.host,
             sessions: Sessions::open(Arc::clone(&documents))?,
             events: Events::open(&options.directory)?,
-            registry: Registry::new(Arc::clone(&documents), Arc::clone(&clock)),
-            twins: Twins::new(documents, Arc::clone(&clock)),
+            registry: Registry::open(Arc::clone(&documents), Arc::clone(&clock))?,
+            twins: Twins::open(documents, Arc::clone(&clock))?,
             clock,
         }))
     }
@@ -92,6 +102,16 @@ impl CloudHub {
     /// The time, as this hub has it.
     pub fn clock(&self) -> &dyn Clock {
         self.clock.as_ref()
+    }
+
+    /// Checks a policy's token for something that needs a right. Returns when it expires, in seconds since the Unix epoch.
+    pub fn authorize(&self, token: &str, right: Right) -> Result<u64, AuthError> {
+        self.policies.check(token, right, &self.host, self.clock.now_seconds())
+    }
+
+    /// The policies with which services reach the hub.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// The messages that were received.
@@ -115,6 +135,16 @@ impl CloudHub {
         &self.registry
     }
 
+    /// When an identity connected and did something.
+    pub fn activity(&self, identity: &Identity) -> Activity {
+        self.activities.of(identity)
+    }
+
+    /// All identities that are connected.
+    pub fn connected(&self) -> Vec<Identity> {
+        self.sessions.connected()
+    }
+
     /// Whether a client is connected.
     pub fn is_connected(&self, identity: &Identity) -> bool {
         self.sessions.is_connected(identity)
@@ -126,35 +156,57 @@ impl CloudHub {
         identity: &Identity,
         wanted: Wanted,
         condition: Option<Condition>,
-    ) -> Result<Registration, RegistryError> {
+    ) -> Result<Arc<Registration>, RegistryError> {
         let registration = self.registry.put(identity, wanted, condition)?;
-        if !registration.record.enabled {
-            self.sessions.evict(identity)?;
-            if identity.module.is_none() {
-                for module in self.registry.modules(&identity.device)? {
-                    self.sessions.evict(&module.record.identity)?;
-                }
+        self.cut_off_disabled(&registration)?;
+        Ok(registration)
+    }
+
+    /// Makes or changes identities, each as if it were alone.
+    pub fn put_identities(&self, orders: Vec<Order>) -> Result<Vec<Result<(), RegistryError>>, DocumentsError> {
+        let identities: Vec<Identity> = orders.iter().map(|order| order.identity.clone()).collect();
+        let outcomes = self.registry.put_all(orders)?;
+        for identity in identities {
+            if let Some(registration) = self.registry.get(&identity) {
+                self.cut_off_disabled(&registration)?;
             }
         }
-        Ok(registration)
+        Ok(outcomes)
+    }
+
+    fn cut_off_disabled(&self, registration: &Registration) -> Result<(), DocumentsError> {
+        let identity = &registration.record.identity;
+        if registration.record.enabled {
+            return Ok(());
+        }
+        self.sessions.evict(identity)?;
+        if identity.module.is_none() {
+            for module in self.registry.modules(&identity.device) {
+                self.sessions.evict(&module.record.identity)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes an identity with its twin, a device with its modules.
     pub fn remove_identity(&self, identity: &Identity, condition: Option<Condition>) -> Result<(), RegistryError> {
-        for removed in self.registry.remove(identity, condition)? {
-            self.twins.remove(&removed)?;
-            if removed.module.is_none() {
-                self.messages.purge(&removed.device)?;
+        let removed = self.registry.remove(identity, condition)?;
+        self.twins.remove(removed.iter().map(|registration| registration.record.identity.clone()))?;
+        for registration in removed {
+            let identity = &registration.record.identity;
+            if identity.module.is_none() {
+                self.messages.purge(&identity.device)?;
             }
-            self.sessions.evict(&removed)?;
+            self.sessions.evict(identity)?;
+            self.activities.forget(identity);
         }
         Ok(())
     }
 
     /// The twin of a registered identity.
-    pub fn twin_of(&self, identity: &Identity) -> Result<Twin, RegistryError> {
+    pub fn twin_of(&self, identity: &Identity) -> Result<Arc<Twin>, RegistryError> {
         self.registry.require(identity)?;
-        Ok(self.twins.get(identity)?)
+        Ok(self.twins.get(identity))
     }
 
     /// Changes a twin. A connected client is told of changed desired properties; nobody waits for that.

@@ -1,10 +1,14 @@
 //! The cloud hub: registry, twins, deployments and received messages, as the service behind a device has them.
 
+pub mod activity;
 pub mod clients;
 pub mod cloud_to_device;
 pub mod deployments;
 pub mod events;
+pub mod held;
 pub mod hub;
+mod metadata;
 pub mod outbox;
+pub mod policies;
 pub mod registry;
 pub mod twins;

@@ -1,14 +1,16 @@
 //! The identities that a cloud hub knows.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
 use serde::{Deserialize, Serialize};
 
+use super::held::Held;
 use crate::auth::{AuthError, Authentication, IdentityRecord};
-use crate::clock::Clock;
-use crate::documents::{Batch, Documents, DocumentsError, Table};
+use crate::clock::{Clock, text_of};
+use crate::documents::{Documents, DocumentsError, Table};
 use crate::family::{self, Member};
 
 const TABLE: Table = Table::new("registry");
@@ -36,6 +38,9 @@ pub struct Registration {
     /// Why it is disabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
+    /// When it was last enabled or disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_updated: Option<String>,
 }
 
 impl Registration {
@@ -105,54 +110,74 @@ pub enum RegistryError {
 
 /// The registry of one cloud hub.
 pub struct Registry {
-    documents: Arc<Documents>,
+    held: Held<Registration>,
     clock: Arc<dyn Clock>,
+    /// One change at a time, since each reads before it writes.
+    changing: Mutex<()>,
 }
 
+/// A registration that is to be made or changed.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Whose.
+    pub identity: Identity,
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// What it is tied to; none makes a new one.
+    pub condition: Option<Condition>,
+}
+
+/// Registrations that will be written together.
+type Staged = BTreeMap<String, Registration>;
+
 impl Registry {
-    /// Uses what is kept in `documents`.
-    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
-        Self { documents, clock }
+    /// Loads what is kept in `documents`.
+    pub fn open(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, DocumentsError> {
+        Ok(Self { held: Held::open(documents, TABLE)?, clock, changing: Mutex::default() })
     }
 
     /// A registration.
-    pub fn get(&self, identity: &Identity) -> Result<Option<Registration>, DocumentsError> {
-        self.documents.get(TABLE, &identity.to_string())
+    pub fn get(&self, identity: &Identity) -> Option<Arc<Registration>> {
+        self.held.get(&identity.to_string())
     }
 
     /// A registration that must be there.
-    pub fn require(&self, identity: &Identity) -> Result<Registration, RegistryError> {
-        self.get(identity)?.ok_or_else(|| RegistryError::NotFound(identity.clone()))
+    pub fn require(&self, identity: &Identity) -> Result<Arc<Registration>, RegistryError> {
+        self.get(identity).ok_or_else(|| RegistryError::NotFound(identity.clone()))
+    }
+
+    /// All devices and modules: each device before its modules.
+    pub fn all(&self) -> Vec<Arc<Registration>> {
+        self.held.all()
     }
 
     /// All devices, by name.
-    pub fn devices(&self) -> Result<Vec<Registration>, DocumentsError> {
+    pub fn devices(&self) -> Vec<Arc<Registration>> {
         self.select(|identity| identity.module.is_none())
     }
 
     /// All modules of a device, by name.
-    pub fn modules(&self, device: &DeviceId) -> Result<Vec<Registration>, DocumentsError> {
-        self.select(|identity| identity.module.is_some() && identity.device == *device)
+    pub fn modules(&self, device: &DeviceId) -> Vec<Arc<Registration>> {
+        self.held.beginning(&format!("{device}/"))
     }
 
     /// All identities in the scope of an edge device: itself, its modules, and the devices that connect through it.
-    pub fn in_scope_of(&self, device: &DeviceId) -> Result<Vec<Registration>, RegistryError> {
+    pub fn in_scope_of(&self, device: &DeviceId) -> Result<Vec<Arc<Registration>>, RegistryError> {
         let own = self.require(&Identity::device(device.clone()))?.member();
-        let all: Vec<(String, Registration)> = self.documents.all(TABLE)?;
-        let all = all.into_iter().map(|(_, registration)| registration);
-        Ok(all.filter(|registration| family::is_member(&registration.member(), &own)).collect())
+        let mut all = self.held.all();
+        all.retain(|registration| family::is_member(&registration.member(), &own));
+        Ok(all)
     }
 
     /// The identity of the edge hub that acts with a chain for a client, if the chain holds together.
     pub fn actor(&self, chain: &str, target: &Identity) -> Result<Identity, RegistryError> {
-        // What cannot be read is not there, for who asks to be let in.
-        let find = |identity: &Identity| self.get(identity).ok().flatten().map(|found| found.member());
+        let find = |identity: &Identity| self.get(identity).map(|found| found.member());
         Ok(family::actor(chain, target, find)?)
     }
 
     /// The device that an edge device asks about with a chain, if the chain holds together.
     pub fn target(&self, chain: &str, acting: &DeviceId) -> Result<DeviceId, RegistryError> {
-        Ok(family::target(chain, acting, |identity| self.get(identity).ok().flatten().map(|found| found.member()))?)
+        Ok(family::target(chain, acting, |identity| self.get(identity).map(|found| found.member()))?)
     }
 
     /// Makes or changes an identity. An edge device gets `$edgeAgent` and `$edgeHub` at once.
@@ -161,61 +186,82 @@ impl Registry {
         identity: &Identity,
         wanted: Wanted,
         condition: Option<Condition>,
-    ) -> Result<Registration, RegistryError> {
-        let old = self.get(identity)?;
+    ) -> Result<Arc<Registration>, RegistryError> {
+        let order = Order { identity: identity.clone(), wanted, condition };
+        self.put_all(vec![order])?.remove(0)?;
+        self.require(identity)
+    }
+
+    /// Makes or changes identities, each as if it were alone; those that can be are written together.
+    #[expect(clippy::type_complexity, reason = "an outcome for each order, and one for the disk")]
+    pub fn put_all(&self, orders: Vec<Order>) -> Result<Vec<Result<(), RegistryError>>, DocumentsError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut staged = Staged::new();
+        let outcomes = orders.into_iter().map(|order| self.stage(&mut staged, order)).collect();
+        self.held.write(staged.into_iter().map(|(key, registration)| (key, Some(registration))))?;
+        Ok(outcomes)
+    }
+
+    fn stage(&self, staged: &mut Staged, Order { identity, wanted, condition }: Order) -> Result<(), RegistryError> {
+        let old = self.find(staged, &identity);
         match (&old, condition) {
-            (Some(_), None | Some(Condition::Absent)) => return Err(RegistryError::Exists(identity.clone())),
-            (None, Some(Condition::Present | Condition::Etag(_))) => {
-                return Err(RegistryError::NotFound(identity.clone()));
-            }
+            (Some(_), None | Some(Condition::Absent)) => return Err(RegistryError::Exists(identity)),
+            (None, Some(Condition::Present | Condition::Etag(_))) => return Err(RegistryError::NotFound(identity)),
             (Some(old), Some(Condition::Etag(etag))) if old.etag != etag => {
-                return Err(RegistryError::Precondition(identity.clone()));
+                return Err(RegistryError::Precondition(identity));
             }
             _ => {}
         }
         let device = Identity::device(identity.device.clone());
         if identity.module.is_some() {
-            self.require(&device)?;
+            if self.find(staged, &device).is_none() {
+                return Err(RegistryError::NotFound(device));
+            }
         }
         let registration = match old {
-            Some(old) => changed(old, wanted)?,
-            None => self.made(identity, wanted)?,
+            Some(old) => changed(old, wanted, &self.clock.now_text())?,
+            None => self.made(&identity, wanted)?,
         };
-        self.check_parents(&registration.member())?;
-        let mut batch = Batch::default();
-        batch.put(TABLE, &identity.to_string(), &registration);
+        self.check_parents(staged, &registration.member())?;
         if registration.edge && identity.module.is_none() {
             for module in [ModuleId::edge_agent(), ModuleId::edge_hub()] {
                 let module = Identity::module(identity.device.clone(), module);
-                if self.get(&module)?.is_none() {
-                    batch.put(TABLE, &module.to_string(), &self.made(&module, Wanted::default())?);
+                if self.find(staged, &module).is_none() {
+                    let made = self.made(&module, Wanted::default())?;
+                    staged.insert(module.to_string(), made);
                 }
             }
         }
-        self.documents.write(batch)?;
-        Ok(registration)
+        staged.insert(identity.to_string(), registration);
+        Ok(())
+    }
+
+    fn find(&self, staged: &Staged, identity: &Identity) -> Option<Registration> {
+        let key = identity.to_string();
+        staged.get(&key).cloned().or_else(|| self.held.get(&key).map(|found| Registration::clone(&found)))
     }
 
     /// Removes an identity, a device with its modules. Returns what was removed.
-    pub fn remove(&self, identity: &Identity, condition: Option<Condition>) -> Result<Vec<Identity>, RegistryError> {
+    pub fn remove(
+        &self,
+        identity: &Identity,
+        condition: Option<Condition>,
+    ) -> Result<Vec<Arc<Registration>>, RegistryError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.require(identity)?;
         if matches!(condition, Some(Condition::Etag(etag)) if etag != old.etag) {
             return Err(RegistryError::Precondition(identity.clone()));
         }
-        let mut removed = vec![identity.clone()];
+        let mut removed = vec![old];
         if identity.module.is_none() {
-            removed.extend(self.modules(&identity.device)?.into_iter().map(|module| module.record.identity));
+            removed.extend(self.modules(&identity.device));
         }
-        let mut batch = Batch::default();
-        for identity in &removed {
-            batch.remove(TABLE, &identity.to_string());
-        }
-        self.documents.write(batch)?;
+        self.held.write(removed.iter().map(|registration| (registration.record.identity.to_string(), None)))?;
         Ok(removed)
     }
 
     /// A device connects through an edge device that exists and is not below it.
-    fn check_parents(&self, member: &Member) -> Result<(), RegistryError> {
+    fn check_parents(&self, staged: &Staged, member: &Member) -> Result<(), RegistryError> {
         let invalid = |text: String| Err(RegistryError::Invalid(text));
         let scope = match &member.parents[..] {
             [] => return Ok(()),
@@ -223,13 +269,13 @@ impl Registry {
             _ => return invalid("a device has one parent at most".to_owned()),
         };
         let parent = match family::device_of_scope(scope) {
-            Some(device) => self.get(&Identity::device(device))?,
+            Some(device) => self.find(staged, &Identity::device(device)),
             None => None,
         };
         let Some(parent) = parent.filter(|parent| parent.edge && parent.scope.as_ref() == Some(scope)) else {
             return invalid(format!("{scope:?} is not the scope of an edge device"));
         };
-        let find = |identity: &Identity| self.get(identity).ok().flatten().map(|found| found.member());
+        let find = |identity: &Identity| self.find(staged, identity).map(|found| found.member());
         let above = family::lineage(&parent.record.identity, find);
         if above.iter().any(|above| above.record.identity == member.record.identity) {
             return invalid(format!("{} is above its own parent", member.record.identity));
@@ -258,19 +304,24 @@ impl Registry {
             parents: Vec::new(),
             managed_by: None,
             status_reason: None,
+            status_updated: None,
         };
-        changed(fresh, wanted)
+        changed(fresh, wanted, &text_of(now)).map(|made| Registration { status_updated: None, ..made })
     }
 
-    fn select(&self, wanted: impl Fn(&Identity) -> bool) -> Result<Vec<Registration>, DocumentsError> {
-        let all: Vec<(String, Registration)> = self.documents.all(TABLE)?;
-        Ok(all.into_iter().map(|(_, item)| item).filter(|item| wanted(&item.record.identity)).collect())
+    fn select(&self, wanted: impl Fn(&Identity) -> bool) -> Vec<Arc<Registration>> {
+        let mut all = self.held.all();
+        all.retain(|item| wanted(&item.record.identity));
+        all
     }
 }
 
-fn changed(mut registration: Registration, wanted: Wanted) -> Result<Registration, RegistryError> {
+fn changed(mut registration: Registration, wanted: Wanted, now: &str) -> Result<Registration, RegistryError> {
     registration.etag += 1;
     if let Some(enabled) = wanted.enabled {
+        if registration.record.enabled != enabled {
+            registration.status_updated = Some(now.to_owned());
+        }
         registration.record.enabled = enabled;
     }
     if let Some(authentication) = wanted.authentication {
@@ -368,7 +419,7 @@ mod tests {
 
     fn registry(directory: &tempfile::TempDir) -> Registry {
         let documents = Documents::open(&directory.path().join("documents")).unwrap();
-        Registry::new(Arc::new(documents), Arc::new(SystemClock))
+        Registry::open(Arc::new(documents), Arc::new(SystemClock)).unwrap()
     }
 
     fn id(text: &str) -> Identity {
@@ -380,12 +431,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let registry = registry(&directory);
         let edge = registry.put(&id("edge"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
-        let names: Vec<_> = registry.modules(&edge.record.identity.device).unwrap();
+        let names: Vec<_> = registry.modules(&edge.record.identity.device);
         let names: Vec<_> = names.iter().map(|module| module.record.identity.to_string()).collect();
         assert_eq!(names, ["edge/$edgeAgent", "edge/$edgeHub"]);
         assert!(edge.scope.clone().unwrap().starts_with("ms-azure-iot-edge://edge-"));
 
-        let leaf = Wanted { scope: edge.scope, ..Wanted::default() };
+        let leaf = Wanted { scope: edge.scope.clone(), ..Wanted::default() };
         registry.put(&id("leaf"), leaf, None).unwrap();
         registry.put(&id("stranger"), Wanted::default(), None).unwrap();
         let scope = registry.in_scope_of(&id("edge").device).unwrap();
@@ -434,7 +485,7 @@ mod tests {
             registry.put(&id(name), wanted, None)
         };
         let (sha1, sha256) = (["ab"; 20].join(":"), "CD".repeat(32));
-        let made = put("d", &sha1, &sha256).unwrap().record.authentication;
+        let made = put("d", &sha1, &sha256).unwrap().record.authentication.clone();
         let expected =
             Authentication::SelfSigned { primary_thumbprint: "AB".repeat(20), secondary_thumbprint: sha256.clone() };
         assert_eq!(made, expected);

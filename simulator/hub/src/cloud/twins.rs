@@ -7,10 +7,14 @@ use edgectl_schemas::twin;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::held::Held;
+use super::metadata::stamped;
 use crate::clock::Clock;
 use crate::documents::{Documents, DocumentsError, Table};
 
 const TABLE: Table = Table::new("twins");
+/// Bytes of a device's tags, as JSON.
+const MAX_TAGS_BYTES: usize = 8 * 1024;
 
 /// The twin of a device or module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,11 +42,15 @@ pub struct Section {
     pub last_updated: String,
     /// The properties.
     pub properties: Map<String, Value>,
+    /// When each of them last changed, in the service's shape.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
 }
 
 impl Section {
     fn new() -> Self {
-        Self { version: 1, last_updated: "0001-01-01T00:00:00Z".to_owned(), properties: Map::new() }
+        let last_updated = "0001-01-01T00:00:00Z".to_owned();
+        Self { version: 1, last_updated, properties: Map::new(), metadata: Map::new() }
     }
 
     /// As devices see it: the properties with `$version`.
@@ -55,14 +63,19 @@ impl Section {
     /// As the service shows it: with `$metadata` as well.
     pub fn for_service(&self) -> Value {
         let mut properties = self.properties.clone();
-        properties.insert("$metadata".into(), json!({ "$lastUpdated": self.last_updated }));
+        let mut metadata = self.metadata.clone();
+        metadata.entry("$lastUpdated").or_insert_with(|| json!(self.last_updated));
+        properties.insert("$metadata".into(), Value::Object(metadata));
         properties.insert("$version".into(), json!(self.version));
         Value::Object(properties)
     }
 
-    fn change(&mut self, properties: Map<String, Value>, now: String) {
-        self.properties = properties;
+    /// Only desired properties are marked with the version of their change.
+    fn change(&mut self, properties: Map<String, Value>, now: String, marks_versions: bool) {
         self.version += 1;
+        let version = marks_versions.then_some(self.version);
+        self.metadata = stamped(&self.metadata, &self.properties, &properties, &now, version);
+        self.properties = properties;
         self.last_updated = now;
     }
 }
@@ -107,21 +120,21 @@ pub struct Change {
 
 /// The twins of one cloud hub.
 pub struct Twins {
-    documents: Arc<Documents>,
+    held: Held<Twin>,
     clock: Arc<dyn Clock>,
     /// One change at a time, since each reads before it writes.
     changing: Mutex<()>,
 }
 
 impl Twins {
-    /// Uses what is kept in `documents`.
-    pub fn new(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Self {
-        Self { documents, clock, changing: Mutex::default() }
+    /// Loads what is kept in `documents`.
+    pub fn open(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, DocumentsError> {
+        Ok(Self { held: Held::open(documents, TABLE)?, clock, changing: Mutex::default() })
     }
 
     /// The twin of a registered identity; an empty one if nothing was ever set.
-    pub fn get(&self, identity: &Identity) -> Result<Twin, DocumentsError> {
-        Ok(self.documents.get(TABLE, &identity.to_string())?.unwrap_or_default())
+    pub fn get(&self, identity: &Identity) -> Arc<Twin> {
+        self.held.get(&identity.to_string()).unwrap_or_default()
     }
 
     /// Changes tags and desired properties. What the client is to be told goes to `tell`, in the order of the versions:
@@ -134,24 +147,25 @@ impl Twins {
         tell: impl FnOnce(Value),
     ) -> Result<Twin, TwinError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut twin = self.get(identity)?;
+        let mut twin = Twin::clone(&self.get(identity));
         if etag.is_some_and(|etag| etag != twin.etag) {
             return Err(TwinError::Precondition);
         }
         if let Some(tags) = &change.tags {
             twin.tags = combined(&twin.tags, tags, change.replace)?;
+            check_size(&twin.tags, MAX_TAGS_BYTES)?;
         }
         let mut told = None;
         if let Some(desired) = &change.desired {
             let old = Value::Object(twin.desired.properties.clone());
             let new = combined(&twin.desired.properties, desired, change.replace)?;
-            check_size(&new)?;
+            check_size(&new, twin::MAX_SECTION_BYTES)?;
             let mut patch = if change.replace {
                 twin::diff(&old, &Value::Object(new.clone()))
             } else {
                 twin::strip_metadata(desired)
             };
-            twin.desired.change(new, self.clock.now_text());
+            twin.desired.change(new, self.clock.now_text(), true);
             if let Value::Object(members) = &mut patch {
                 members.insert("$version".into(), json!(twin.desired.version));
             }
@@ -159,7 +173,7 @@ impl Twins {
         }
         twin.etag += 1;
         twin.version += 1;
-        self.documents.put(TABLE, &identity.to_string(), &twin)?;
+        self.held.put(&identity.to_string(), twin.clone())?;
         if let Some(told) = told {
             tell(told);
         }
@@ -170,18 +184,19 @@ impl Twins {
     pub fn report(&self, identity: &Identity, patch: &Value) -> Result<u64, TwinError> {
         twin::validate_reported(patch).map_err(|error| TwinError::Invalid(error.to_string()))?;
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut twin = self.get(identity)?;
+        let mut twin = Twin::clone(&self.get(identity));
         let merged = combined(&twin.reported.properties, patch, false)?;
-        check_size(&merged)?;
-        twin.reported.change(merged, self.clock.now_text());
+        check_size(&merged, twin::MAX_SECTION_BYTES)?;
+        twin.reported.change(merged, self.clock.now_text(), false);
         twin.version += 1;
-        self.documents.put(TABLE, &identity.to_string(), &twin)?;
-        Ok(twin.reported.version)
+        let version = twin.reported.version;
+        self.held.put(&identity.to_string(), twin)?;
+        Ok(version)
     }
 
-    /// Removes the twin of an identity that is gone.
-    pub fn remove(&self, identity: &Identity) -> Result<(), DocumentsError> {
-        self.documents.remove(TABLE, &identity.to_string())
+    /// Removes the twins of identities that are gone.
+    pub fn remove(&self, identities: impl IntoIterator<Item = Identity>) -> Result<(), DocumentsError> {
+        self.held.write(identities.into_iter().map(|identity| (identity.to_string(), None)))
     }
 }
 
@@ -210,13 +225,12 @@ fn without_nulls(members: Map<String, Value>) -> Map<String, Value> {
 
 /// Checks properties that are to replace a section, as the change itself will.
 pub(super) fn check_replacement(properties: &Value) -> Result<(), TwinError> {
-    check_size(&combined(&Map::new(), properties, true)?)
+    check_size(&combined(&Map::new(), properties, true)?, twin::MAX_SECTION_BYTES)
 }
 
-fn check_size(section: &Map<String, Value>) -> Result<(), TwinError> {
+fn check_size(section: &Map<String, Value>, limit: usize) -> Result<(), TwinError> {
     let size = serde_json::to_vec(section).map_or(0, |bytes| bytes.len());
-    if size > twin::MAX_SECTION_BYTES {
-        let limit = twin::MAX_SECTION_BYTES;
+    if size > limit {
         return Err(TwinError::Invalid(format!("the section has {size} bytes, the most is {limit}")));
     }
     Ok(())
@@ -231,7 +245,7 @@ mod tests {
     fn versions_count_and_patches_are_told() {
         let directory = tempfile::tempdir().unwrap();
         let documents = Arc::new(Documents::open(&directory.path().join("documents")).unwrap());
-        let twins = Twins::new(documents, Arc::new(SystemClock));
+        let twins = Twins::open(documents, Arc::new(SystemClock)).unwrap();
         let identity = Identity::parse("edge/filter").unwrap();
         let change = Change { desired: Some(json!({ "a": { "b": 1 }, "c": 2 })), ..Change::default() };
         let mut told = Value::Null;
@@ -245,7 +259,7 @@ mod tests {
 
         assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap(), 2);
         assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap(), 3);
-        let twin = twins.get(&identity).unwrap();
+        let twin = twins.get(&identity);
         assert_eq!(twin.for_device()["reported"], json!({ "y": 2, "$version": 3 }));
     }
 
@@ -253,10 +267,10 @@ mod tests {
     fn a_section_has_a_limit() {
         let directory = tempfile::tempdir().unwrap();
         let documents = Arc::new(Documents::open(&directory.path().join("documents")).unwrap());
-        let twins = Twins::new(documents, Arc::new(SystemClock));
+        let twins = Twins::open(documents, Arc::new(SystemClock)).unwrap();
         let identity = Identity::parse("edge").unwrap();
         let change = Change { desired: Some(json!({ "x": "y".repeat(40_000) })), ..Change::default() };
         assert!(matches!(twins.change(&identity, &change, None, drop), Err(TwinError::Invalid(_))));
-        assert_eq!(twins.get(&identity).unwrap().desired.version, 1);
+        assert_eq!(twins.get(&identity).desired.version, 1);
     }
 }

@@ -70,7 +70,7 @@ async fn those_who_connected_before_connect_again_without_the_cloud() {
 async fn an_edge_hub_acts_for_its_own_clients_and_no_others() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
-    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope;
+    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope.clone();
     device.cloud.put_identity(&id("leaf"), Wanted { scope, ..Wanted::default() }, None).unwrap();
     let own = token(&device.cloud, &id("edge/$edgeHub"), u64::MAX / 2);
     let act = async |identity: &str, token: &str, chain: &str| {
@@ -134,7 +134,7 @@ fn certificate(common_name: &str) -> ClientCertificate {
 async fn a_leaf_device_connects_with_its_certificate() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
-    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope;
+    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope.clone();
     let leaf = |name: &str, authentication| {
         let wanted = Wanted { scope: scope.clone(), authentication: Some(authentication), ..Wanted::default() };
         device.cloud.put_identity(&id(name), wanted, None).unwrap();
@@ -168,7 +168,7 @@ fn change(device: &Device, identity: &str, wanted: Wanted) {
 async fn a_client_whose_proof_does_not_hold_any_more_is_cut_off_when_the_hub_hears_of_it() {
     let directory = tempdir().unwrap();
     let device = Device::start(directory.path(), json!({})).await;
-    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope;
+    let scope = device.cloud.registry().require(&id("edge")).unwrap().scope.clone();
     for leaf in ["disabled", "rekeyed", "untouched"] {
         device.cloud.put_identity(&id(leaf), Wanted { scope: scope.clone(), ..Wanted::default() }, None).unwrap();
     }

@@ -76,7 +76,7 @@ impl Device {
 
     /// A device below this one, registered and configured, with the module `source`.
     pub async fn start_below(&self, directory: &Path, name: &str, routes: Value) -> Self {
-        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope;
+        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope.clone();
         let below = Wanted { edge: Some(true), parents: Some(scope.into_iter().collect()), ..Wanted::default() };
         self.cloud.put_identity(&id(name), below, None).expect("a device");
         self.cloud.put_identity(&id(&format!("{name}/source")), Wanted::default(), None).expect("a module");
@@ -91,7 +91,7 @@ impl Device {
 
     /// Registers a leaf device.
     pub fn add_leaf(&self, leaf: &str) {
-        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope;
+        let scope = self.cloud.registry().require(&id(&self.name)).expect("a device").scope.clone();
         self.cloud.put_identity(&id(leaf), Wanted { scope, ..Wanted::default() }, None).expect("a leaf device");
     }
 
@@ -190,7 +190,9 @@ pub fn texts(events: &[ReceivedEvent]) -> Vec<String> {
 fn open_cloud(directory: &Path, clock: &Arc<HandClock>) -> Arc<CloudHub> {
     let directory = directory.join("cloud");
     std::fs::create_dir_all(&directory).expect("a folder");
-    CloudHub::open(CloudHubOptions { host: HOST.to_owned(), directory }, Arc::clone(clock) as _).expect("a cloud hub")
+    let owner_key = SharedKey::from_bytes(*b"owner");
+    let options = CloudHubOptions { host: HOST.to_owned(), directory, owner_key };
+    CloudHub::open(options, Arc::clone(clock) as _).expect("a cloud hub")
 }
 
 fn route(cloud: &CloudHub, device: &str, routes: Value) {

@@ -150,11 +150,11 @@ async fn those_who_were_known_connect_below_while_the_cloud_is_away() {
 async fn the_registry_keeps_the_family_in_order() {
     let directory = tempdir().unwrap();
     let [edge, ..] = three(directory.path()).await;
-    let scope = |device: &str| edge.cloud.registry().require(&id(device)).unwrap().scope.into_iter().collect();
+    let scope = |device: &str| edge.cloud.registry().require(&id(device)).unwrap().scope.clone().into_iter().collect();
     let present = Some(edgectl_hub::cloud::registry::Condition::Present);
     let put = |device: &str, parents: Vec<String>| {
         let wanted = Wanted { edge: Some(true), parents: Some(parents), ..Wanted::default() };
-        let condition = edge.cloud.registry().get(&id(device)).unwrap().and(present);
+        let condition = edge.cloud.registry().get(&id(device)).and(present);
         edge.cloud.put_identity(&id(device), wanted, condition).map(|_| ())
     };
     assert!(put("new", vec!["ms-azure-iot-edge://nobody-1".to_owned()]).is_err());

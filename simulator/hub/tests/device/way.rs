@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_hub::cloud::hub::CloudHub;
-use edgectl_hub::cloud::registry::Registration;
 use edgectl_hub::edge::hub::EdgeHub;
 use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::Member;
@@ -345,7 +344,7 @@ impl ScopeSource for CloudScope {
         while let Some(device) = devices.pop() {
             let members = self.cloud.registry().in_scope_of(&device);
             let members = members.map_err(|error| Refusal::Unavailable(error.to_string()))?;
-            let members: Vec<Member> = members.iter().map(Registration::member).collect();
+            let members: Vec<Member> = members.iter().map(|member| member.member()).collect();
             let below = members.iter().filter(|member| member.edge && member.record.identity.device != device);
             devices.extend(below.map(|member| member.record.identity.device.clone()));
             all.extend(members);

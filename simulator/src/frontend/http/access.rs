@@ -1,35 +1,53 @@
-//! Who may ask the service: holders of the policy's key, and devices for what is their own.
+//! Who may ask the service: those whose policy has the right, and devices for what is their own.
+
+use std::marker::PhantomData;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
+use edgectl_hub::auth::Right;
 use edgectl_hub::gateway::{Credential, Gateway, Refusal};
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
-use edgectl_schemas::sas::SasToken;
 
 use super::answer::ServiceError;
 use super::serve::PeerCertificate;
 use super::service::Service;
 use super::shape;
 
-/// The policy that may do everything.
-pub const OWNER_POLICY: &str = "iothubowner";
+/// Proof that a request was made with the token of a policy that has the right. A handler takes it before all else that it
+/// takes of the request, so that nobody else learns what more is wrong with theirs.
+pub struct Holder<R>(PhantomData<R>);
 
-/// Proof that a request was made by a holder of the policy's token. A handler takes it before all else that it takes of
-/// the request, so that nobody else learns what more is wrong with theirs.
-pub struct Owner;
+/// A right, as a type.
+pub trait Needed {
+    /// The right.
+    const RIGHT: Right;
+}
 
-impl FromRequestParts<Service> for Owner {
+macro_rules! rights {
+    ($($name:ident),*) => {$(
+        /// The right of this name.
+        pub struct $name;
+
+        impl Needed for $name {
+            const RIGHT: Right = Right::$name;
+        }
+    )*};
+}
+rights!(RegistryRead, RegistryWrite, ServiceConnect);
+
+impl<R: Needed> FromRequestParts<Service> for Holder<R> {
     type Rejection = ServiceError;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ServiceError> {
-        check_owner(service, &parts.headers).map(|()| Self)
+        check_policy(service, &parts.headers, R::RIGHT).map(|()| Self(PhantomData))
     }
 }
 
-/// The device that a path begins with, and proof that the request was made by a holder of the policy's token, by the device
-/// or by its edge hub. A handler takes it like [`Owner`].
+/// The device that a path begins with, and proof that the request was made by the device, by its edge hub, or with the token
+/// of a policy that may read the registry or, where the request changes something, write it. A handler takes it like
+/// [`Holder`].
 pub struct Caller(pub DeviceId);
 
 impl FromRequestParts<Service> for Caller {
@@ -37,7 +55,8 @@ impl FromRequestParts<Service> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ServiceError> {
         let device = device_in_path(parts, service).await;
-        if let Err(error) = check_owner(service, &parts.headers) {
+        let right = if parts.method == Method::GET { Right::RegistryRead } else { Right::RegistryWrite };
+        if let Err(error) = check_policy(service, &parts.headers, right) {
             // Only who is known is told that there can be no such device.
             let device = device.as_ref().map_err(|_| error)?;
             check_device(service.hub.as_ref(), &parts.headers, device).await?;
@@ -53,19 +72,11 @@ pub async fn device_in_path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Res
     shape::device_id(path.iter().next().map_or("", |(_, device)| device))
 }
 
-fn check_owner(Service { hub, key }: &Service, headers: &HeaderMap) -> Result<(), ServiceError> {
-    let token =
-        SasToken::parse(authorization(headers)).map_err(|error| ServiceError::unauthorized(error.to_string()))?;
-    if token.policy.as_deref() != Some(OWNER_POLICY) {
-        return Err(ServiceError::unauthorized("the token is not one of a known policy"));
+fn check_policy(Service { hub }: &Service, headers: &HeaderMap, right: Right) -> Result<(), ServiceError> {
+    match hub.authorize(authorization(headers), right) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ServiceError::unauthorized(error.to_string())),
     }
-    if !token.is_signed_by(key) {
-        return Err(ServiceError::unauthorized("the policy's key did not sign the token"));
-    }
-    if !token.audience().split([':', '/']).next().is_some_and(|host| host.eq_ignore_ascii_case(hub.host())) {
-        return Err(ServiceError::unauthorized("the token is for another hub"));
-    }
-    token.check_expiry(hub.clock().now_seconds()).map_err(|error| ServiceError::unauthorized(error.to_string()))
 }
 
 /// Requires a token of the device or of its edge hub.

@@ -44,6 +44,16 @@ impl ServiceError {
         Self { status: StatusCode::PRECONDITION_FAILED, code: "DeviceMessageLockLost", text }
     }
 
+    /// The service's word for it.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What went wrong, for people.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// There is no such path.
     pub fn no_such_path() -> Self {
         Self { status: StatusCode::NOT_FOUND, code: "NotFound", text: "no such resource".to_owned() }

@@ -14,7 +14,7 @@ use edgectl_schemas::ids::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::access::Owner;
+use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -69,7 +69,7 @@ impl BodyMessage {
 
 /// `POST /devices/{device}/messages/devicebound`.
 pub async fn send(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
     Json(messages): Json<Vec<BodyMessage>>,
@@ -84,7 +84,7 @@ pub async fn send(
 
 /// `DELETE /devices/{device}/commands`: removes what waits for a device.
 pub async fn purge(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
 ) -> Result<Json<Value>, ServiceError> {

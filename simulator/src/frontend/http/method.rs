@@ -12,7 +12,7 @@ use edgectl_schemas::ids::Identity;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::access::Owner;
+use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -64,7 +64,7 @@ pub fn response(answer: &MethodResponse) -> Response {
 
 /// `POST /twins/{device}/methods`.
 pub async fn call_device(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
     Json(body): Json<Value>,
@@ -74,7 +74,7 @@ pub async fn call_device(
 
 /// `POST /twins/{device}/modules/{module}/methods`.
 pub async fn call_module(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
     Json(body): Json<Value>,

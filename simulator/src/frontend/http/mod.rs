@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod bulk;
 pub mod device;
 pub mod device_bound;
 pub mod device_messages;

@@ -4,12 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use edgectl_hub::cloud::registry::RegistryError;
 use edgectl_schemas::ids::Identity;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::{Caller, Owner};
+use super::access::{Caller, Holder, RegistryRead, RegistryWrite};
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -26,8 +25,8 @@ pub struct Top {
 }
 
 /// `GET /devices?top=N`.
-pub async fn list_devices(_: Owner, State(service): State<Service>, Query(top): Query<Top>) -> Answer {
-    let devices = service.hub.registry().devices().map_err(RegistryError::from)?;
+pub async fn list_devices(_: Holder<RegistryRead>, State(service): State<Service>, Query(top): Query<Top>) -> Answer {
+    let devices = service.hub.registry().devices();
     let count = top.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
     let shapes: Vec<Value> = devices.iter().take(count).map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
@@ -35,7 +34,7 @@ pub async fn list_devices(_: Owner, State(service): State<Service>, Query(top): 
 
 /// `PUT /devices/{device}`.
 pub async fn put_device(
-    _: Owner,
+    _: Holder<RegistryWrite>,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -51,7 +50,7 @@ pub async fn get_device(Caller(device): Caller, State(service): State<Service>) 
 
 /// `DELETE /devices/{device}`.
 pub async fn remove_device(
-    _: Owner,
+    _: Holder<RegistryWrite>,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -62,7 +61,7 @@ pub async fn remove_device(
 /// `GET /devices/{device}/modules`.
 pub async fn list_modules(Caller(device): Caller, State(service): State<Service>) -> Answer {
     service.hub.registry().require(&Identity::device(device.clone()))?;
-    let modules = service.hub.registry().modules(&device).map_err(RegistryError::from)?;
+    let modules = service.hub.registry().modules(&device);
     let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
 }
@@ -102,7 +101,7 @@ pub async fn remove_module(
 
 /// `POST /devices/{device}/applyConfigurationContent`.
 pub async fn apply_content(
-    _: Owner,
+    _: Holder<RegistryWrite>,
     State(service): State<Service>,
     Path(device): Path<String>,
     Json(content): Json<Value>,
@@ -112,14 +111,20 @@ pub async fn apply_content(
 }
 
 /// `GET /statistics/devices`.
-pub async fn statistics(_: Owner, State(service): State<Service>) -> Answer {
-    let devices = service.hub.registry().devices().map_err(RegistryError::from)?;
+pub async fn statistics(_: Holder<RegistryRead>, State(service): State<Service>) -> Answer {
+    let devices = service.hub.registry().devices();
     let enabled = devices.iter().filter(|device| device.record.enabled).count();
     let total = devices.len();
     Ok(Json(json!({
         "totalDeviceCount": total, "enabledDeviceCount": enabled, "disabledDeviceCount": total - enabled,
     }))
     .into_response())
+}
+
+/// `GET /statistics/service`.
+pub async fn service_statistics(_: Holder<RegistryRead>, State(service): State<Service>) -> Answer {
+    let connected = service.hub.connected().iter().filter(|identity| identity.module.is_none()).count();
+    Ok(Json(json!({ "connectedDeviceCount": connected })).into_response())
 }
 
 fn put(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value) -> Answer {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use edgectl_hub::cloud::registry::{Condition, Registration, RegistryError};
+use edgectl_hub::cloud::registry::Condition;
 use edgectl_hub::family::Member;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub async fn members_in_scope(
 ) -> Answer {
     let target = target(&service, &actor, &body)?;
     let found = service.hub.registry().in_scope_of(&target)?;
-    let found: Vec<Member> = found.iter().map(Registration::member).collect();
+    let found: Vec<Member> = found.iter().map(|found| found.member()).collect();
     Ok(Json(member::members(&found)).into_response())
 }
 
@@ -62,7 +62,7 @@ pub async fn put_module(Caller(actor): Caller, State(service): State<Service>, J
     let target = target(&service, &actor, &body)?;
     let module = body.get("module").ok_or_else(|| ServiceError::invalid("module is missing"))?;
     let identity = module_of(&target, module)?;
-    let exists = service.hub.registry().get(&identity).map_err(RegistryError::from)?.is_some();
+    let exists = service.hub.registry().get(&identity).is_some();
     let condition = if exists { Condition::Present } else { Condition::Absent };
     let put = service.hub.put_identity(&identity, shape::wanted(module)?, Some(condition))?;
     Ok(Json(shape::registration(&service.hub, &put)).into_response())
@@ -78,7 +78,7 @@ pub async fn get_module(Caller(actor): Caller, State(service): State<Service>, J
 /// `POST /devices/{actor}/modules/$edgeHub/getModulesOnTargetDevice`: `{authChain}`.
 pub async fn list_modules(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
     let target = target(&service, &actor, &body)?;
-    let modules = service.hub.registry().modules(&target).map_err(RegistryError::from)?;
+    let modules = service.hub.registry().modules(&target);
     let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
 }

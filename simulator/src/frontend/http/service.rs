@@ -6,26 +6,22 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
-use edgectl_schemas::sas::SharedKey;
 
 use super::answer::ServiceError;
-use super::{device_bound, device_messages, method, registry, scope, twins};
+use super::{bulk, device_bound, device_messages, method, registry, scope, twins};
 
-/// A cloud hub, and the key of the policy that may use its service.
+/// A cloud hub, for handlers.
 #[derive(Clone)]
 pub struct Service {
     /// The hub.
     pub hub: Arc<CloudHub>,
-    /// The key of [`OWNER_POLICY`](super::access::OWNER_POLICY).
-    pub key: SharedKey,
 }
 
 /// The paths of the service.
 pub fn router(service: Service) -> Router {
     let fetched_by_devices = device_bound::router(Arc::clone(&service.hub));
     Router::new()
-        .route("/devices", get(registry::list_devices))
-        .route("/devices/", get(registry::list_devices))
+        .merge(bulk::routes())
         .route("/devices/{device}", put(registry::put_device).get(registry::get_device).delete(registry::remove_device))
         .route("/devices/{device}/modules", get(registry::list_modules))
         .route(
@@ -36,6 +32,7 @@ pub fn router(service: Service) -> Router {
         .route("/devices/{device}/messages/devicebound", post(device_messages::send))
         .route("/devices/{device}/commands", delete(device_messages::purge))
         .route("/statistics/devices", get(registry::statistics))
+        .route("/statistics/service", get(registry::service_statistics))
         .route("/twins/{device}", get(twins::get_device).patch(twins::patch_device).put(twins::put_device))
         .route(
             "/twins/{device}/modules/{module}",

@@ -4,6 +4,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_hub::auth::Authentication;
+use edgectl_hub::clock::text_of;
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_hub::cloud::registry::{Condition, Registration, Wanted};
 use edgectl_hub::cloud::twins::{Change, Twin};
@@ -28,13 +29,14 @@ pub fn module_identity(device: &str, module: &str) -> Result<Identity, ServiceEr
 /// A registration as the service shows it. Its etag is base64 text.
 pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
     let identity = &registration.record.identity;
+    let activity = hub.activity(identity);
     let mut shape = json!({
         "deviceId": identity.device,
         "generationId": registration.record.generation_id,
         "etag": BASE64.encode(registration.etag.to_string()),
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
-        "connectionStateUpdatedTime": NEVER,
-        "lastActivityTime": NEVER,
+        "connectionStateUpdatedTime": time(activity.connection_ms),
+        "lastActivityTime": time(activity.last_ms),
         "cloudToDeviceMessageCount": waiting(hub, identity),
         "authentication": authentication(&registration.record.authentication),
     });
@@ -46,13 +48,17 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
         None => {
             shape["status"] = json!(if registration.record.enabled { "enabled" } else { "disabled" });
             shape["statusReason"] = json!(registration.status_reason);
-            shape["statusUpdatedTime"] = json!(NEVER);
+            shape["statusUpdatedTime"] = json!(registration.status_updated.as_deref().unwrap_or(NEVER));
             shape["capabilities"] = json!({ "iotEdge": registration.edge });
             shape["deviceScope"] = json!(registration.scope);
             shape["parentScopes"] = json!(registration.member().parents);
         }
     }
     shape
+}
+
+fn time(ms: Option<u64>) -> String {
+    ms.map_or_else(|| NEVER.to_owned(), text_of)
 }
 
 /// Messages that wait for a device; modules get none.
@@ -139,11 +145,12 @@ pub fn condition(headers: &HeaderMap) -> Result<Option<Condition>, ServiceError>
     let Some(text) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else { return Ok(None) };
     match text.trim().trim_matches('"') {
         "*" => Ok(Some(Condition::Present)),
-        etag => decode_etag(etag).map(|etag| Some(Condition::Etag(etag))),
+        text => etag(text).map(|etag| Some(Condition::Etag(etag))),
     }
 }
 
-fn decode_etag(text: &str) -> Result<u64, ServiceError> {
+/// Reads an etag of ours, without quotes.
+pub fn etag(text: &str) -> Result<u64, ServiceError> {
     let bytes = BASE64.decode(text).ok();
     let number = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.parse().ok());
     number.ok_or_else(|| ServiceError::invalid(format!("etag {text:?} is none of ours")))
@@ -166,20 +173,21 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
         "etag": BASE64.encode(twin.etag.to_string()),
         "deviceEtag": BASE64.encode(item.etag.to_string()),
         "status": if item.record.enabled { "enabled" } else { "disabled" },
-        "statusUpdateTime": NEVER,
+        "statusReason": item.status_reason,
+        "statusUpdateTime": item.status_updated.as_deref().unwrap_or(NEVER),
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
-        "lastActivityTime": NEVER,
+        "lastActivityTime": time(hub.activity(identity).last_ms),
         "cloudToDeviceMessageCount": waiting(hub, identity),
         "authenticationType": authentication["type"],
         "x509Thumbprint": authentication["x509Thumbprint"],
         "modelId": "",
         "version": twin.version,
+        "tags": twin.tags,
         "properties": { "desired": twin.desired.for_service(), "reported": twin.reported.for_service() },
     });
     match &identity.module {
         Some(module) => shape["moduleId"] = json!(module),
         None => {
-            shape["tags"] = Value::Object(twin.tags.clone());
             shape["capabilities"] = json!({ "iotEdge": item.edge });
             shape["deviceScope"] = json!(item.scope);
             shape["parentScopes"] = json!(item.member().parents);

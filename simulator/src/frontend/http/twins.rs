@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
-use super::access::Owner;
+use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
 use super::service::Service;
 use super::shape;
@@ -15,18 +15,26 @@ type Answer = Result<Json<Value>, ServiceError>;
 type Module = Path<(String, String)>;
 
 /// `GET /twins/{device}`.
-pub async fn get_device(_: Owner, State(service): State<Service>, Path(device): Path<String>) -> Answer {
+pub async fn get_device(
+    _: Holder<ServiceConnect>,
+    State(service): State<Service>,
+    Path(device): Path<String>,
+) -> Answer {
     get(&service, &Identity::device(shape::device_id(&device)?))
 }
 
 /// `GET /twins/{device}/modules/{module}`.
-pub async fn get_module(_: Owner, State(service): State<Service>, Path((device, module)): Module) -> Answer {
+pub async fn get_module(
+    _: Holder<ServiceConnect>,
+    State(service): State<Service>,
+    Path((device, module)): Module,
+) -> Answer {
     get(&service, &shape::module_identity(&device, &module)?)
 }
 
 /// `PATCH /twins/{device}`.
 pub async fn patch_device(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -37,7 +45,7 @@ pub async fn patch_device(
 
 /// `PATCH /twins/{device}/modules/{module}`.
 pub async fn patch_module(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
@@ -48,7 +56,7 @@ pub async fn patch_module(
 
 /// `PUT /twins/{device}`.
 pub async fn put_device(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
@@ -59,7 +67,7 @@ pub async fn put_device(
 
 /// `PUT /twins/{device}/modules/{module}`.
 pub async fn put_module(
-    _: Owner,
+    _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
