@@ -59,9 +59,9 @@ pub fn evaluate<'a>(expression: &'a Expression, row: &'a dyn Row) -> Option<Cow<
         }
         Expression::In { what, list, none_of } => {
             let what = evaluate(what, row)?;
-            let is_in = list.iter().any(|item| {
-                evaluate(item, row).is_some_and(|item| compared(&what, &item) == Some(Ordering::Equal))
-            });
+            let is_in = list
+                .iter()
+                .any(|item| evaluate(item, row).is_some_and(|item| compared(&what, &item) == Some(Ordering::Equal)));
             owned(Value::Bool(is_in != *none_of))
         }
         Expression::Call(function, arguments) => owned(call(*function, arguments, row)?),

@@ -77,12 +77,7 @@ impl Binary {
         match self {
             Self::Or => 1,
             Self::And => 2,
-            Self::Equal
-            | Self::NotEqual
-            | Self::Less
-            | Self::LessOrEqual
-            | Self::Greater
-            | Self::GreaterOrEqual => 4,
+            Self::Equal | Self::NotEqual | Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual => 4,
             Self::Add | Self::Subtract => 5,
             Self::Multiply | Self::Divide | Self::Remainder => 6,
         }

@@ -137,7 +137,11 @@ impl Parser {
     }
 
     fn count(&mut self) -> Result<usize, QueryError> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number of that size")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is a whole number of that size"
+        )]
         match *self.kind() {
             Kind::Number(number) if number.fract() == 0.0 && (1.0..=1e9).contains(&number) => {
                 self.next += 1;
@@ -159,7 +163,8 @@ impl Parser {
         let value = match self.aggregate() {
             Some(function) => {
                 self.next += 2;
-                let of = if function == Aggregate::Count && (self.takes("*") || matches!(self.kind(), Kind::Sign(")"))) {
+                let of = if function == Aggregate::Count && (self.takes("*") || matches!(self.kind(), Kind::Sign(")")))
+                {
                     None
                 } else {
                     Some(self.expression(0)?)

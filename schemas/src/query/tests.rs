@@ -136,8 +136,11 @@ fn expression() -> impl Strategy<Value = Expression> {
         ]);
         let unary = prop::sample::select(vec![Unary::Not, Unary::Minus, Unary::Plus]);
         prop_oneof![
-            (operator, inner.clone(), inner.clone())
-                .prop_map(|(operator, left, right)| Expression::Binary(operator, Box::new(left), Box::new(right))),
+            (operator, inner.clone(), inner.clone()).prop_map(|(operator, left, right)| Expression::Binary(
+                operator,
+                Box::new(left),
+                Box::new(right)
+            )),
             (unary, inner.clone()).prop_map(|(operator, operand)| Expression::Unary(operator, Box::new(operand))),
             (inner.clone(), prop::collection::vec(inner.clone(), 0..3), any::<bool>())
                 .prop_map(|(what, list, none_of)| Expression::In { what: Box::new(what), list, none_of }),

@@ -4,13 +4,17 @@
 pub mod access;
 pub mod answer;
 pub mod bulk;
+pub mod configurations;
 pub mod device;
 pub mod device_bound;
 pub mod device_messages;
 pub mod family;
 pub mod gateway;
+pub mod jobs;
 pub mod member;
 pub mod method;
+pub mod page;
+pub mod query;
 pub mod registry;
 pub mod scope;
 pub mod serve;

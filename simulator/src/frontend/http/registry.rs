@@ -24,11 +24,18 @@ pub struct Top {
     top: Option<usize>,
 }
 
+impl Top {
+    /// How many at most.
+    pub fn most(&self) -> usize {
+        self.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES)
+    }
+}
+
 /// `GET /devices?top=N`.
 pub async fn list_devices(_: Holder<RegistryRead>, State(service): State<Service>, Query(top): Query<Top>) -> Answer {
     let devices = service.hub.registry().devices();
-    let count = top.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
-    let shapes: Vec<Value> = devices.iter().take(count).map(|item| shape::registration(&service.hub, item)).collect();
+    let shapes: Vec<Value> =
+        devices.iter().take(top.most()).map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
 }
 

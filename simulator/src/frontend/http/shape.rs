@@ -33,7 +33,7 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
     let mut shape = json!({
         "deviceId": identity.device,
         "generationId": registration.record.generation_id,
-        "etag": BASE64.encode(registration.etag.to_string()),
+        "etag": etag_text(registration.etag),
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "connectionStateUpdatedTime": time(activity.connection_ms),
         "lastActivityTime": time(activity.last_ms),
@@ -149,6 +149,11 @@ pub fn condition(headers: &HeaderMap) -> Result<Option<Condition>, ServiceError>
     }
 }
 
+/// An etag as the service writes it, without quotes.
+pub fn etag_text(etag: u64) -> String {
+    BASE64.encode(etag.to_string())
+}
+
 /// Reads an etag of ours, without quotes.
 pub fn etag(text: &str) -> Result<u64, ServiceError> {
     let bytes = BASE64.decode(text).ok();
@@ -170,8 +175,8 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
     let authentication = authentication(&item.record.authentication);
     let mut shape = json!({
         "deviceId": identity.device,
-        "etag": BASE64.encode(twin.etag.to_string()),
-        "deviceEtag": BASE64.encode(item.etag.to_string()),
+        "etag": etag_text(twin.etag),
+        "deviceEtag": etag_text(item.etag),
         "status": if item.record.enabled { "enabled" } else { "disabled" },
         "statusReason": item.status_reason,
         "statusUpdateTime": item.status_updated.as_deref().unwrap_or(NEVER),
