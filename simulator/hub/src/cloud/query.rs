@@ -51,11 +51,10 @@ impl CloudHub {
                 Answer::Values(selected(statement, &rows.iter().map(|row| row as &dyn Row).collect::<Vec<_>>()))
             }
             Collection::Jobs => {
-                let mut rows = self.jobs().device_jobs();
+                let mut rows: Vec<JobRow> = self.jobs().device_jobs().into_iter().map(JobRow).collect();
                 rows.retain(|row| condition.is_none_or(|condition| holds(condition, row)));
                 if statement.select == Select::Everything {
-                    rows.truncate(all);
-                    return Answer::Values(rows);
+                    return Answer::Values(rows.into_iter().take(all).map(|row| row.0).collect());
                 }
                 Answer::Values(selected(statement, &rows.iter().map(|row| row as &dyn Row).collect::<Vec<_>>()))
             }
@@ -83,9 +82,29 @@ impl CloudHub {
     }
 }
 
+/// A job's part for one device, in the service's shape.
+struct JobRow(Value);
+
+impl Row for JobRow {
+    fn property(&self, names: &[String]) -> Option<Cow<'_, Value>> {
+        below(&self.0, unqualified(names, "jobs")).map(Cow::Borrowed)
+    }
+}
+
+/// Names without the collection that may stand before them: `devices.jobs.jobId` is `jobId`.
+fn unqualified<'a>(names: &'a [String], collection: &str) -> &'a [String] {
+    match names {
+        [devices, of, rest @ ..] if devices.eq_ignore_ascii_case("devices") && of.eq_ignore_ascii_case(collection) => {
+            rest
+        }
+        [devices, rest @ ..] if devices.eq_ignore_ascii_case("devices") => rest,
+        names => names,
+    }
+}
+
 impl Row for TwinRow {
     fn property(&self, names: &[String]) -> Option<Cow<'_, Value>> {
-        let (first, rest) = names.split_first()?;
+        let (first, rest) = unqualified(names, "modules").split_first()?;
         let record = &self.registration.record;
         let own = |value: Value| if rest.is_empty() { Some(Cow::Owned(value)) } else { None };
         match first.to_ascii_lowercase().as_str() {

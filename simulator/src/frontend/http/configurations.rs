@@ -51,7 +51,7 @@ async fn put(
     headers: HeaderMap,
     Json(body): Json<Value>,
 ) -> Answer {
-    let condition = shape::condition(&headers)?;
+    let condition = shape::condition(&headers);
     let wanted = read(id, &body)?;
     let hub = service.hub.clone();
     // It may be for thousands of devices.
@@ -67,7 +67,7 @@ async fn remove(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    let condition = shape::condition(&headers)?;
+    let condition = shape::condition(&headers);
     let removed = spawn_blocking(move || service.hub.remove_configuration(&id, condition)).await;
     removed.map_err(|error| ServiceError::failed(error.to_string()))??;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -135,7 +135,7 @@ pub async fn service_statistics(_: Holder<RegistryRead>, State(service): State<S
 }
 
 fn put(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value) -> Answer {
-    let put = service.hub.put_identity(identity, shape::wanted(body)?, shape::condition(headers)?)?;
+    let put = service.hub.put_identity(identity, shape::wanted(body)?, shape::condition(headers))?;
     Ok(Json(shape::registration(&service.hub, &put)).into_response())
 }
 
@@ -145,6 +145,6 @@ fn get(service: &Service, identity: &Identity) -> Answer {
 }
 
 fn remove(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
-    service.hub.remove_identity(identity, shape::condition(headers)?)?;
+    service.hub.remove_identity(identity, shape::condition(headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
