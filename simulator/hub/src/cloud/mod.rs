@@ -6,6 +6,7 @@ pub mod cloud_to_device;
 pub mod configurations;
 pub mod deployments;
 pub mod events;
+pub mod feedback;
 pub mod held;
 pub mod hub;
 pub mod jobs;
