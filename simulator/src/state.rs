@@ -5,7 +5,9 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use edgectl_hub::cloud::policies::{OWNER, Policies};
 use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::sas::SharedKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::profile::profile::Profile;
@@ -243,6 +245,17 @@ pub struct ServiceAccess {
     pub shared_access_key_name: String,
     /// The key, base64.
     pub shared_access_key: String,
+}
+
+impl ServiceAccess {
+    /// The key of another policy of the hub, base64; none if this is not the owner's, or there is no such policy.
+    pub fn policy_key(&self, policy: &str) -> Option<String> {
+        let owner = SharedKey::from_base64(&self.shared_access_key).ok()?;
+        (self.shared_access_key_name == OWNER)
+            .then(|| Policies::new(owner).key(policy))
+            .flatten()
+            .map(|key| key.to_base64())
+    }
 }
 
 /// Reads a JSON file of ours. None if it is not there.

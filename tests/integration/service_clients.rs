@@ -1,0 +1,45 @@
+//! The real SDKs of services against the cloud hub of a simulated device.
+
+use serde_json::json;
+
+use crate::clients::{Site, node};
+use crate::sdk;
+
+#[test]
+fn the_python_sdk_manages_devices_configurations_and_jobs() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/service.py", &site.facts());
+    site.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
+fn the_python_sdks_send_to_devices_and_read_what_they_send() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/endpoint.py", &site.facts());
+    site.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
+fn the_node_sdks_do_all_that_services_do() {
+    let (node, modules) = node("node_service");
+    let site = Site::start();
+    let mut facts = site.facts();
+    facts["nodeModules"] = json!(modules);
+    site.run(&node, "node_service/service.js", &facts);
+    site.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
+fn what_services_did_survives_a_kill() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/service.py", &site.facts());
+    site.kill();
+    site.edgectl(&["sim", "up", "-d"]).assert().success();
+    let mut facts = site.facts();
+    facts["after"] = json!(true);
+    site.run(python, "python/after.py", &facts);
+    site.edgectl(&["sim", "down"]).assert().success();
+}
