@@ -261,7 +261,7 @@ impl Requests {
     async fn send(&self, request: SendRequest) -> Result<Value, String> {
         let module = ModuleId::new(&request.module).map_err(|error| format!("module {:?}: {error}", request.module))?;
         let identity = Identity::module(self.device.clone(), module.clone());
-        if !self.is_registered(&identity)? {
+        if !self.is_registered(&identity) {
             return Err(format!("there is no module {module} on this device"));
         }
         let body = BASE64.decode(&request.body).map_err(|error| format!("the body: {error}"))?;
@@ -279,10 +279,10 @@ impl Requests {
         number.map(Value::from).map_err(|refusal| refusal.to_string())
     }
 
-    fn is_registered(&self, identity: &Identity) -> Result<bool, String> {
+    fn is_registered(&self, identity: &Identity) -> bool {
         match &self.cloud {
-            Some(cloud) => Ok(cloud.registry().get(identity).is_some()),
-            None => Ok(self.edge.scope().find(identity).is_some()),
+            Some(cloud) => cloud.registry().get(identity).is_some(),
+            None => self.edge.scope().find(identity).is_some(),
         }
     }
 

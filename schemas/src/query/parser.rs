@@ -287,8 +287,8 @@ impl Parser {
         let token = self.kind().clone();
         let unary = |operator, operand| Expression::Unary(operator, Box::new(operand));
         match token {
-            Kind::Number(number) => self.literal(Literal::Number(number)),
-            Kind::Text(text) => self.literal(Literal::Text(text)),
+            Kind::Number(number) => Ok(self.literal(Literal::Number(number))),
+            Kind::Text(text) => Ok(self.literal(Literal::Text(text))),
             Kind::Quoted(_) => self.path().map(Expression::Path),
             Kind::Sign("(") => {
                 self.next += 1;
@@ -309,10 +309,10 @@ impl Parser {
                     self.next += 1;
                     self.expression(NOT).map(|operand| unary(Unary::Not, operand))
                 }
-                "true" => self.literal(Literal::Boolean(true)),
-                "false" => self.literal(Literal::Boolean(false)),
-                "null" => self.literal(Literal::Null),
-                "undefined" => self.literal(Literal::Undefined),
+                "true" => Ok(self.literal(Literal::Boolean(true))),
+                "false" => Ok(self.literal(Literal::Boolean(false))),
+                "null" => Ok(self.literal(Literal::Null)),
+                "undefined" => Ok(self.literal(Literal::Undefined)),
                 "select" | "from" | "where" | "group" | "and" | "or" | "in" | "nin" => self.expected("a value"),
                 _ => self.path_or_call(&word, at),
             },
@@ -320,9 +320,9 @@ impl Parser {
         }
     }
 
-    fn literal(&mut self, literal: Literal) -> Result<Expression, QueryError> {
+    fn literal(&mut self, literal: Literal) -> Expression {
         self.next += 1;
-        Ok(Expression::Literal(literal))
+        Expression::Literal(literal)
     }
 
     fn path_or_call(&mut self, word: &str, at: usize) -> Result<Expression, QueryError> {

@@ -96,7 +96,7 @@ impl Management {
             }
             (Route::Action { module, action }, Method::POST) => done(self.act(&module, action, None).await),
             (Route::Logs(name), Method::GET) => self.logs(&name, query).await,
-            (Route::Identities, Method::GET) => ok(self.identities()?),
+            (Route::Identities, Method::GET) => ok(self.identities()),
             (Route::Identities, Method::POST) => {
                 let body = required(read_body(request).await?)?;
                 let id = text(&body, "moduleId")?.to_owned();

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activities, Activity};
 use super::cloud_to_device::{CloudToDevice, QueueError};
-use super::configurations::configurations::Configurations;
+use super::configurations::all::Configurations;
 use super::events::{Events, EventsError};
 use super::feedback::Feedback;
 use super::jobs::Jobs;

@@ -23,7 +23,7 @@ use edgectl_wire::amqp::value::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::desk::{Desk, LinkEnd};
+use super::desk::{Desk, Ended, LinkEnd};
 use super::link::{Closings, Line};
 use super::member::{Face, Member, Outcome, Place, Receipt};
 use super::refusal::{closing, condition};
@@ -56,7 +56,7 @@ pub struct Conversation {
     /// Until when a service may use the connection; none while it has not proved that it may.
     service_until: Option<u64>,
     /// Links that the service ends.
-    ended: (mpsc::UnboundedSender<(Place, ErrorCondition)>, mpsc::UnboundedReceiver<(Place, ErrorCondition)>),
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
 
 /// What came of everything that the lanes had done.

@@ -31,11 +31,14 @@ pub trait Desk: Send + Sync {
     fn take(&self, name: &str, message: AnnotatedMessage) -> Result<Option<AnnotatedMessage>, ErrorCondition>;
 }
 
+/// A link that the service ended, and why.
+pub(super) type Ended = (Place, ErrorCondition);
+
 /// With which the service ends one of its links.
 #[derive(Clone)]
 pub struct LinkEnd {
     pub(super) place: Place,
-    pub(super) ended: mpsc::UnboundedSender<(Place, ErrorCondition)>,
+    pub(super) ended: mpsc::UnboundedSender<Ended>,
 }
 
 impl LinkEnd {

@@ -472,9 +472,8 @@ fn answer(attach: &Attach, purpose: &Purpose) -> Attach {
         Role::Receiver => Role::Sender,
     };
     let sender_settle_mode = match (role, purpose) {
-        (Role::Receiver, _) => attach.sender_settle_mode,
+        (Role::Receiver, _) | (Role::Sender, Purpose::Service(_)) => attach.sender_settle_mode,
         (Role::Sender, Purpose::Inputs(_) | Purpose::CloudToDevice(_)) => SenderSettleMode::Unsettled,
-        (Role::Sender, Purpose::Service(_)) => attach.sender_settle_mode,
         (Role::Sender, _) => SenderSettleMode::Settled,
     };
     Attach {

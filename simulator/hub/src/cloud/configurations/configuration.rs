@@ -127,7 +127,8 @@ impl Configuration {
         }
         let whole = |name: &str| modules.get(name).is_some_and(|section| section.get("properties.desired").is_some());
         let is_layer = self.deployment().is_some_and(|deployment| deployment.is_layer());
-        if !is_layer && !(whole("$edgeAgent") && whole("$edgeHub")) {
+        let is_base = whole("$edgeAgent") && whole("$edgeHub");
+        if !(is_layer || is_base) {
             let needed = "a deployment that is no layer needs properties.desired of $edgeAgent and $edgeHub";
             return Err(InvalidConfiguration(needed.to_owned()));
         }

@@ -9,8 +9,8 @@ use edgectl_schemas::query::evaluate::holds;
 use edgectl_schemas::query::statement::Collection;
 use serde_json::{Map, Value, json};
 
+use super::all::{Applied, ConfigurationError};
 use super::configuration::{Configuration, Target, target};
-use super::configurations::{Applied, ConfigurationError};
 use crate::cloud::deployments::Content;
 use crate::cloud::hub::CloudHub;
 use crate::cloud::query::TwinRow;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::configurations::{Applied, ConfigurationError};
+use super::all::{Applied, ConfigurationError};
 use super::rollout::{Rule, is_of};
 use crate::cloud::hub::CloudHub;
 use crate::cloud::registry::Registration;
