@@ -55,7 +55,7 @@ async fn headers_become_properties() {
     }
     // The edge hub has no route, so it keeps nothing; it took the message all the same.
     assert_eq!(site.edge.status().counters.accepted["edge/m1"], 1);
-    let events = site.cloud.events().read(0, 10).unwrap();
+    let events = site.events();
     assert_eq!(events.len(), 1);
     let event = serde_json::to_value(&events[0]).unwrap();
     assert_eq!((&event["deviceId"], &event["moduleId"]), (&json!("edge"), &json!("m1")));
@@ -78,7 +78,7 @@ async fn many_come_in_one_array() {
     ]);
     let request = with(post("leaf", Some(&token), batch.to_string()), &[("content-type", BATCH)]);
     assert_eq!(ask(&site.authority, site.cloud_at, Handshake::default(), request).await.0, 204);
-    let events = site.cloud.events().read(0, 10).unwrap();
+    let events = site.events();
     let events: Vec<Value> = events.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
     assert_eq!(events.iter().map(|event| &event["body"]).collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(events[0]["properties"], json!({ "Room": "Kiln" }));

@@ -207,6 +207,13 @@ impl Site {
         events
     }
 
+    /// All messages at the cloud hub; what it tells itself is none.
+    pub fn events(&self) -> Vec<ReceivedEvent> {
+        let mut events = self.cloud.events().read(0, 100_000).unwrap();
+        events.retain(|event| event.source.is_none());
+        events
+    }
+
     /// The messages of a client at the cloud hub.
     pub fn events_of(&self, identity: &str) -> Vec<Value> {
         let from = id(identity);
@@ -214,6 +221,7 @@ impl Site {
         let its_own = |event: &ReceivedEvent| {
             (event.device_id.as_str(), event.module_id.as_deref())
                 == (from.device.as_str(), from.module.as_ref().map(ModuleId::as_str))
+                && event.source.is_none()
         };
         events.filter(its_own).map(|event| serde_json::to_value(event).unwrap()).collect()
     }

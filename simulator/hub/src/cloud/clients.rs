@@ -32,6 +32,7 @@ impl Gateway for CloudHub {
     ) -> Result<Attachment, Refusal> {
         let attachment = self.sessions.attach(client, session, Arc::clone(&link)).map_err(unavailable)?;
         self.activities.connection_changed(&client.identity, self.clock.now_ms());
+        self.notice_connection(&client.identity, true);
         self.outboxes.open(&attachment, link);
         if attachment.features.contains(&Feature::CloudToDevice) {
             self.outboxes.deliver(&attachment, true);
@@ -44,6 +45,7 @@ impl Gateway for CloudHub {
         // Whoever was pushed out by a newer connection is not gone.
         if self.sessions.detach(attachment) {
             self.activities.connection_changed(&attachment.client.identity, self.clock.now_ms());
+            self.notice_connection(&attachment.client.identity, false);
         }
     }
 

@@ -261,7 +261,8 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
         body_text: None,
         source: None,
     };
-    if event.bytes() != message.body {
+    // A null is read back as nothing at all.
+    if event.bytes() != message.body || event.body == Some(Value::Null) {
         event.body_text = text.map(str::to_owned);
     }
     event

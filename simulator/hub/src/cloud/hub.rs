@@ -183,6 +183,7 @@ impl CloudHub {
         condition: Option<Condition>,
     ) -> Result<Arc<Registration>, RegistryError> {
         let registration = self.registry.put(identity, wanted, condition)?;
+        self.notice_new(&registration);
         self.cut_off_disabled(&registration)?;
         self.reconsider(identity);
         Ok(registration)
@@ -192,13 +193,20 @@ impl CloudHub {
     pub fn put_identities(&self, orders: Vec<Order>) -> Result<Vec<Result<(), RegistryError>>, DocumentsError> {
         let identities: Vec<Identity> = orders.iter().map(|order| order.identity.clone()).collect();
         let outcomes = self.registry.put_all(orders)?;
-        for identity in identities {
-            if let Some(registration) = self.registry.get(&identity) {
+        for (identity, outcome) in identities.into_iter().zip(&outcomes) {
+            if let Some(registration) = self.registry.get(&identity).filter(|_| outcome.is_ok()) {
+                self.notice_new(&registration);
                 self.cut_off_disabled(&registration)?;
                 self.reconsider(&identity);
             }
         }
         Ok(outcomes)
+    }
+
+    fn notice_new(&self, registration: &Registration) {
+        if registration.etag == 1 {
+            self.notice_life(&registration.record.identity, true);
+        }
     }
 
     fn cut_off_disabled(&self, registration: &Registration) -> Result<(), DocumentsError> {
@@ -227,6 +235,7 @@ impl CloudHub {
             }
             self.sessions.evict(identity)?;
             self.activities.forget(identity);
+            self.notice_life(identity, false);
         }
         Ok(())
     }
@@ -240,6 +249,7 @@ impl CloudHub {
     /// Changes a twin. A connected client is told of changed desired properties; nobody waits for that.
     pub fn change_twin(&self, identity: &Identity, change: &Change, etag: Option<u64>) -> Result<Twin, TwinError> {
         let twin = self.twins.change(identity, change, etag, |patch| self.tell(identity, patch))?;
+        self.notice_change(identity, change, &twin);
         self.reconsider(identity);
         Ok(twin)
     }
@@ -283,10 +293,11 @@ impl CloudHub {
 
     /// Merges what a client reports.
     pub(super) fn merge_reported(&self, identity: &Identity, patch: &Value) -> Result<u64, Refusal> {
-        let version = self.twins.report(identity, patch).map_err(|error| match error {
+        let (twin_version, version) = self.twins.report(identity, patch).map_err(|error| match error {
             TwinError::Invalid(text) => Refusal::Invalid(text),
             TwinError::Precondition | TwinError::Documents(_) => Refusal::Unavailable(error.to_string()),
         })?;
+        self.notice_report(identity, patch, twin_version, version);
         self.reconsider(identity);
         Ok(version)
     }

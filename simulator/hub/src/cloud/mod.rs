@@ -11,6 +11,7 @@ pub mod held;
 pub mod hub;
 pub mod jobs;
 mod metadata;
+mod notices;
 pub mod outbox;
 pub mod policies;
 pub mod query;

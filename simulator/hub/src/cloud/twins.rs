@@ -208,8 +208,8 @@ impl Twins {
         Ok(())
     }
 
-    /// Merges what a client reports. Returns the new version of its reported properties.
-    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<u64, TwinError> {
+    /// Merges what a client reports. Returns the new versions of the twin and of its reported properties.
+    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(u64, u64), TwinError> {
         twin::validate_reported(patch).map_err(|error| TwinError::Invalid(error.to_string()))?;
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut twin = Twin::clone(&self.get(identity));
@@ -217,9 +217,9 @@ impl Twins {
         check_size(&merged, twin::MAX_SECTION_BYTES)?;
         twin.reported.change(merged, self.clock.now_text(), false);
         twin.version += 1;
-        let version = twin.reported.version;
+        let versions = (twin.version, twin.reported.version);
         self.held.put(&identity.to_string(), twin)?;
-        Ok(version)
+        Ok(versions)
     }
 
     /// Removes the twins of identities that are gone.
@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(told, json!({ "c": null, "$version": 3 }));
         assert_eq!(twin.desired.for_device(), json!({ "a": { "b": 1 }, "$version": 3 }));
 
-        assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap(), 2);
-        assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap(), 3);
+        assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap().1, 2);
+        assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap().1, 3);
         let twin = twins.get(&identity);
         assert_eq!(twin.for_device()["reported"], json!({ "y": 2, "$version": 3 }));
     }
