@@ -23,13 +23,13 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 const DEVICE: &str = "plant";
 
 /// A device without modules, all of whose messages go to the cloud.
-struct Site {
+pub struct Site {
     place: TempDir,
     network: Loopback,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let place = tempdir().unwrap();
         edgectl(place.path()).args(["new", DEVICE, "--no-module"]).assert().success();
         let site = Self { place, network: Loopback::new() };
@@ -44,11 +44,11 @@ impl Site {
         site
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.place.path().join(DEVICE)
     }
 
-    fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
+    pub fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
         let mut command = self.network.edgectl(&self.root());
         command.args(arguments).timeout(TIMEOUT);
         command
@@ -63,7 +63,7 @@ impl Site {
     }
 
     /// Where everything is, for a client to read.
-    fn facts(&self) -> Value {
+    pub fn facts(&self) -> Value {
         let endpoints: Endpoints = read_json(&self.state().endpoints()).unwrap().unwrap();
         let access: ServiceAccess = read_json(&self.state().service()).unwrap().unwrap();
         json!({
@@ -85,6 +85,11 @@ impl Site {
 
     /// Runs a client in the network.
     fn run(&self, program: &Path, script: &str, facts: &Value) {
+        self.client(program, script, facts).assert().success();
+    }
+
+    /// A client, to be run in the network.
+    pub fn client(&self, program: &Path, script: &str, facts: &Value) -> assert_cmd::Command {
         let path = self.place.path().join("place.json");
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
@@ -93,7 +98,7 @@ impl Site {
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules);
         }
-        command.assert().success();
+        command
     }
 
     /// The texts of the messages that reached the cloud, and how often, when there are so many.
@@ -117,7 +122,7 @@ impl Drop for Site {
 }
 
 /// Runs a program that needs registries, and says whether it is at hand.
-fn prepare(command: &mut Command) -> bool {
+pub fn prepare(command: &mut Command) -> bool {
     match command.output() {
         Ok(output) => {
             assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -32,6 +32,7 @@ mod render;
 mod route;
 mod schema;
 mod sdk;
+mod service_clients;
 mod snapshot;
 mod support_bundle;
 mod templates;

@@ -3,12 +3,14 @@
 
 pub mod access;
 pub mod answer;
+pub mod body;
 pub mod bulk;
 pub mod device;
 pub mod device_bound;
 pub mod device_messages;
 pub mod family;
 pub mod gateway;
+pub mod keys;
 pub mod member;
 pub mod method;
 pub mod registry;

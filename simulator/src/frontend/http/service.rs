@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 
 use super::answer::ServiceError;
-use super::{bulk, device_bound, device_messages, method, registry, scope, twins};
+use super::{bulk, device_bound, device_messages, keys, method, registry, scope, twins};
 
 /// A cloud hub, for handlers.
 #[derive(Clone)]
@@ -22,6 +22,7 @@ pub fn router(service: Service) -> Router {
     let fetched_by_devices = device_bound::router(Arc::clone(&service.hub));
     Router::new()
         .merge(bulk::routes())
+        .merge(keys::routes())
         .route("/devices/{device}", put(registry::put_device).get(registry::get_device).delete(registry::remove_device))
         .route("/devices/{device}/modules", get(registry::list_modules))
         .route(

@@ -1,0 +1,91 @@
+//! The real service SDKs at the cloud hub: what they make, change and ask is as they know it of the real service.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use edgectl_schemas::sas::SharedKey;
+use serde_json::{Value, json};
+
+use crate::clients::{Site, prepare};
+
+/// The versions whose behaviour is relied on. The service SDK needs `six` and does not say so.
+const PACKAGES: [&str; 3] = ["azure-iot-hub==2.7.0", "azure-iot-device==2.14.0", "six==1.17.0"];
+
+/// A Python with the service SDK; it is made once.
+fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-service");
+        let python = place.join("bin/python");
+        let has_sdk = |python: &Path| {
+            let mut command = Command::new(python);
+            command.args(["-c", "import azure.iot.hub, azure.iot.device"]).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        if !has_sdk(&python) {
+            let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place).status().unwrap();
+            assert!(made.success(), "python3 with venv");
+            let mut pip = Command::new(&python);
+            let installed = pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES).status().unwrap();
+            assert!(installed.success() && has_sdk(&python), "{PACKAGES:?} from the registry at hand");
+        }
+        python
+    })
+}
+
+/// Node, and the folder of its packages; none where they are not at hand.
+fn node() -> Option<(PathBuf, PathBuf)> {
+    static FOLDER: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
+    let found = FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-node-service");
+        fs::create_dir_all(&folder).unwrap();
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node_service/package.json");
+        fs::copy(package, folder.join("package.json")).unwrap();
+        let node = Command::new("sh").args(["-c", "command -v node"]).output().unwrap().stdout;
+        let node = PathBuf::from(String::from_utf8_lossy(&node).trim());
+        let install = ["install", "--no-audit", "--no-fund", "--silent"];
+        if node.as_os_str().is_empty() || !prepare(Command::new("npm").args(install).current_dir(&folder)) {
+            println!("passed over: node and npm are not at hand");
+            return None;
+        }
+        Some((node, folder.join("node_modules")))
+    });
+    found.clone()
+}
+
+/// What clients of the service need to know.
+fn facts(site: &Site) -> Value {
+    let mut facts = site.facts();
+    let owner = SharedKey::from_base64(facts["serviceKey"].as_str().unwrap()).unwrap();
+    let derived = |name: &str| SharedKey::from_bytes(owner.sign(format!("policy {name}").as_bytes())).to_base64();
+    facts["policies"] = json!({ "iothubowner": owner.to_base64() });
+    for name in ["service", "device", "registryRead", "registryReadWrite"] {
+        facts["policies"][name] = json!(derived(name));
+    }
+    facts
+}
+
+/// Runs a client of the service, which trusts the hub's authority by its environment alone.
+fn run(site: &Site, program: &Path, script: &str, facts: &Value) {
+    let bundle = facts["trustBundle"].as_str().unwrap();
+    let mut client = site.client(program, script, facts);
+    client.env("REQUESTS_CA_BUNDLE", bundle).env("NODE_EXTRA_CA_CERTS", bundle).assert().success();
+}
+
+#[test]
+fn the_python_service_sdk_keeps_a_registry() {
+    let python = python();
+    let site = Site::start();
+    run(&site, python, "python/registry.py", &facts(&site));
+}
+
+#[test]
+fn the_node_service_sdk_keeps_a_registry() {
+    let Some((node, modules)) = node() else { return };
+    let site = Site::start();
+    let mut facts = facts(&site);
+    facts["nodeModules"] = json!(modules);
+    run(&site, &node, "node_service/registry.js", &facts);
+}
