@@ -58,7 +58,7 @@ impl Site {
         StateDirectory::new(&self.root().join(".edgectl"))
     }
 
-    fn authority(&self) -> Authority {
+    pub fn authority(&self) -> Authority {
         Authority::open(&self.state().authority(), &DeviceId::new(DEVICE).unwrap(), Timestamp::now()).unwrap()
     }
 
@@ -76,7 +76,7 @@ impl Site {
     }
 
     /// Writes a certificate and its key where a client reads them.
-    fn place(&self, name: &str, issued: &Issued) -> Value {
+    pub fn place(&self, name: &str, issued: &Issued) -> Value {
         let at = |end: &str| self.place.path().join(format!("{}.{end}", name.replace('/', "-")));
         fs::write(at("pem"), &issued.certificate_pem).unwrap();
         fs::write(at("key"), &issued.private_key_pem).unwrap();

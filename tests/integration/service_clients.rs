@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::SharedKey;
+use edgectl_simulator::authority::self_signed_client;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clients::{Site, prepare};
@@ -61,7 +64,7 @@ fn facts(site: &Site) -> Value {
     let owner = SharedKey::from_base64(facts["serviceKey"].as_str().unwrap()).unwrap();
     let derived = |name: &str| SharedKey::from_bytes(owner.sign(format!("policy {name}").as_bytes())).to_base64();
     facts["policies"] = json!({ "iothubowner": owner.to_base64() });
-    for name in ["service", "device", "registryRead", "registryReadWrite"] {
+    for name in ["service", "device", "registryRead", "registryReadWrite", "provisioningserviceowner"] {
         facts["policies"][name] = json!(derived(name));
     }
     facts
@@ -88,4 +91,29 @@ fn the_node_service_sdk_keeps_a_registry() {
     let mut facts = facts(&site);
     facts["nodeModules"] = json!(modules);
     run(&site, &node, "node_service/registry.js", &facts);
+}
+
+#[test]
+fn the_python_provisioning_client_registers() {
+    let python = python();
+    let site = Site::start();
+    let (now, mut facts) = (Timestamp::now(), facts(&site));
+    let id = |name: &str| Identity::parse(name).unwrap();
+    facts["certificates"] = json!({
+        "alone": site.place("alone", &self_signed_client(&id("alone"), now).unwrap()),
+        "vouched": site.place("vouched", &site.authority().issue_client(&id("vouched"), now).unwrap()),
+        "stranger": site.place("stranger", &self_signed_client(&id("stranger"), now).unwrap()),
+    });
+    run(&site, python, "python/provisioning.py", &facts);
+}
+
+#[test]
+fn the_node_provisioning_clients_register() {
+    let Some((node, modules)) = node() else { return };
+    let site = Site::start();
+    let mut facts = facts(&site);
+    let issued = self_signed_client(&Identity::parse("node").unwrap(), Timestamp::now()).unwrap();
+    facts["certificates"] = json!({ "node": site.place("node", &issued) });
+    facts["nodeModules"] = json!(modules);
+    run(&site, &node, "node_service/provisioning.js", &facts);
 }

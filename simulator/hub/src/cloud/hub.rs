@@ -12,6 +12,7 @@ use super::cloud_to_device::{CloudToDevice, QueueError};
 use super::events::{Events, EventsError};
 use super::outbox::Outboxes;
 use super::policies::Policies;
+use super::provisioner::Provisioner;
 use super::registry::{Condition, Order, Registration, Registry, RegistryError, Wanted};
 use super::twins::{Change, Twin, TwinError, Twins};
 use crate::auth::{AuthError, Right};
@@ -64,6 +65,7 @@ pub struct CloudHub {
     pub(super) outboxes: Outboxes,
     pub(super) activities: Activities,
     policies: Policies,
+    provisioner: Provisioner,
     messages: Arc<CloudToDevice>,
     registry: Registry,
     twins: Twins,
@@ -78,6 +80,7 @@ impl CloudHub {
             outboxes: Outboxes::new(Arc::clone(&messages), Arc::clone(&clock)),
             messages,
             activities: Activities::default(),
+            provisioner: Provisioner::open(&documents, Arc::clone(&clock), &options.owner_key)?,
             policies: Policies::new(options.owner_key),
             host: options.host,
             sessions: Sessions::open(Arc::clone(&documents))?,
@@ -107,6 +110,11 @@ impl CloudHub {
     /// Checks a policy's token for something that needs a right. Returns when it expires, in seconds since the Unix epoch.
     pub fn authorize(&self, token: &str, right: Right) -> Result<u64, AuthError> {
         self.policies.check(token, right, &self.host, self.clock.now_seconds())
+    }
+
+    /// The provisioning service beside the hub.
+    pub fn provisioner(&self) -> &Provisioner {
+        &self.provisioner
     }
 
     /// The policies with which services reach the hub.

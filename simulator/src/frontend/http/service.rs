@@ -8,7 +8,7 @@ use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 
 use super::answer::ServiceError;
-use super::{bulk, device_bound, device_messages, keys, method, registry, scope, twins};
+use super::{bulk, device_bound, device_messages, enrollments, keys, method, provisioning, registry, scope, twins};
 
 /// A cloud hub, for handlers.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub fn router(service: Service) -> Router {
     Router::new()
         .merge(bulk::routes())
         .merge(keys::routes())
+        .merge(enrollments::routes())
+        .merge(provisioning::routes())
         .route("/devices/{device}", put(registry::put_device).get(registry::get_device).delete(registry::remove_device))
         .route("/devices/{device}/modules", get(registry::list_modules))
         .route(
