@@ -5,7 +5,9 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use edgectl_hub::cloud::policies::Policies;
 use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::sas::SharedKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::profile::profile::Profile;
@@ -243,6 +245,15 @@ pub struct ServiceAccess {
     pub shared_access_key_name: String,
     /// The key, base64.
     pub shared_access_key: String,
+}
+
+impl ServiceAccess {
+    /// The connection string of a policy of the hub with this host name; none if there is no such policy.
+    pub fn connection_string(&self, host: &str, policy: &str) -> Option<String> {
+        let owner = SharedKey::from_base64(&self.shared_access_key).ok()?;
+        let key = Policies::new(owner).key(policy)?.to_base64();
+        Some(format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"))
+    }
 }
 
 /// Reads a JSON file of ours. None if it is not there.

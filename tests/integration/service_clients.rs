@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use edgectl_schemas::ids::Identity;
-use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::authority::self_signed_client;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -60,13 +59,19 @@ fn node() -> Option<(PathBuf, PathBuf)> {
 
 /// What clients of the service need to know.
 fn facts(site: &Site) -> Value {
+    let json = |arguments: &[&str]| -> Value {
+        let output = site.edgectl(arguments).arg("--json").assert().success().get_output().stdout.clone();
+        serde_json::from_slice(&output).unwrap()
+    };
     let mut facts = site.facts();
-    let owner = SharedKey::from_base64(facts["serviceKey"].as_str().unwrap()).unwrap();
-    let derived = |name: &str| SharedKey::from_bytes(owner.sign(format!("policy {name}").as_bytes())).to_base64();
-    facts["policies"] = json!({ "iothubowner": owner.to_base64() });
-    for name in ["service", "device", "registryRead", "registryReadWrite", "provisioningserviceowner"] {
-        facts["policies"][name] = json!(derived(name));
+    for policy in ["iothubowner", "service", "device", "registryRead", "registryReadWrite", "provisioningserviceowner"]
+    {
+        let shown = json(&["connection-string", policy]);
+        let text = shown["connectionString"].as_str().unwrap();
+        facts["policies"][policy] = json!(text.split_once("SharedAccessKey=").unwrap().1);
     }
+    facts["idScope"] = json(&["enrollment", "list"])["idScope"].clone();
+    facts["plannedKey"] = json(&["enrollment", "add", "planned", "--edge", "--tag", "hall=3"])["key"].clone();
     facts
 }
 

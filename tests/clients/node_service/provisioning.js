@@ -62,7 +62,7 @@ async function group() {
   const master = Buffer.from(made.attestation.symmetricKey.primaryKey, 'base64');
   const key = crypto.createHmac('sha256', master).update('node-2').digest('base64');
   assert.strictEqual((await register(Http, new SymmetricKeySecurityClient('node-2', key))).deviceId, 'node-2');
-  const { items } = await manager.createEnrollmentGroupQuery({ query: '*' }, 10).next();
+  const items = (await manager.createEnrollmentGroupQuery({ query: '*' }, 10).next()).responseBody;
   assert.ok(items.some((item) => item.enrollmentGroupId === 'node-group'));
   await manager.deleteEnrollmentGroup('node-group');
   await assert.rejects(manager.getEnrollmentGroup('node-group'));

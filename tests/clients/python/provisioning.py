@@ -147,6 +147,15 @@ def certificates():
     client.shutdown()
 
 
+def planned():
+    """What `edgectl enrollment add` let in."""
+    assert by_key("planned", PLACE["plannedKey"]).register().status == "assigned"
+    twin = service("GET", "/twins/planned", policy="iothubowner")
+    assert twin["tags"] == {"hall": "3"} and twin["capabilities"]["iotEdge"], twin
+
+
+assert SCOPE == PLACE["idScope"]
+planned()
 one_device()
 group()
 certificates()

@@ -105,9 +105,11 @@ impl CloudHub {
     fn check_token(&self, identity: &Identity, token: &str) -> Result<u64, Refusal> {
         if let Ok(expires_at) = self.authorize(token, Right::DeviceConnect) {
             // A policy's token is as good as the device's own, if there is such a device and it may connect.
-            let allowed = |record: &IdentityRecord, device: Option<&IdentityRecord>| match record.enabled {
-                true if device.is_none_or(|device| device.enabled) => Ok(expires_at),
-                _ => Err(AuthError::Disabled(record.identity.clone())),
+            let allowed = |record: &IdentityRecord, device: Option<&IdentityRecord>| {
+                if record.enabled && device.is_none_or(|device| device.enabled) {
+                    return Ok(expires_at);
+                }
+                Err(AuthError::Disabled(record.identity.clone()))
             };
             return self.check_proof(identity, allowed);
         }

@@ -56,10 +56,20 @@ pub struct Terms {
     /// `{"tags": …, "properties": {"desired": …}}` that a device's twin begins with; null for an empty one.
     #[serde(default)]
     pub initial_twin: Value,
-    /// Whether a device that registers again is registered anew.
-    pub reassign: bool,
-    /// Whether its twin stays when it is.
-    pub keep_twin: bool,
+    /// What becomes of a device that registers again.
+    pub again: Again,
+}
+
+/// What becomes of a device that the hub has when it registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Again {
+    /// It stays as it is.
+    Stay,
+    /// It proves itself as it does now, and its twin stays.
+    KeepTwin,
+    /// The same, and its twin begins anew.
+    ResetTwin,
 }
 
 /// How devices prove that they belong to an enrolment.
@@ -199,12 +209,10 @@ fn completed(wanted: Attestation, old: Option<&Attestation>) -> Result<Attestati
         Some(Attestation::SymmetricKey { primary_key, secondary_key }) => (primary_key.clone(), secondary_key.clone()),
         _ => (new_key(), new_key()),
     };
-    let key = |wanted: String, old: String| match wanted.is_empty() {
-        true => Ok(old),
-        false => match SharedKey::from_base64(&wanted) {
-            Ok(_) => Ok(wanted),
-            Err(error) => Err(EnrollmentError::Invalid(error.to_string())),
-        },
+    let key = |wanted: String, old: String| match SharedKey::from_base64(&wanted) {
+        _ if wanted.is_empty() => Ok(old),
+        Ok(_) => Ok(wanted),
+        Err(error) => Err(EnrollmentError::Invalid(error.to_string())),
     };
     let (primary_key, secondary_key) = (key(primary_key, old_primary)?, key(secondary_key, old_secondary)?);
     Ok(Attestation::SymmetricKey { primary_key, secondary_key })

@@ -7,7 +7,7 @@ use edgectl_schemas::sas::{SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::enrollments::{Attestation, Enrollment, Enrollments, Kind, derived_key};
+use super::enrollments::{Again, Attestation, Enrollment, Enrollments, Kind, derived_key};
 use super::held::Held;
 use super::hub::CloudHub;
 use super::registry::{Condition, Wanted};
@@ -219,7 +219,7 @@ impl CloudHub {
         let terms = &admitted.enrollment.terms;
         let identity = Identity::device(device.clone());
         let is_known = self.registry().get(&identity).is_some();
-        if is_known && !terms.reassign {
+        if is_known && terms.again == Again::Stay {
             return Ok("initialAssignment");
         }
         let wanted = Wanted {
@@ -230,7 +230,7 @@ impl CloudHub {
         };
         let condition = if is_known { Condition::Present } else { Condition::Absent };
         self.put_identity(&identity, wanted, Some(condition)).map_err(unavailable)?;
-        if !is_known || !terms.keep_twin {
+        if !is_known || terms.again == Again::ResetTwin {
             let initial = |pointer: &str| terms.initial_twin.pointer(pointer).filter(|value| !value.is_null()).cloned();
             let reset = |value: Option<Value>| value.or_else(|| is_known.then(|| json!({})));
             let (tags, desired) = (reset(initial("/tags")), reset(initial("/properties/desired")));
@@ -238,10 +238,10 @@ impl CloudHub {
                 self.change_twin(&identity, &Change { tags, desired, replace: true }, None).map_err(unavailable)?;
             }
         }
-        Ok(match (is_known, terms.keep_twin) {
-            (false, _) => "initialAssignment",
-            (true, true) => "deviceDataMigrated",
-            (true, false) => "deviceDataReset",
+        Ok(match (is_known, terms.again) {
+            (false, _) | (_, Again::Stay) => "initialAssignment",
+            (true, Again::KeepTwin) => "deviceDataMigrated",
+            (true, Again::ResetTwin) => "deviceDataReset",
         })
     }
 }

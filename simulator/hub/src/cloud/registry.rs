@@ -195,7 +195,6 @@ impl Registry {
     }
 
     /// Makes or changes identities, each as if it were alone; those that can be are written together.
-    #[expect(clippy::type_complexity, reason = "an outcome for each order, and one for the disk")]
     pub fn put_all(&self, orders: Vec<Order>) -> Result<Vec<Result<(), RegistryError>>, DocumentsError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut staged = Staged::new();
@@ -215,10 +214,8 @@ impl Registry {
             _ => {}
         }
         let device = Identity::device(identity.device.clone());
-        if identity.module.is_some() {
-            if self.find(staged, &device).is_none() {
-                return Err(RegistryError::NotFound(device));
-            }
+        if identity.module.is_some() && self.find(staged, &device).is_none() {
+            return Err(RegistryError::NotFound(device));
         }
         let registration = match old {
             Some(old) => changed(old, wanted, &self.clock.now_text())?,

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use edgectl_hub::cloud::enrollments::{Attestation, Enrollment, Kind, Terms};
+use edgectl_hub::cloud::enrollments::{Again, Attestation, Enrollment, Kind, Terms};
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::ids::DeviceId;
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -19,7 +19,10 @@ pub fn enrollment(hub: &CloudHub, enrollment: &Enrollment, kind: Kind, with_keys
         "capabilities": { "iotEdge": terms.edge },
         "etag": BASE64.encode(enrollment.etag.to_string()),
         "provisioningStatus": if terms.enabled { "enabled" } else { "disabled" },
-        "reprovisionPolicy": { "updateHubAssignment": terms.reassign, "migrateDeviceData": terms.keep_twin },
+        "reprovisionPolicy": {
+            "updateHubAssignment": terms.again != Again::Stay,
+            "migrateDeviceData": terms.again == Again::KeepTwin,
+        },
         "createdDateTimeUtc": enrollment.created,
         "lastUpdatedDateTimeUtc": enrollment.updated,
         "allocationPolicy": "hashed",
@@ -78,8 +81,11 @@ pub fn terms(body: &Value, kind: Kind) -> Result<Terms, ServiceError> {
         enabled,
         edge: flag("/capabilities/iotEdge", false),
         initial_twin: body.get("initialTwin").cloned().unwrap_or_default(),
-        reassign: flag("/reprovisionPolicy/updateHubAssignment", true),
-        keep_twin: flag("/reprovisionPolicy/migrateDeviceData", true),
+        again: match flag("/reprovisionPolicy/migrateDeviceData", true) {
+            _ if !flag("/reprovisionPolicy/updateHubAssignment", true) => Again::Stay,
+            true => Again::KeepTwin,
+            false => Again::ResetTwin,
+        },
     })
 }
 
