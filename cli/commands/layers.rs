@@ -8,7 +8,8 @@ use edgectl_schemas::document::document::{Document, Format};
 use edgectl_schemas::document::write;
 use edgectl_schemas::manifest::checks::run::{Purpose, check};
 use edgectl_schemas::manifest::layers::{Deployment, merge};
-use edgectl_schemas::target_condition;
+use edgectl_schemas::query::evaluate::holds;
+use edgectl_schemas::query::parser;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -150,10 +151,15 @@ fn choose<'d>(deployments: &'d [Deployment], args: &Args) -> Result<(Vec<&'d Dep
     for deployment in deployments {
         let condition = deployment.target_condition.as_deref();
         let is_meant = match (&device, condition) {
-            (Some(device), Some(condition)) => target_condition::matches(condition, device).map_err(|error| {
-                let what = format!("{}: target condition {condition:?}: {error}", deployment.name);
-                CommandError::new(ErrorKind::Findings, what)
-            })?,
+            (Some(_), Some("")) => false,
+            (Some(device), Some(condition)) => {
+                let read = parser::condition(condition).map_err(|error| {
+                    let (name, column) = (&deployment.name, error.column(condition));
+                    let what = format!("{name}: target condition {condition:?}: {error} at character {column}");
+                    CommandError::new(ErrorKind::Findings, what)
+                })?;
+                holds(&read, device)
+            }
             _ => true,
         };
         if is_meant {

@@ -343,6 +343,7 @@ impl Ground {
         let owner_key = service_key(&self.state)?;
         let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud(), owner_key };
         let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
+        cloud.resume_jobs();
         let device_key = provision(&cloud, &self.device)?;
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));

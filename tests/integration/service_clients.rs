@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::clients::{Site, prepare};
+use crate::device::{Solution, signal};
 
 /// The versions whose behaviour is relied on. The service SDK needs `six` and does not say so.
 const PACKAGES: [&str; 3] = ["azure-iot-hub==2.7.0", "azure-iot-device==2.14.0", "six==1.17.0"];
@@ -121,4 +122,27 @@ fn the_node_provisioning_clients_register() {
     facts["certificates"] = json!({ "node": site.place("node", &issued) });
     facts["nodeModules"] = json!(modules);
     run(&site, &node, "node_service/provisioning.js", &facts);
+}
+
+#[test]
+fn a_killed_hub_has_its_registry_twins_and_enrolments_when_it_is_back() {
+    let solution = Solution::with(json!({}));
+    let mut device = solution.up();
+    let leaf = solution.json(&["leaf", "add", "thermometer"]);
+    solution.edgectl(&["twin", "patch", "--leaf", "thermometer", r#"{"interval": 5}"#]).assert().success();
+    solution.json(&["enrollment", "add", "floor", "--group", "--edge"]);
+    solution.json(&["enrollment", "add", "pump", "--tag", "hall=1"]);
+    let twin = |solution: &Solution| solution.json(&["twin", "get", "--leaf", "thermometer"]);
+    let (twin_before, enrolled_before) = (twin(&solution), solution.json(&["enrollment", "list"]));
+    signal(&device, "-KILL");
+    device.wait().unwrap();
+    let mut device = solution.up();
+    assert_eq!(twin(&solution), twin_before);
+    assert_eq!(solution.json(&["enrollment", "list"]), enrolled_before);
+    assert_eq!(enrolled_before["enrollments"].as_array().unwrap().len(), 2);
+    assert_eq!(solution.json(&["leaf", "add", "thermometer"]), leaf, "its keys are what they were");
+    solution.edgectl(&["enrollment", "remove", "floor", "--group"]).assert().success();
+    solution.edgectl(&["enrollment", "remove", "floor", "--group"]).assert().failure();
+    signal(&device, "-TERM");
+    device.wait().unwrap();
 }

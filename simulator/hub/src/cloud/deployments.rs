@@ -4,7 +4,7 @@ use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use serde_json::{Map, Value, json};
 
 use super::hub::CloudHub;
-use super::registry::{Condition, RegistryError, Wanted};
+use super::registry::{Condition, Order, RegistryError, Wanted};
 use super::twins::{Change, TwinError, check_replacement};
 
 /// A deployment is not applied.
@@ -30,44 +30,76 @@ impl CloudHub {
     /// Applies `{"modulesContent": {module: {"properties.desired": …}}}`. Modules that the device's agent managed and that
     /// are not in the content any more are removed. Nothing is changed if any part is wrong.
     pub fn apply_content(&self, device: &DeviceId, content: &Value) -> Result<(), DeploymentError> {
+        let content = Content::read(content)?;
+        self.prepare(device, &content)?;
+        self.apply_contents(&[(device.clone(), content)])
+    }
+
+    /// Whether content can be applied to a device.
+    pub(super) fn prepare(&self, device: &DeviceId, content: &Content) -> Result<(), DeploymentError> {
         let registration = self.registry().require(&Identity::device(device.clone()))?;
         if !registration.edge {
             return Err(DeploymentError::Invalid(format!("{device} is not an edge device")));
         }
-        let sections = sections(content)?;
-        for (module, desired) in &sections {
+        for (module, desired) in &content.sections {
             check_replacement(desired).map_err(|source| DeploymentError::Twin { module: module.clone(), source })?;
         }
-        for (module, _) in &sections {
-            let identity = Identity::module(device.clone(), module.clone());
-            if self.registry().get(&identity).is_none() {
-                let managed = Wanted { managed_by: Some("IotEdge".to_owned()), ..Wanted::default() };
-                self.registry().put(&identity, managed, Some(Condition::Absent))?;
+        Ok(())
+    }
+
+    /// Applies to many devices what was prepared for them, in one write for the registry and one for the twins.
+    pub(super) fn apply_contents(&self, contents: &[(DeviceId, Content)]) -> Result<(), DeploymentError> {
+        let mut orders = Vec::new();
+        let mut changes = Vec::new();
+        for (device, content) in contents {
+            for (module, desired) in &content.sections {
+                let identity = Identity::module(device.clone(), module.clone());
+                if self.registry().get(&identity).is_none() {
+                    let wanted = Wanted { managed_by: Some(MANAGER.to_owned()), ..Wanted::default() };
+                    orders.push(Order { identity: identity.clone(), wanted, condition: Some(Condition::Absent) });
+                }
+                let change = Change { desired: Some(desired.clone()), replace: true, tags: None };
+                changes.push((identity, change));
             }
         }
-        self.remove_absent(device, &sections)?;
-        // The agent comes last: when it learns of its modules, their twins are there already.
-        let (agent, others): (Vec<_>, Vec<_>) =
-            sections.into_iter().partition(|(module, _)| *module == ModuleId::edge_agent());
-        for (module, desired) in others.into_iter().chain(agent) {
-            let identity = Identity::module(device.clone(), module.clone());
-            let change = Change { desired: Some(desired), replace: true, tags: None };
-            self.change_twin(&identity, &change, None).map_err(|source| DeploymentError::Twin { module, source })?;
+        for outcome in self.registry().put_all(orders).map_err(RegistryError::from)? {
+            outcome?;
         }
-        Ok(())
+        for (device, content) in contents {
+            self.remove_absent(device, &content.sections)?;
+        }
+        self.change_twins(&changes).map_err(|source| DeploymentError::Twin { module: ModuleId::edge_agent(), source })
     }
 
     fn remove_absent(&self, device: &DeviceId, sections: &[(ModuleId, Value)]) -> Result<(), DeploymentError> {
         let wanted = agent_modules(sections);
         for registration in self.registry().modules(device) {
             let Some(module) = registration.record.identity.module.clone() else { continue };
-            let managed = registration.managed_by.as_deref() == Some("IotEdge");
+            let managed = registration.managed_by.as_deref() == Some(MANAGER);
             let named = sections.iter().any(|(name, _)| *name == module) || wanted.contains_key(module.as_str());
             if managed && !named {
                 self.remove_identity(&registration.record.identity, None)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Who manages the modules of a deployment.
+const MANAGER: &str = "IotEdge";
+
+/// The content of a deployment: each module with its desired properties, the agent last. When it learns of its modules, their
+/// twins are there already.
+pub(super) struct Content {
+    sections: Vec<(ModuleId, Value)>,
+}
+
+impl Content {
+    /// Reads `{"modulesContent": …}`.
+    pub(super) fn read(content: &Value) -> Result<Self, DeploymentError> {
+        let mut sections = sections(content)?;
+        sections.sort_by_key(|(module, _)| *module == ModuleId::edge_agent());
+        Ok(Self { sections })
     }
 }
 

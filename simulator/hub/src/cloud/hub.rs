@@ -6,10 +6,14 @@ use std::sync::Arc;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::SharedKey;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::activity::{Activities, Activity};
 use super::cloud_to_device::{CloudToDevice, QueueError};
+use super::configurations::configurations::Configurations;
 use super::events::{Events, EventsError};
+use super::jobs::Jobs;
 use super::outbox::Outboxes;
 use super::policies::Policies;
 use super::provisioner::Provisioner;
@@ -69,6 +73,10 @@ pub struct CloudHub {
     messages: Arc<CloudToDevice>,
     registry: Registry,
     twins: Twins,
+    configurations: Configurations,
+    jobs: Jobs,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl CloudHub {
@@ -86,13 +94,20 @@ impl CloudHub {
             sessions: Sessions::open(Arc::clone(&documents))?,
             events: Events::open(&options.directory)?,
             registry: Registry::open(Arc::clone(&documents), Arc::clone(&clock))?,
-            twins: Twins::open(documents, Arc::clone(&clock))?,
+            twins: Twins::open(Arc::clone(&documents), Arc::clone(&clock))?,
+            configurations: Configurations::open(Arc::clone(&documents), Arc::clone(&clock))?,
+            jobs: Jobs::open(documents)?,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             clock,
         }))
     }
 
     /// Closes all connections.
     pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
         self.sessions.close_all(CloseReason::ShuttingDown);
         self.outboxes.close_all().await;
     }
@@ -167,6 +182,7 @@ impl CloudHub {
     ) -> Result<Arc<Registration>, RegistryError> {
         let registration = self.registry.put(identity, wanted, condition)?;
         self.cut_off_disabled(&registration)?;
+        self.reconsider(identity);
         Ok(registration)
     }
 
@@ -177,6 +193,7 @@ impl CloudHub {
         for identity in identities {
             if let Some(registration) = self.registry.get(&identity) {
                 self.cut_off_disabled(&registration)?;
+                self.reconsider(&identity);
             }
         }
         Ok(outcomes)
@@ -200,6 +217,7 @@ impl CloudHub {
     pub fn remove_identity(&self, identity: &Identity, condition: Option<Condition>) -> Result<(), RegistryError> {
         let removed = self.registry.remove(identity, condition)?;
         self.twins.remove(removed.iter().map(|registration| registration.record.identity.clone()))?;
+        self.configurations.forget(removed.iter().map(|registration| &registration.record.identity))?;
         for registration in removed {
             let identity = &registration.record.identity;
             if identity.module.is_none() {
@@ -219,19 +237,56 @@ impl CloudHub {
 
     /// Changes a twin. A connected client is told of changed desired properties; nobody waits for that.
     pub fn change_twin(&self, identity: &Identity, change: &Change, etag: Option<u64>) -> Result<Twin, TwinError> {
-        self.twins.change(identity, change, etag, |patch| {
-            if self.sessions.link(identity, Feature::DesiredProperties).is_some() {
-                self.outboxes.tell(identity, patch);
-            }
-        })
+        let twin = self.twins.change(identity, change, etag, |patch| self.tell(identity, patch))?;
+        self.reconsider(identity);
+        Ok(twin)
+    }
+
+    /// The twins.
+    pub(super) fn twins(&self) -> &Twins {
+        &self.twins
+    }
+
+    /// The configurations for many devices.
+    pub fn configurations(&self) -> &Configurations {
+        &self.configurations
+    }
+
+    /// What the hub does beside answering.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Tells when that has to end.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// The jobs over many devices.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Changes the desired properties of many twins at once.
+    pub(super) fn change_twins(&self, changes: &[(Identity, Change)]) -> Result<(), TwinError> {
+        self.twins.change_all(changes, |identity, patch| self.tell(identity, patch))
+    }
+
+    /// Tells a client that its desired properties changed, if it is connected and wants to know.
+    fn tell(&self, identity: &Identity, patch: Value) {
+        if self.sessions.link(identity, Feature::DesiredProperties).is_some() {
+            self.outboxes.tell(identity, patch);
+        }
     }
 
     /// Merges what a client reports.
     pub(super) fn merge_reported(&self, identity: &Identity, patch: &Value) -> Result<u64, Refusal> {
-        self.twins.report(identity, patch).map_err(|error| match error {
+        let version = self.twins.report(identity, patch).map_err(|error| match error {
             TwinError::Invalid(text) => Refusal::Invalid(text),
             TwinError::Precondition | TwinError::Documents(_) => Refusal::Unavailable(error.to_string()),
-        })
+        })?;
+        self.reconsider(identity);
+        Ok(version)
     }
 
     /// Calls a direct method of a client.

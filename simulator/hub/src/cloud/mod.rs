@@ -3,14 +3,17 @@
 pub mod activity;
 pub mod clients;
 pub mod cloud_to_device;
+pub mod configurations;
 pub mod deployments;
 pub mod enrollments;
 pub mod events;
 pub mod held;
 pub mod hub;
+pub mod jobs;
 mod metadata;
 pub mod outbox;
 pub mod policies;
 pub mod provisioner;
+pub mod query;
 pub mod registry;
 pub mod twins;

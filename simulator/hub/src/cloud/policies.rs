@@ -84,8 +84,8 @@ mod tests {
     fn each_policy_may_what_it_is_for() {
         let policies = Policies::new(SharedKey::from_bytes(*b"owner"));
         let may = |name: &str, right| {
-            let token = make_token(&policies.key(name).unwrap(), &encode("hub.example"), 100, Some(name));
-            policies.check(&token, right, "hub.example", 50).is_ok()
+            let token = make_token(&policies.key(name).unwrap(), &encode("hub.example"), 20_000, Some(name));
+            policies.check(&token, right, "hub.example", 10_000).is_ok()
         };
         for (name, rights) in POLICIES {
             for right in [
@@ -99,18 +99,18 @@ mod tests {
             }
         }
         let key = policies.key("service").unwrap();
-        let check = |token: &str| policies.check(token, Right::ServiceConnect, "hub.example", 50);
+        let check = |token: &str| policies.check(token, Right::ServiceConnect, "hub.example", 10_000);
         for audience in
             ["hub.example", "HUB.example/messages/devicebound", "sb://hub.example:5671/events", "https://hub.example"]
         {
-            assert_eq!(check(&make_token(&key, &encode(audience), 100, Some("service"))), Ok(100), "{audience}");
+            assert_eq!(check(&make_token(&key, &encode(audience), 20_000, Some("service"))), Ok(20_000), "{audience}");
         }
         let wrong = [
-            make_token(&key, &encode("other.example"), 100, Some("service")),
+            make_token(&key, &encode("other.example"), 20_000, Some("service")),
             make_token(&key, &encode("hub.example"), 10, Some("service")),
-            make_token(&key, &encode("hub.example"), 100, Some("iothubowner")),
-            make_token(&key, &encode("hub.example"), 100, Some("nobody")),
-            make_token(&key, &encode("hub.example"), 100, None),
+            make_token(&key, &encode("hub.example"), 20_000, Some("iothubowner")),
+            make_token(&key, &encode("hub.example"), 20_000, Some("nobody")),
+            make_token(&key, &encode("hub.example"), 20_000, None),
         ];
         assert!(wrong.iter().all(|token| check(token).is_err()));
     }

@@ -87,6 +87,33 @@ impl Default for Twin {
 }
 
 impl Twin {
+    /// Changes tags and desired properties. Returns what the client is to be told, if anything.
+    fn change(&mut self, change: &Change, now: &str) -> Result<Option<Value>, TwinError> {
+        if let Some(tags) = &change.tags {
+            self.tags = combined(&self.tags, tags, change.replace)?;
+            check_size(&self.tags, MAX_TAGS_BYTES)?;
+        }
+        let mut told = None;
+        if let Some(desired) = &change.desired {
+            let old = Value::Object(self.desired.properties.clone());
+            let new = combined(&self.desired.properties, desired, change.replace)?;
+            check_size(&new, twin::MAX_SECTION_BYTES)?;
+            let mut patch = if change.replace {
+                twin::diff(&old, &Value::Object(new.clone()))
+            } else {
+                twin::strip_metadata(desired)
+            };
+            self.desired.change(new, now.to_owned(), true);
+            if let Value::Object(members) = &mut patch {
+                members.insert("$version".into(), json!(self.desired.version));
+            }
+            told = Some(patch);
+        }
+        self.etag += 1;
+        self.version += 1;
+        Ok(told)
+    }
+
     /// As devices see it.
     pub fn for_device(&self) -> Value {
         json!({ "desired": self.desired.for_device(), "reported": self.reported.for_device() })
@@ -151,33 +178,34 @@ impl Twins {
         if etag.is_some_and(|etag| etag != twin.etag) {
             return Err(TwinError::Precondition);
         }
-        if let Some(tags) = &change.tags {
-            twin.tags = combined(&twin.tags, tags, change.replace)?;
-            check_size(&twin.tags, MAX_TAGS_BYTES)?;
-        }
-        let mut told = None;
-        if let Some(desired) = &change.desired {
-            let old = Value::Object(twin.desired.properties.clone());
-            let new = combined(&twin.desired.properties, desired, change.replace)?;
-            check_size(&new, twin::MAX_SECTION_BYTES)?;
-            let mut patch = if change.replace {
-                twin::diff(&old, &Value::Object(new.clone()))
-            } else {
-                twin::strip_metadata(desired)
-            };
-            twin.desired.change(new, self.clock.now_text(), true);
-            if let Value::Object(members) = &mut patch {
-                members.insert("$version".into(), json!(twin.desired.version));
-            }
-            told = Some(patch);
-        }
-        twin.etag += 1;
-        twin.version += 1;
+        let told = twin.change(change, &self.clock.now_text())?;
         self.held.put(&identity.to_string(), twin.clone())?;
         if let Some(told) = told {
             tell(told);
         }
         Ok(twin)
+    }
+
+    /// Changes many twins in one write; all of it happens, or nothing does.
+    pub fn change_all(
+        &self,
+        changes: &[(Identity, Change)],
+        mut tell: impl FnMut(&Identity, Value),
+    ) -> Result<(), TwinError> {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now_text();
+        let mut changed = Vec::with_capacity(changes.len());
+        let mut told = Vec::with_capacity(changes.len());
+        for (identity, change) in changes {
+            let mut twin = Twin::clone(&self.get(identity));
+            told.extend(twin.change(change, &now)?.map(|patch| (identity, patch)));
+            changed.push((identity.to_string(), Some(twin)));
+        }
+        self.held.write(changed)?;
+        for (identity, patch) in told {
+            tell(identity, patch);
+        }
+        Ok(())
     }
 
     /// Merges what a client reports. Returns the new version of its reported properties.

@@ -22,6 +22,16 @@ pub struct ServiceError {
 }
 
 impl ServiceError {
+    /// An error with the service's word for it.
+    pub fn of(status: StatusCode, code: &'static str, text: String) -> Self {
+        Self { status, code, text }
+    }
+
+    /// The hub cannot do what it should.
+    pub fn failed(text: String) -> Self {
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "ServerError", text }
+    }
+
     /// The request breaks a rule.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, code: "ArgumentInvalid", text: text.into() }

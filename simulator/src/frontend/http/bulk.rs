@@ -108,16 +108,16 @@ impl Item {
     }
 
     /// The etag that is there has to be this one; none where any will do.
-    fn etag(&self, names: &[&str]) -> Result<Option<u64>, ServiceError> {
+    fn etag(&self, names: &[&str]) -> Option<u64> {
         let text = names.iter().find_map(|name| self.document.get(name)).and_then(Value::as_str);
         match text.map(|text| text.trim_matches('"')) {
-            Some(etag) if self.if_match && etag != "*" => shape::etag(etag).map(Some),
-            _ => Ok(None),
+            Some(etag) if self.if_match && etag != "*" => Some(shape::etag(etag)),
+            _ => None,
         }
     }
 
     fn order(&self, service: &Service) -> Result<Order, ServiceError> {
-        let present = match self.etag(&["eTag", "etag"])? {
+        let present = match self.etag(&["eTag", "etag"]) {
             Some(etag) => Condition::Etag(etag),
             None => Condition::Present,
         };
@@ -134,9 +134,9 @@ impl Item {
     fn carry_out(&self, service: &Service) -> Result<(), ServiceError> {
         if self.mode == Mode::UpdateTwin {
             service.hub.registry().require(&self.identity)?;
-            return self.change_twin(service, self.etag(&["twinETag", "twinEtag"])?);
+            return self.change_twin(service, self.etag(&["twinETag", "twinEtag"]));
         }
-        let condition = self.etag(&["eTag", "etag"])?.map(Condition::Etag);
+        let condition = self.etag(&["eTag", "etag"]).map(Condition::Etag);
         Ok(service.hub.remove_identity(&self.identity, condition)?)
     }
 

@@ -102,7 +102,7 @@ async fn put(
     kind: Kind,
 ) -> Result<Json<Value>, Refused> {
     let terms = enrollment_shape::terms(&body, kind).map_err(|error| invalid(&error))?;
-    let condition = shape::condition(&headers).map_err(|error| invalid(&error))?;
+    let condition = shape::condition(&headers);
     let put = service.hub.provisioner().enrollments.put(kind, &name, terms, condition)?;
     Ok(Json(enrollment_shape::enrollment(&service.hub, &put, kind, true)))
 }
@@ -124,7 +124,7 @@ async fn remove(
     headers: HeaderMap,
     kind: Kind,
 ) -> Result<StatusCode, Refused> {
-    let condition = shape::condition(&headers).map_err(|error| invalid(&error))?;
+    let condition = shape::condition(&headers);
     service.hub.provisioner().enrollments.remove(kind, &name, condition)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -25,11 +25,18 @@ pub struct Top {
     top: Option<usize>,
 }
 
+impl Top {
+    /// How many at most.
+    pub fn most(&self) -> usize {
+        self.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES)
+    }
+}
+
 /// `GET /devices?top=N`.
 pub async fn list_devices(_: Holder<RegistryRead>, State(service): State<Service>, Query(top): Query<Top>) -> Answer {
     let devices = service.hub.registry().devices();
-    let count = top.top.unwrap_or(MAX_DEVICES).min(MAX_DEVICES);
-    let shapes: Vec<Value> = devices.iter().take(count).map(|item| shape::registration(&service.hub, item)).collect();
+    let shapes: Vec<Value> =
+        devices.iter().take(top.most()).map(|item| shape::registration(&service.hub, item)).collect();
     Ok(Json(shapes).into_response())
 }
 
@@ -129,7 +136,7 @@ pub async fn service_statistics(_: Holder<RegistryRead>, State(service): State<S
 }
 
 fn put(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value) -> Answer {
-    let put = service.hub.put_identity(identity, shape::wanted(body)?, shape::condition(headers)?)?;
+    let put = service.hub.put_identity(identity, shape::wanted(body)?, shape::condition(headers))?;
     Ok(Json(shape::registration(&service.hub, &put)).into_response())
 }
 
@@ -139,6 +146,6 @@ fn get(service: &Service, identity: &Identity) -> Answer {
 }
 
 fn remove(service: &Service, identity: &Identity, headers: &HeaderMap) -> Answer {
-    service.hub.remove_identity(identity, shape::condition(headers)?)?;
+    service.hub.remove_identity(identity, shape::condition(headers))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -8,7 +8,10 @@ use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 
 use super::answer::ServiceError;
-use super::{bulk, device_bound, device_messages, enrollments, keys, method, provisioning, registry, scope, twins};
+use super::{
+    bulk, configurations, device_bound, device_messages, enrollments, jobs, keys, method, provisioning, query,
+    registry, scope, twins,
+};
 
 /// A cloud hub, for handlers.
 #[derive(Clone)]
@@ -25,6 +28,9 @@ pub fn router(service: Service) -> Router {
         .merge(keys::routes())
         .merge(enrollments::routes())
         .merge(provisioning::routes())
+        .merge(query::routes())
+        .merge(configurations::routes())
+        .merge(jobs::routes())
         .route("/devices/{device}", put(registry::put_device).get(registry::get_device).delete(registry::remove_device))
         .route("/devices/{device}/modules", get(registry::list_modules))
         .route(

@@ -33,7 +33,7 @@ pub fn registration(hub: &CloudHub, registration: &Registration) -> Value {
     let mut shape = json!({
         "deviceId": identity.device,
         "generationId": registration.record.generation_id,
-        "etag": BASE64.encode(registration.etag.to_string()),
+        "etag": etag_text(registration.etag),
         "connectionState": if hub.is_connected(identity) { "Connected" } else { "Disconnected" },
         "connectionStateUpdatedTime": time(activity.connection_ms),
         "lastActivityTime": time(activity.last_ms),
@@ -141,27 +141,32 @@ fn wanted_authentication(body: &Value) -> Result<Option<Authentication>, Service
 }
 
 /// What `If-Match` asks for: a star, or an etag with or without quotes.
-pub fn condition(headers: &HeaderMap) -> Result<Option<Condition>, ServiceError> {
-    let Some(text) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+pub fn condition(headers: &HeaderMap) -> Option<Condition> {
+    let text = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok())?;
     match text.trim().trim_matches('"') {
-        "*" => Ok(Some(Condition::Present)),
-        text => etag(text).map(|etag| Some(Condition::Etag(etag))),
+        "*" => Some(Condition::Present),
+        text => Some(Condition::Etag(etag(text))),
     }
 }
 
-/// Reads an etag of ours, without quotes.
-pub fn etag(text: &str) -> Result<u64, ServiceError> {
+/// An etag as the service writes it, without quotes.
+pub fn etag_text(etag: u64) -> String {
+    BASE64.encode(etag.to_string())
+}
+
+/// Reads an etag, without quotes. What no etag of ours can be is the etag of nothing that there is.
+pub fn etag(text: &str) -> u64 {
     let bytes = BASE64.decode(text).ok();
     let number = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.parse().ok());
-    number.ok_or_else(|| ServiceError::invalid(format!("etag {text:?} is none of ours")))
+    number.unwrap_or(u64::MAX)
 }
 
 /// The etag of a twin that `If-Match` asks for.
-pub fn twin_etag(headers: &HeaderMap) -> Result<Option<u64>, ServiceError> {
-    Ok(match condition(headers)? {
-        Some(Condition::Etag(etag)) => Some(etag),
-        Some(Condition::Absent | Condition::Present) | None => None,
-    })
+pub fn twin_etag(headers: &HeaderMap) -> Option<u64> {
+    match condition(headers)? {
+        Condition::Etag(etag) => Some(etag),
+        Condition::Absent | Condition::Present => None,
+    }
 }
 
 /// A twin as the service shows it.
@@ -170,8 +175,8 @@ pub fn twin(hub: &CloudHub, item: &Registration, twin: &Twin) -> Value {
     let authentication = authentication(&item.record.authentication);
     let mut shape = json!({
         "deviceId": identity.device,
-        "etag": BASE64.encode(twin.etag.to_string()),
-        "deviceEtag": BASE64.encode(item.etag.to_string()),
+        "etag": etag_text(twin.etag),
+        "deviceEtag": etag_text(item.etag),
         "status": if item.record.enabled { "enabled" } else { "disabled" },
         "statusReason": item.status_reason,
         "statusUpdateTime": item.status_updated.as_deref().unwrap_or(NEVER),

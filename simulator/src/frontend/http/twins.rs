@@ -86,6 +86,6 @@ fn get(service: &Service, identity: &Identity) -> Answer {
 fn change(service: &Service, identity: &Identity, headers: &HeaderMap, body: &Value, replace: bool) -> Answer {
     let registration = service.hub.registry().require(identity)?;
     let change = shape::change(body, replace)?;
-    let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers)?)?;
+    let twin = service.hub.change_twin(identity, &change, shape::twin_etag(headers))?;
     Ok(Json(shape::twin(&service.hub, &registration, &twin)))
 }
