@@ -15,7 +15,7 @@ use edgectl_hub::gateway::{Client, Credential, Feature, Gateway, Refusal, Sessio
 use edgectl_hub::hand_clock::HandClock;
 use edgectl_hub::message::Message;
 use edgectl_schemas::ids::{DeviceId, Identity};
-use edgectl_schemas::sas::{encoded_audience, make_token};
+use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
