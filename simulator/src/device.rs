@@ -38,9 +38,11 @@ use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
 use crate::containers::{ContainerOptions, Containers};
 use crate::control;
+use crate::frontend::amqp::connection::Hub;
 use crate::frontend::http::family::Family;
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
+use crate::frontend::service::desk::ServiceDesk;
 use crate::frontend::{amqp, http, mqtt};
 use crate::link::Link;
 use crate::listen;
@@ -347,9 +349,11 @@ impl Ground {
         let device_key = provision(&cloud, &self.device)?;
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
+        let desk = ServiceDesk::new(&cloud, self.tasks.clone(), self.shutdown.clone());
+        let hub = Hub { gateway: Arc::<CloudHub>::clone(&cloud), desk: Some(desk) };
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), hub.clone());
         let paths = service::router(Service { hub: Arc::clone(&cloud) });
-        self.serve_https(listeners.https, tls, paths, Arc::<CloudHub>::clone(&cloud));
+        self.serve_https(listeners.https, tls, paths, hub);
         Ok((cloud, device_key))
     }
 
@@ -402,11 +406,12 @@ impl Ground {
     ) -> Result<(), DeviceError> {
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
         self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
-        self.serve_amqp(listeners.amqp, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
+        let hub = Hub::of_clients(Arc::<EdgeHub>::clone(edge));
+        self.serve_amqp(listeners.amqp, Arc::clone(&tls), hub.clone());
         let calls = http::gateway::router(Arc::<EdgeHub>::clone(edge), self.device.clone());
         let family = Family { hub: Arc::clone(edge), registry: Arc::clone(registry) };
         let paths = calls.merge(http::family::router(family));
-        self.serve_https(listeners.https, tls, paths, Arc::<EdgeHub>::clone(edge));
+        self.serve_https(listeners.https, tls, paths, hub);
         Ok(())
     }
 
@@ -577,17 +582,17 @@ impl Ground {
         }));
     }
 
-    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
+    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, hub: Hub) {
         let clock = Arc::clone(&self.clock);
         self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
-            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
+            amqp::connection::serve(stream, certificate, hub.clone(), Arc::clone(&clock), shutdown)
         }));
     }
 
     /// Serves the paths of a hub, what devices ask of it themselves, and `WebSockets` to it.
-    fn serve_https(&self, listener: TcpListener, tls: Arc<ServerTls>, paths: axum::Router, gateway: Arc<dyn Gateway>) {
-        let router = paths.merge(http::device::router(Arc::clone(&gateway)));
-        let door = Door { router, gateway, clock: Arc::clone(&self.clock) };
+    fn serve_https(&self, listener: TcpListener, tls: Arc<ServerTls>, paths: axum::Router, hub: Hub) {
+        let router = paths.merge(http::device::router(Arc::clone(&hub.gateway)));
+        let door = Door { router, hub, clock: Arc::clone(&self.clock) };
         self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
             http::serve::serve(stream, certificate, door.clone(), shutdown)
         }));

@@ -24,6 +24,8 @@ pub enum Purpose {
     TwinRequests(Identity),
     /// A client is answered, and told of changed desired properties.
     TwinAnswers(Identity),
+    /// Something of the hub's service, by its name there.
+    Service(String),
 }
 
 /// Which end of a link the hub is.
@@ -79,10 +81,10 @@ impl Purpose {
         }
     }
 
-    /// Whose link it is; none for tokens, which may be anyone's.
+    /// Which client's link it is; none for tokens, which may be anyone's, and for services.
     pub fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Tokens => None,
+            Self::Tokens | Self::Service(_) => None,
             Self::Events(identity)
             | Self::Inputs(identity)
             | Self::CloudToDevice(identity)
@@ -99,7 +101,7 @@ fn is(segment: &str, word: &str) -> bool {
 }
 
 /// What stands behind scheme and host, if they are there.
-fn path(address: &str) -> &str {
+pub fn path(address: &str) -> &str {
     match address.split_once("://") {
         Some((_scheme, rest)) => rest.split_once('/').map_or("", |(_host, path)| path),
         None => address,
@@ -150,6 +152,7 @@ mod tests {
     fn kind(purpose: &Purpose) -> &'static str {
         match purpose {
             Purpose::Tokens => "Cbs",
+            Purpose::Service(_) => "Service",
             Purpose::Events(_) => "Events",
             Purpose::Inputs(_) => "ModuleMessages",
             Purpose::CloudToDevice(_) => "C2D",

@@ -18,6 +18,14 @@ impl Plain {
         let [_, user, password] = text.split('\0').collect::<Vec<_>>()[..] else { return None };
         Some(Self { identity: identity_of(user)?, password: password.to_owned() })
     }
+
+    /// The token of a policy: `{policy}@sas.root.{hub}` has it as its password.
+    pub fn policy_token(response: &[u8]) -> Option<String> {
+        let text = std::str::from_utf8(response).ok()?;
+        let [_, user, password] = text.split('\0').collect::<Vec<_>>()[..] else { return None };
+        let (_, host) = user.rsplit_once("@sas.")?;
+        host.starts_with("root.").then(|| password.to_owned())
+    }
 }
 
 fn identity_of(user: &str) -> Option<Identity> {

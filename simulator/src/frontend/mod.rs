@@ -5,5 +5,6 @@ pub mod amqp;
 pub mod http;
 pub mod lane;
 pub mod mqtt;
+pub mod service;
 pub mod twin_refusal;
 pub mod websocket;

@@ -16,7 +16,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{Buf as _, Bytes};
 use edgectl_hub::clock::Clock;
-use edgectl_hub::gateway::Gateway;
 use futures_util::{Sink, Stream};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -26,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
+use super::amqp::connection::Hub;
 use super::{amqp, mqtt};
 use crate::listen::Certificate;
 
@@ -127,7 +127,7 @@ fn proof_of(key: &HeaderValue) -> HeaderValue {
 pub async fn serve(
     accepted: Accepted,
     certificate: Certificate,
-    gateway: Arc<dyn Gateway>,
+    hub: Hub,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
@@ -137,8 +137,8 @@ pub async fn serve(
     };
     let stream = ByteStream::new(upgraded, Role::Server).await;
     match accepted.subprotocol {
-        Subprotocol::Mqtt => mqtt::connection::serve(stream, certificate, gateway, clock, shutdown).await,
-        Subprotocol::Amqp => amqp::connection::serve(stream, certificate, gateway, clock, shutdown).await,
+        Subprotocol::Mqtt => mqtt::connection::serve(stream, certificate, hub.gateway, clock, shutdown).await,
+        Subprotocol::Amqp => amqp::connection::serve(stream, certificate, hub, clock, shutdown).await,
     }
 }
 

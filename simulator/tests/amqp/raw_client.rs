@@ -6,7 +6,7 @@ use bytes::Bytes;
 use edgectl_hub::certificate::ClientCertificate;
 use edgectl_hub::hand_clock::HandClock;
 use edgectl_simulator::amqp::frames::{FrameReader, FrameWriter};
-use edgectl_simulator::frontend::amqp::connection::serve;
+use edgectl_simulator::frontend::amqp::connection::{Hub, serve};
 use edgectl_simulator::listen::Certificate;
 use edgectl_wire::amqp::attach::{Attach, Detach, ReceiverSettleMode, Role, SenderSettleMode};
 use edgectl_wire::amqp::delivery_state::DeliveryState;
@@ -58,7 +58,7 @@ impl RawClient {
         tokio::spawn(serve(
             far,
             certificate,
-            Arc::clone(hub) as _,
+            Hub::of_clients(Arc::clone(hub) as _),
             HandClock::begin_at(BEGINNING_MS),
             shutdown.clone(),
         ));

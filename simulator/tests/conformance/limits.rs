@@ -9,6 +9,7 @@ use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::authority::Authority;
+use edgectl_simulator::frontend::amqp::connection::Hub;
 use edgectl_simulator::frontend::http::serve::{Door, serve};
 use edgectl_simulator::listen;
 use edgectl_simulator::tls::ServerTls;
@@ -31,7 +32,7 @@ fn connection(directory: &tempfile::TempDir) -> DuplexStream {
     let gateway = CloudHub::open(options, Arc::new(SystemClock)).unwrap();
     let router = Router::new().fallback(async || "here");
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let door = Door { router, gateway, clock: Arc::new(SystemClock) };
+    let door = Door { router, hub: Hub::of_clients(gateway), clock: Arc::new(SystemClock) };
     tokio::spawn(serve(far, None, door, CancellationToken::new()));
     near
 }

@@ -18,6 +18,7 @@ use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use edgectl_simulator::client::registry::RegistryClient;
 use edgectl_simulator::client::token::KeyTokens;
+use edgectl_simulator::frontend::amqp::connection::Hub as AmqpHub;
 use edgectl_simulator::frontend::http::serve::Door;
 use edgectl_simulator::frontend::http::service::{self, Service};
 use edgectl_simulator::frontend::{amqp, http, mqtt};
@@ -268,14 +269,20 @@ impl Listening<'_> {
         let [mqtt_at, amqp_at, https_at] = [&mqtt, &amqp, &https].map(|listener| listener.local_addr().unwrap());
         let at = Listeners { mqtt: mqtt_at, amqp: amqp_at, https: https_at };
         let router = paths.merge(http::device::router(Arc::clone(&gateway)));
-        let door = Door { router, gateway: Arc::clone(&gateway), clock: Arc::clone(&clock) };
+        let door = Door { router, hub: AmqpHub::of_clients(Arc::clone(&gateway)), clock: Arc::clone(&clock) };
         let (tls_too, end) = (|| Arc::clone(&tls), || self.shutdown.clone());
         let (hub, time) = (Arc::clone(&gateway), Arc::clone(&clock));
         self.tasks.spawn(listen::accept(mqtt, tls_too(), end(), move |stream, certificate, end| {
             mqtt::connection::serve(stream, certificate, Arc::clone(&hub), Arc::clone(&time), end)
         }));
         self.tasks.spawn(listen::accept(amqp, tls_too(), end(), move |stream, certificate, end| {
-            amqp::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), end)
+            amqp::connection::serve(
+                stream,
+                certificate,
+                AmqpHub::of_clients(Arc::clone(&gateway)),
+                Arc::clone(&clock),
+                end,
+            )
         }));
         self.tasks.spawn(listen::accept(https, tls_too(), end(), move |stream, certificate, end| {
             http::serve::serve(stream, certificate, door.clone(), end)

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::feedback::{Fate, Feedback, Record};
 use crate::clock::{Clock, text_of};
 use crate::documents::{Documents, DocumentsError, Table};
 use crate::gateway::{Refusal, Settlement};
@@ -62,6 +63,7 @@ pub struct Received {
 /// The queues of all devices.
 pub struct CloudToDevice {
     documents: Arc<Documents>,
+    feedback: Arc<Feedback>,
     clock: Arc<dyn Clock>,
     queues: Mutex<HashMap<DeviceId, Queue>>,
 }
@@ -90,6 +92,9 @@ struct Kept {
     sequence: u64,
     expires_ms: u64,
     deliveries: u32,
+    /// Which of the devices that had the name it was sent to.
+    #[serde(default)]
+    generation: String,
     body: String,
     properties: Vec<(String, Option<String>)>,
     system: Vec<(String, Option<String>)>,
@@ -97,7 +102,11 @@ struct Kept {
 
 impl CloudToDevice {
     /// Loads what is kept in `documents`.
-    pub fn open(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, DocumentsError> {
+    pub fn open(
+        documents: Arc<Documents>,
+        feedback: Arc<Feedback>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DocumentsError> {
         let mut queues: HashMap<DeviceId, Queue> = HashMap::new();
         for (key, kept) in documents.all::<Kept>(TABLE)? {
             let Some(device) = key.split_once('/').and_then(|(device, _)| DeviceId::new(device).ok()) else { continue };
@@ -105,11 +114,11 @@ impl CloudToDevice {
             queue.next = kept.sequence + 1;
             queue.waiting.push_back(Entry { kept, lock: None });
         }
-        Ok(Self { documents, clock, queues: Mutex::new(queues) })
+        Ok(Self { documents, feedback, clock, queues: Mutex::new(queues) })
     }
 
     /// Puts a message behind the others. When this returns it is on disk.
-    pub fn enqueue(&self, device: &DeviceId, message: Message) -> Result<(), QueueError> {
+    pub fn enqueue(&self, device: &DeviceId, generation: &str, message: Message) -> Result<(), QueueError> {
         let size = message.size();
         if size > MAX_MESSAGE_BYTES {
             return Err(QueueError::TooLarge(size));
@@ -122,7 +131,8 @@ impl CloudToDevice {
         if queue.waiting.len() >= MAX_MESSAGES {
             return Err(QueueError::Full(device.clone()));
         }
-        let kept = Kept::new(device, message, queue.next, expires_ms, now);
+        let kept =
+            Kept { generation: generation.to_owned(), ..Kept::new(device, message, queue.next, expires_ms, now) };
         self.documents.put(TABLE, &key(device, kept.sequence), &kept)?;
         queue.next += 1;
         queue.waiting.push_back(Entry { kept, lock: None });
@@ -160,8 +170,12 @@ impl CloudToDevice {
         if settlement == Settlement::Abandon && !given_up {
             queue.waiting[at].lock = None;
         } else {
-            self.documents.remove(TABLE, &key(device, queue.waiting[at].kept.sequence)).map_err(unavailable)?;
-            queue.waiting.remove(at);
+            let fate = match settlement {
+                Settlement::Complete => Fate::Success,
+                Settlement::Reject => Fate::Rejected,
+                Settlement::Abandon => Fate::DeliveryCountExceeded,
+            };
+            self.remove(device, queue, at, fate).map_err(unavailable)?;
         }
         queue.changed.notify_one();
         Ok(())
@@ -179,11 +193,37 @@ impl CloudToDevice {
         let mut queues = self.lock();
         let Some(queue) = queues.get_mut(device) else { return Ok(0) };
         let removed = queue.waiting.len();
-        for entry in &queue.waiting {
-            self.documents.remove(TABLE, &key(device, entry.kept.sequence))?;
+        while !queue.waiting.is_empty() {
+            self.remove(device, queue, 0, Fate::Purged)?;
         }
-        queue.waiting.clear();
         Ok(removed)
+    }
+
+    /// Drops what is over in all queues, so that those who want to know of it are told.
+    pub fn sweep(&self) -> Result<(), DocumentsError> {
+        let mut queues = self.lock();
+        for (device, queue) in queues.iter_mut() {
+            self.drop_expired(device, queue)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a message. Its sender is told of it before it is gone, so that a crash in between tells twice and not never.
+    fn remove(&self, device: &DeviceId, queue: &mut Queue, at: usize, fate: Fate) -> Result<(), DocumentsError> {
+        let kept = &queue.waiting[at].kept;
+        if fate.is_told(kept.system(system::ACK)) {
+            self.feedback.add(vec![Record {
+                original_message_id: kept.system(system::MESSAGE_ID).unwrap_or_default().to_owned(),
+                enqueued_time_utc: self.clock.now_text(),
+                status_code: fate,
+                description: fate,
+                device_id: device.clone(),
+                device_generation_id: kept.generation.clone(),
+            }])?;
+        }
+        self.documents.remove(TABLE, &key(device, kept.sequence))?;
+        queue.waiting.remove(at);
+        Ok(())
     }
 
     /// Tells when a message may have become ready for a device: one came, or one was given back. Who gets nothing waits
@@ -204,8 +244,9 @@ impl CloudToDevice {
     fn drop_expired(&self, device: &DeviceId, queue: &mut Queue) -> Result<(), DocumentsError> {
         let now = self.times();
         while let Some(at) = queue.waiting.iter().position(|entry| entry.is_over(now)) {
-            self.documents.remove(TABLE, &key(device, queue.waiting[at].kept.sequence))?;
-            queue.waiting.remove(at);
+            let used_up = queue.waiting[at].kept.deliveries >= MAX_DELIVERIES;
+            let fate = if used_up { Fate::DeliveryCountExceeded } else { Fate::Expired };
+            self.remove(device, queue, at, fate)?;
         }
         Ok(())
     }
@@ -241,7 +282,19 @@ impl Kept {
             properties.iter().map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).collect()
         };
         let (properties, system) = (pairs(&message.properties), pairs(&message.system));
-        Self { sequence, expires_ms, deliveries: 0, body: BASE64.encode(&message.body), properties, system }
+        Self {
+            sequence,
+            expires_ms,
+            deliveries: 0,
+            generation: String::new(),
+            body: BASE64.encode(&message.body),
+            properties,
+            system,
+        }
+    }
+
+    fn system(&self, name: &str) -> Option<&str> {
+        self.system.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.as_deref())
     }
 
     fn message(&self) -> Message {
@@ -279,7 +332,8 @@ mod tests {
     fn open(directory: &Path) -> (CloudToDevice, Arc<HandClock>) {
         let clock = HandClock::begin();
         let documents = Arc::new(Documents::open(&directory.join("documents")).unwrap());
-        (CloudToDevice::open(documents, clock.clone()).unwrap(), clock)
+        let feedback = Arc::new(Feedback::open(Arc::clone(&documents)).unwrap());
+        (CloudToDevice::open(documents, feedback, clock.clone()).unwrap(), clock)
     }
 
     fn leaf() -> DeviceId {
@@ -295,7 +349,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (queue, _) = open(directory.path());
         for body in ["a", "b", "c"] {
-            queue.enqueue(&leaf(), Message::new(body)).unwrap();
+            queue.enqueue(&leaf(), "1", Message::new(body)).unwrap();
         }
         let first = queue.receive(&leaf()).unwrap().unwrap();
         let second = queue.receive(&leaf()).unwrap().unwrap();
@@ -317,8 +371,8 @@ mod tests {
     async fn a_lock_ends_and_after_ten_deliveries_a_message_is_given_up() {
         let directory = tempfile::tempdir().unwrap();
         let (queue, clock) = open(directory.path());
-        queue.enqueue(&leaf(), Message::new("a")).unwrap();
-        queue.enqueue(&leaf(), Message::new("b")).unwrap();
+        queue.enqueue(&leaf(), "1", Message::new("a")).unwrap();
+        queue.enqueue(&leaf(), "1", Message::new("b")).unwrap();
         for _ in 0..MAX_DELIVERIES / 2 {
             let held = queue.receive(&leaf()).unwrap().unwrap();
             assert_eq!(text(&held), "a");
@@ -337,23 +391,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (queue, clock) = open(directory.path());
         let large = Message::new(vec![0; MAX_MESSAGE_BYTES + 1]);
-        assert!(matches!(queue.enqueue(&leaf(), large), Err(QueueError::TooLarge(_))));
+        assert!(matches!(queue.enqueue(&leaf(), "1", large), Err(QueueError::TooLarge(_))));
         let mut wrong = Message::new("x");
         wrong.system.set(system::EXPIRY, "tomorrow".to_owned());
-        assert!(matches!(queue.enqueue(&leaf(), wrong), Err(QueueError::Expiry(_))));
+        assert!(matches!(queue.enqueue(&leaf(), "1", wrong), Err(QueueError::Expiry(_))));
         let mut short = Message::new("short");
         short.system.set(system::EXPIRY, text_of(clock.now_ms() + 5000));
-        queue.enqueue(&leaf(), short).unwrap();
+        queue.enqueue(&leaf(), "1", short).unwrap();
         for _ in 1..MAX_MESSAGES {
-            queue.enqueue(&leaf(), Message::new("x")).unwrap();
+            queue.enqueue(&leaf(), "1", Message::new("x")).unwrap();
         }
-        assert!(matches!(queue.enqueue(&leaf(), Message::new("x")), Err(QueueError::Full(_))));
+        assert!(matches!(queue.enqueue(&leaf(), "1", Message::new("x")), Err(QueueError::Full(_))));
         clock.advance(Duration::from_secs(5));
         assert_eq!(queue.count(&leaf()), MAX_MESSAGES - 1);
-        queue.enqueue(&leaf(), Message::new("x")).unwrap();
+        queue.enqueue(&leaf(), "1", Message::new("x")).unwrap();
         clock.advance(Duration::from_millis(TIME_TO_LIVE_MS));
         assert!(queue.receive(&leaf()).unwrap().is_none());
-        queue.enqueue(&leaf(), Message::new("y")).unwrap();
+        queue.enqueue(&leaf(), "1", Message::new("y")).unwrap();
         assert_eq!(queue.purge(&leaf()).unwrap(), 1);
     }
 }

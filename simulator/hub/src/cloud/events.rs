@@ -1,7 +1,7 @@
 //! Messages that reached the cloud hub: appended to a file as lines of JSON, numbered, and read again from any number.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +41,31 @@ pub struct ReceivedEvent {
     /// A body that is neither, base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
+    /// The text of a body that is shown as JSON, where writing that again would not give the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_text: Option<String>,
+    /// What it is where it is no telemetry: `twinChangeEvents`, `deviceLifecycleEvents`, `deviceConnectionStateEvents`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl ReceivedEvent {
+    /// The body as it came.
+    pub fn bytes(&self) -> Vec<u8> {
+        match (&self.body_text, &self.body_base64, &self.body) {
+            (Some(text), _, _) => text.clone().into_bytes(),
+            // Nobody but us writes it.
+            (None, Some(encoded), _) => BASE64.decode(encoded).unwrap_or_default(),
+            (None, None, Some(Value::String(text))) if !self.is_json() => text.clone().into_bytes(),
+            (None, None, Some(body)) => body.to_string().into_bytes(),
+            (None, None, None) => Vec::new(),
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        let kind = self.system_properties.get(system::CONTENT_TYPE).and_then(Value::as_str);
+        kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+    }
 }
 
 /// The file cannot be used.
@@ -83,12 +108,24 @@ impl Events {
 
     /// Keeps messages of one sender. When this returns they survive the death of the process.
     pub fn append(&self, from: &Identity, messages: &[Message], now: &str) -> Result<(), EventsError> {
+        self.append_of(None, from, messages, now)
+    }
+
+    /// The same for what the hub itself tells of an identity.
+    pub fn append_of(
+        &self,
+        source: Option<&str>,
+        from: &Identity,
+        messages: &[Message],
+        now: &str,
+    ) -> Result<(), EventsError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let error = |source| EventsError { path: current(&self.directory), source };
         let first = *self.next.borrow();
         let mut bytes = Vec::new();
         for (message, number) in messages.iter().zip(first..) {
-            serde_json::to_writer(&mut bytes, &received(number, from, message, now)).map_err(|e| error(e.into()))?;
+            let event = ReceivedEvent { source: source.map(str::to_owned), ..received(number, from, message, now) };
+            serde_json::to_writer(&mut bytes, &event).map_err(|e| error(e.into()))?;
             bytes.push(b'\n');
         }
         if inner.length >= FILE_BYTES {
@@ -119,7 +156,9 @@ impl Events {
                 Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(error(source)),
             };
-            for line in BufReader::new(file).lines() {
+            let mut lines = BufReader::new(file);
+            seek_to(&mut lines, from).map_err(error)?;
+            for line in lines.lines() {
                 // The last line may be one that is being written.
                 let Ok(event) = serde_json::from_str::<ReceivedEvent>(&line.map_err(error)?) else { continue };
                 if event.sequence_number >= from {
@@ -145,6 +184,34 @@ fn current(directory: &Path) -> PathBuf {
 
 fn aside(directory: &Path) -> PathBuf {
     directory.join("events.old.jsonl")
+}
+
+/// Goes to a line shortly before the one with a number, or at the beginning: lines stand in the order of their numbers.
+fn seek_to(lines: &mut BufReader<File>, from: u64) -> io::Result<()> {
+    /// Within so many bytes it is as quick to read on.
+    const NEAR: u64 = 32 * 1024;
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Numbered {
+        sequence_number: u64,
+    }
+    let (mut low, mut high) = (0, lines.get_ref().metadata()?.len());
+    while from > 0 && high - low > NEAR {
+        let middle = low + (high - low) / 2;
+        lines.seek(SeekFrom::Start(middle))?;
+        let mut line = Vec::new();
+        // The rest of a line, and the next one whole.
+        lines.read_until(b'\n', &mut line)?;
+        let at = lines.stream_position()?;
+        line.clear();
+        lines.read_until(b'\n', &mut line)?;
+        match serde_json::from_slice::<Numbered>(&line) {
+            Ok(numbered) if numbered.sequence_number < from && at < high => low = at,
+            _ => high = middle,
+        }
+    }
+    lines.seek(SeekFrom::Start(low))?;
+    Ok(())
 }
 
 /// Bytes of the whole lines of a file, and the number in the last of them.
@@ -182,7 +249,7 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
     let text = std::str::from_utf8(&message.body).ok();
     let parsed = text.filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok());
     let body = parsed.or_else(|| text.map(|text| Value::String(text.to_owned())));
-    ReceivedEvent {
+    let mut event = ReceivedEvent {
         sequence_number,
         enqueued_time: now.to_owned(),
         device_id: from.device.to_string(),
@@ -191,7 +258,13 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
         system_properties: stamped(&message.system, from),
         body_base64: body.is_none().then(|| BASE64.encode(&message.body)),
         body,
+        body_text: None,
+        source: None,
+    };
+    if event.bytes() != message.body {
+        event.body_text = text.map(str::to_owned);
     }
+    event
 }
 
 fn object(properties: &Properties) -> Map<String, Value> {
@@ -223,6 +296,23 @@ mod tests {
         assert_eq!(kept[1].body, Some(json!("not json")));
         assert_eq!(kept[0].module_id.as_deref(), Some("filter"));
         assert_eq!(events.read(1, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn bodies_come_out_as_they_went_in_and_from_any_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let events = Events::open(directory.path()).unwrap();
+        let bodies = [r#"{ "a" : 1.50 }"#, r#""text""#, "not json", "", r#"{"a":1}"#, "null"];
+        for number in 0..3000 {
+            append(&events, bodies[number % bodies.len()]);
+        }
+        for from in [0, 1, 17, 1500, 2998, 2999] {
+            let event = events.read(from, 1).unwrap().remove(0);
+            assert_eq!(event.sequence_number, from);
+            assert_eq!(event.bytes(), bodies[usize::try_from(from).unwrap() % bodies.len()].as_bytes());
+        }
+        assert_eq!(events.read(1000, 5000).unwrap().len(), 2000);
+        assert!(events.read(3000, 1).unwrap().is_empty());
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl<T: Serialize + DeserializeOwned> Held<T> {
         from.take_while(|(key, _)| key.starts_with(prefix)).map(|(_, document)| Arc::clone(document)).collect()
     }
 
+    /// The first keys, at most so many.
+    pub fn keys(&self, count: usize) -> Vec<String> {
+        self.read().keys().take(count).cloned().collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.read().len()

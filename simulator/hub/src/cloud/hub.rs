@@ -13,6 +13,7 @@ use super::activity::{Activities, Activity};
 use super::cloud_to_device::{CloudToDevice, QueueError};
 use super::configurations::configurations::Configurations;
 use super::events::{Events, EventsError};
+use super::feedback::Feedback;
 use super::jobs::Jobs;
 use super::outbox::Outboxes;
 use super::policies::Policies;
@@ -71,6 +72,7 @@ pub struct CloudHub {
     policies: Policies,
     provisioner: Provisioner,
     messages: Arc<CloudToDevice>,
+    feedback: Arc<Feedback>,
     registry: Registry,
     twins: Twins,
     configurations: Configurations,
@@ -83,10 +85,13 @@ impl CloudHub {
     /// Opens what was kept.
     pub fn open(options: CloudHubOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, CloudHubError> {
         let documents = Arc::new(Documents::open(&file(&options.directory))?);
-        let messages = Arc::new(CloudToDevice::open(Arc::clone(&documents), Arc::clone(&clock))?);
+        let feedback = Arc::new(Feedback::open(Arc::clone(&documents))?);
+        let messages =
+            Arc::new(CloudToDevice::open(Arc::clone(&documents), Arc::clone(&feedback), Arc::clone(&clock))?);
         Ok(Arc::new(Self {
             outboxes: Outboxes::new(Arc::clone(&messages), Arc::clone(&clock)),
             messages,
+            feedback,
             activities: Activities::default(),
             provisioner: Provisioner::open(&documents, Arc::clone(&clock), &options.owner_key)?,
             policies: Policies::new(options.owner_key),
@@ -144,8 +149,13 @@ impl CloudHub {
 
     /// Puts a message into a device's queue.
     pub fn send_to_device(&self, device: &DeviceId, message: Message) -> Result<(), SendError> {
-        self.registry.require(&Identity::device(device.clone()))?;
-        Ok(self.messages.enqueue(device, message)?)
+        let registration = self.registry.require(&Identity::device(device.clone()))?;
+        Ok(self.messages.enqueue(device, &registration.record.generation_id, message)?)
+    }
+
+    /// What became of messages to devices.
+    pub fn feedback(&self) -> &Feedback {
+        &self.feedback
     }
 
     /// The messages that wait for devices.

@@ -7,6 +7,7 @@ pub mod configurations;
 pub mod deployments;
 pub mod enrollments;
 pub mod events;
+pub mod feedback;
 pub mod held;
 pub mod hub;
 pub mod jobs;

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::Conversation;
-use super::opening::{MAX_FRAME_BYTES, Opened, open};
+use super::desk::Desk;
+use super::opening::{MAX_FRAME_BYTES, Opened, Proof, open};
 use crate::amqp::frames::{FrameError, FrameReader, FrameWriter};
 use crate::listen::Certificate;
 
@@ -32,14 +33,25 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The last frames must be out by then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A hub, as a connection sees it.
+#[derive(Clone)]
+pub struct Hub {
+    /// What it is to its clients.
+    pub gateway: Arc<dyn Gateway>,
+    /// What it is to services, if it is anything.
+    pub desk: Option<Arc<dyn Desk>>,
+}
+
+impl Hub {
+    /// A hub that is nothing to services.
+    pub fn of_clients(gateway: Arc<dyn Gateway>) -> Self {
+        Self { gateway, desk: None }
+    }
+}
+
 /// Serves one connection to its end.
-pub async fn serve<S>(
-    stream: S,
-    certificate: Certificate,
-    gateway: Arc<dyn Gateway>,
-    clock: Arc<dyn Clock>,
-    shutdown: CancellationToken,
-) where
+pub async fn serve<S>(stream: S, certificate: Certificate, hub: Hub, clock: Arc<dyn Clock>, shutdown: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (read, write) = tokio::io::split(stream);
@@ -47,9 +59,9 @@ pub async fn serve<S>(
     let mut writer = FrameWriter::new(write);
     let opened = tokio::select! {
         () = shutdown.cancelled() => return,
-        opened = within(clock.as_ref(), OPEN_TIMEOUT, open(&mut reader, &mut writer, gateway.as_ref())) => opened,
+        opened = within(clock.as_ref(), OPEN_TIMEOUT, open(&mut reader, &mut writer, &hub)) => opened,
     };
-    let Opened { open, client } = match opened {
+    let Opened { open, proof } = match opened {
         Some(Ok(opened)) => opened,
         Some(Err(error)) => {
             tracing::debug!(%error, "a connection did not open");
@@ -58,10 +70,17 @@ pub async fn serve<S>(
         None => return tracing::debug!("a connection took too long to open"),
     };
     let max_frame = open.max_frame_size.unwrap_or(u32::MAX).clamp(MIN_MAX_FRAME_SIZE, MAX_FRAME_BYTES);
-    let mut conversation =
-        Conversation::new(gateway, Arc::clone(&clock), certificate, max_frame as usize - TRANSFER_OVERHEAD);
-    if let Some(client) = client {
-        conversation.proved(client);
+    let mut conversation = Conversation::new(
+        hub.gateway,
+        hub.desk,
+        Arc::clone(&clock),
+        certificate,
+        max_frame as usize - TRANSFER_OVERHEAD,
+    );
+    match proof {
+        Some(Proof::Client(client)) => conversation.proved(client),
+        Some(Proof::Service { until }) => conversation.service_proved(until),
+        None => {}
     }
     let (now, alarm) = (clock.now(), Alarm::new(Arc::clone(&clock)));
     let heartbeat = heartbeat(&open);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Client, CloseReason, Feature, Gateway, Refusal};
 use edgectl_schemas::ids::Identity;
+use edgectl_schemas::sas::CLOCK_SKEW_SECONDS;
 use edgectl_wire::amqp::attach::{Attach, Detach, Role};
 use edgectl_wire::amqp::condition::{
     ErrorCondition, HANDLE_IN_USE, NOT_ALLOWED, NOT_FOUND, RESOURCE_LIMIT, UNAUTHORIZED,
@@ -19,8 +20,10 @@ use edgectl_wire::amqp::frame::Frame;
 use edgectl_wire::amqp::performative::Performative;
 use edgectl_wire::amqp::session::{Begin, End};
 use edgectl_wire::amqp::value::Value;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::desk::{Desk, LinkEnd};
 use super::link::{Closings, Line};
 use super::member::{Face, Member, Outcome, Place, Receipt};
 use super::refusal::{closing, condition};
@@ -49,6 +52,11 @@ pub struct Conversation {
     pub(super) members: BTreeMap<Identity, Member>,
     last_serial: u64,
     pub(super) out: Vec<Frame>,
+    pub(super) desk: Option<Arc<dyn Desk>>,
+    /// Until when a service may use the connection; none while it has not proved that it may.
+    service_until: Option<u64>,
+    /// Links that the service ends.
+    ended: (mpsc::UnboundedSender<(Place, ErrorCondition)>, mpsc::UnboundedReceiver<(Place, ErrorCondition)>),
 }
 
 /// What came of everything that the lanes had done.
@@ -60,8 +68,17 @@ struct Progress {
 
 impl Conversation {
     /// A connection without sessions. Messages go out in parts of at most so many bytes.
-    pub fn new(gateway: Arc<dyn Gateway>, clock: Arc<dyn Clock>, certificate: Certificate, max_payload: usize) -> Self {
+    pub fn new(
+        gateway: Arc<dyn Gateway>,
+        desk: Option<Arc<dyn Desk>>,
+        clock: Arc<dyn Clock>,
+        certificate: Certificate,
+        max_payload: usize,
+    ) -> Self {
         Self {
+            desk,
+            service_until: None,
+            ended: mpsc::unbounded_channel(),
             gateway,
             clock,
             certificate,
@@ -79,6 +96,11 @@ impl Conversation {
         if let Ok(member) = self.member(&client.identity.clone()) {
             member.face.proved(client);
         }
+    }
+
+    /// A service proved that it may use the connection until then, in seconds since the Unix epoch.
+    pub fn service_proved(&mut self, until: u64) {
+        self.service_until = Some(until);
     }
 
     /// The frames to be written.
@@ -103,7 +125,9 @@ impl Conversation {
 
     /// When the next proof is over.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.members.values().filter_map(|member| member.face.expiry()).min()
+        let service =
+            self.service_until.and_then(|until| self.clock.instant_of(until.saturating_add(CLOCK_SKEW_SECONDS)));
+        self.members.values().filter_map(|member| member.face.expiry()).chain(service).min()
     }
 
     /// Ends the links of clients whose proof is over.
@@ -112,8 +136,21 @@ impl Conversation {
         let is_over = |member: &Member| member.face.expiry().is_some_and(|at| at <= now);
         let over: Vec<Identity> =
             self.members.iter().filter(|(_, member)| is_over(member)).map(|(identity, _)| identity.clone()).collect();
+        let expired = ErrorCondition::new(UNAUTHORIZED, "the token expired");
         for identity in over {
-            self.dismiss(&identity, &ErrorCondition::new(UNAUTHORIZED, "the token expired"));
+            self.dismiss(&identity, &expired);
+        }
+        let service =
+            self.service_until.and_then(|until| self.clock.instant_of(until.saturating_add(CLOCK_SKEW_SECONDS)));
+        if service.is_some_and(|at| at <= now) {
+            self.service_until = None;
+            for session in self.sessions.values_mut() {
+                let its_own = |link: &Link| matches!(link.purpose, Purpose::Service(_)) && link.is_live();
+                let handles: Vec<u32> = session.links().filter(|(_, link)| its_own(link)).map(|(h, _)| h).collect();
+                for handle in handles {
+                    session.end_link(handle, expired.clone(), &mut self.out);
+                }
+            }
         }
     }
 
@@ -224,7 +261,7 @@ impl Conversation {
         self.last_serial += 1;
         let place = Place { channel, handle, serial: self.last_serial };
         let pair = attach.properties.get(PAIR).and_then(Value::as_text).map(str::to_owned);
-        let purpose = match purpose(&attach) {
+        let purpose = match purpose(&attach, self.desk.as_deref()) {
             Ok(purpose) => purpose,
             Err(error) => {
                 // The client has to say that it knows of the end, so the handle is not free before.
@@ -237,10 +274,20 @@ impl Conversation {
         let stage = Stage::Asked(attach);
         session.insert(handle, Link { serial: place.serial, purpose: purpose.clone(), pair, stage });
         match purpose.identity() {
-            None => self.attached(place, Ok(())),
+            None => self.attached(place, self.service_may(&purpose)),
             Some(identity) => self.ask_to_attach(place, &purpose, identity),
         }
         Ok(())
+    }
+
+    /// Whether the connection may have a link that is no client's.
+    fn service_may(&self, purpose: &Purpose) -> Result<(), Refusal> {
+        match purpose {
+            Purpose::Service(_) if self.service_until.is_none() => {
+                Err(Refusal::Unauthorized("no policy's token was put that allows it".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ask_to_attach(&mut self, place: Place, purpose: &Purpose, identity: &Identity) {
@@ -262,6 +309,9 @@ impl Conversation {
         let Stage::Asked(attach) = &link.stage else { return };
         let (attach, purpose) = (attach.clone(), link.purpose.clone());
         let face = purpose.identity().and_then(|identity| self.members.get(identity)).map(|member| &member.face);
+        if let (Ok(()), Purpose::Service(name), Role::Receiver) = (&result, &purpose, attach.role) {
+            return self.open_service(place, name, &attach);
+        }
         match result {
             Ok(()) => {
                 let sending = (attach.role == Role::Receiver).then(|| {
@@ -275,6 +325,20 @@ impl Conversation {
                 tracing::warn!(client, %refusal, "a link was refused");
                 self.end_link(place.channel, place.handle, condition(&refusal));
             }
+        }
+    }
+
+    /// Opens a link on which a service receives.
+    fn open_service(&mut self, place: Place, name: &str, attach: &Attach) {
+        let Some(desk) = self.desk.clone() else { return };
+        match desk.open(name, attach, LinkEnd { place, ended: self.ended.0.clone() }) {
+            Ok(line) => {
+                let sending = Sending::new(line, attach.max_message_size);
+                if let Some(session) = self.sessions.get_mut(&place.channel) {
+                    session.accept(place.handle, attach, Some(sending), &mut self.out);
+                }
+            }
+            Err(error) => self.end_link(place.channel, place.handle, error),
         }
     }
 
@@ -373,6 +437,12 @@ impl Conversation {
         }
         let mut any = !(progress.outcomes.is_empty() && progress.batches.is_empty());
         self.progressed(progress);
+        while let Poll::Ready(Some((place, error))) = self.ended.1.poll_recv(context) {
+            any = true;
+            if self.is_there(place) {
+                self.end_link(place.channel, place.handle, error);
+            }
+        }
         for session in self.sessions.values_mut() {
             any |= session.poll_send(context, &mut self.out);
         }
@@ -404,13 +474,16 @@ impl Conversation {
     }
 }
 
-fn purpose(attach: &Attach) -> Result<Purpose, ErrorCondition> {
+fn purpose(attach: &Attach, desk: Option<&dyn Desk>) -> Result<Purpose, ErrorCondition> {
     let (terminus, hub) = match attach.role {
         Role::Sender => (attach.target.as_ref().map(|target| &target.terminus), HubEnd::Receives),
         Role::Receiver => (attach.source.as_ref().map(|source| &source.terminus), HubEnd::Sends),
     };
     let address = terminus.and_then(|terminus| terminus.address.as_deref()).unwrap_or_default();
-    Purpose::parse(address, hub).map_err(|error| ErrorCondition::new(NOT_FOUND, error.to_string()))
+    Purpose::parse(address, hub).or_else(|error| match desk.and_then(|desk| desk.name(address, hub)) {
+        Some(name) => Ok(Purpose::Service(name)),
+        None => Err(ErrorCondition::new(NOT_FOUND, error.to_string())),
+    })
 }
 
 /// What a link switches on.
@@ -424,7 +497,8 @@ fn feature(purpose: &Purpose) -> Option<Feature> {
         | Purpose::Tokens
         | Purpose::Events(_)
         | Purpose::MethodAnswers(_)
-        | Purpose::TwinRequests(_) => None,
+        | Purpose::TwinRequests(_)
+        | Purpose::Service(_) => None,
     }
 }
 
@@ -443,7 +517,11 @@ fn line(purpose: &Purpose) -> Option<Line> {
         Purpose::CloudToDevice(_) => Some(Line::CloudToDevice),
         Purpose::MethodCalls(_) => Some(Line::Methods),
         Purpose::TwinAnswers(_) => Some(Line::Twin),
-        Purpose::Tokens | Purpose::Events(_) | Purpose::MethodAnswers(_) | Purpose::TwinRequests(_) => None,
+        Purpose::Tokens
+        | Purpose::Events(_)
+        | Purpose::MethodAnswers(_)
+        | Purpose::TwinRequests(_)
+        | Purpose::Service(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod connection;
 pub mod conversation;
+pub mod desk;
 pub mod link;
 pub mod member;
 pub mod opening;

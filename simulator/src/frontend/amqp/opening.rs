@@ -1,6 +1,6 @@
 //! How a connection begins: protocol headers, the security layer where the client wants it, and OPEN both ways.
 
-use edgectl_hub::gateway::{Client, Credential, Gateway};
+use edgectl_hub::gateway::{Client, Credential, Refusal};
 use edgectl_wire::amqp::error::AmqpError;
 use edgectl_wire::amqp::frame::{Frame, ProtocolHeader};
 use edgectl_wire::amqp::open::Open;
@@ -9,6 +9,7 @@ use edgectl_wire::amqp::sasl::{SaslCode, SaslFrame};
 use edgectl_wire::amqp::value::{Map, Symbol, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connection::Hub;
 use super::conversation::CHANNEL_MAX;
 use super::refusal::sasl_code;
 use crate::amqp::frames::{FrameError, FrameReader, FrameWriter};
@@ -30,7 +31,18 @@ pub struct Opened {
     /// What the client says of itself.
     pub open: Open,
     /// Who it is, if it proved that in the security layer.
-    pub client: Option<Client>,
+    pub proof: Option<Proof>,
+}
+
+/// What a peer proved in the security layer.
+pub enum Proof {
+    /// That it is a client.
+    Client(Client),
+    /// That it is a service.
+    Service {
+        /// When the proof is over, in seconds since the Unix epoch.
+        until: u64,
+    },
 }
 
 /// A connection that does not begin.
@@ -60,16 +72,16 @@ impl From<std::io::Error> for OpeningError {
 pub async fn open<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
-    gateway: &dyn Gateway,
+    hub: &Hub,
 ) -> Result<Opened, OpeningError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut client = None;
+    let mut proof = None;
     let mut header = next_header(reader, writer).await?;
     if header == ProtocolHeader::Sasl {
-        client = prove(reader, writer, gateway).await?;
+        proof = prove(reader, writer, hub).await?;
         header = next_header(reader, writer).await?;
     }
     if header != ProtocolHeader::Amqp {
@@ -82,7 +94,7 @@ where
             Some(Frame::Amqp { performative: Performative::Open(open), .. }) => {
                 writer.put(&Frame::of(0, Performative::Open(Box::new(own_open()))));
                 writer.flush().await?;
-                return Ok(Opened { open: *open, client });
+                return Ok(Opened { open: *open, proof });
             }
             Some(Frame::Empty) => {}
             Some(_) => return Err(OpeningError::Order),
@@ -116,8 +128,8 @@ where
 async fn prove<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut FrameWriter<W>,
-    gateway: &dyn Gateway,
-) -> Result<Option<Client>, OpeningError>
+    hub: &Hub,
+) -> Result<Option<Proof>, OpeningError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -130,15 +142,13 @@ where
         Some(_) => return Err(OpeningError::Order),
         None => return Err(OpeningError::Closed),
     };
-    let (code, client) = if mechanism == PLAIN {
-        match Plain::read(&response.unwrap_or_default()) {
-            Some(plain) => match gateway.authenticate(&plain.identity, &Credential::Token(plain.password)).await {
-                Ok(client) => (SaslCode::Ok, Some(client)),
-                Err(refusal) => {
-                    tracing::warn!(client = %plain.identity, %refusal, "a connection was refused");
-                    (sasl_code(&refusal), None)
-                }
-            },
+    let (code, proof) = if mechanism == PLAIN {
+        match plain(&response.unwrap_or_default(), hub).await {
+            Some(Ok(proof)) => (SaslCode::Ok, Some(proof)),
+            Some(Err(refusal)) => {
+                tracing::warn!(%refusal, "a connection was refused");
+                (sasl_code(&refusal), None)
+            }
             None => (SaslCode::Authentication, None),
         }
     } else if MECHANISMS.contains(&mechanism) {
@@ -148,7 +158,16 @@ where
     };
     writer.put(&Frame::Sasl(SaslFrame::Outcome(code)));
     writer.flush().await?;
-    if code == SaslCode::Ok { Ok(client) } else { Err(OpeningError::Proof) }
+    if code == SaslCode::Ok { Ok(proof) } else { Err(OpeningError::Proof) }
+}
+
+/// The proof in a user name and a password; none if they are nobody's.
+async fn plain(response: &[u8], hub: &Hub) -> Option<Result<Proof, Refusal>> {
+    if let Some(token) = Plain::policy_token(response) {
+        return Some(hub.desk.as_ref()?.authorize(&token).map(|until| Proof::Service { until }));
+    }
+    let plain = Plain::read(response)?;
+    Some(hub.gateway.authenticate(&plain.identity, &Credential::Token(plain.password)).await.map(Proof::Client))
 }
 
 fn own_open() -> Open {

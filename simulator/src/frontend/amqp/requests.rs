@@ -31,6 +31,7 @@ impl Conversation {
         let receipt = Receipt { place, delivery: delivered.id, settled: delivered.settled };
         match link.purpose.clone() {
             Purpose::Events(identity) => self.event(&identity, receipt, delivered),
+            Purpose::Service(name) => self.for_service(&name, receipt, delivered),
             purpose => match AnnotatedMessage::decode(delivered.bytes) {
                 Ok(message) => {
                     self.settle(&[receipt], &DeliveryState::Accepted);
@@ -59,6 +60,23 @@ impl Conversation {
         member.messages.push(None, Some(receipt));
     }
 
+    /// A message for the hub's service.
+    fn for_service(&mut self, name: &str, receipt: Receipt, delivered: Delivered) {
+        let Some(desk) = self.desk.clone() else { return };
+        let message = AnnotatedMessage::decode(delivered.bytes);
+        let taken = message.map_err(|error| ErrorCondition::new(DECODE, error.to_string()));
+        match taken.and_then(|message| desk.take(name, message)) {
+            Ok(answer) => {
+                self.settle(&[receipt], &DeliveryState::Accepted);
+                if let Some(answer) = answer {
+                    self.answer(receipt.place, &Purpose::Service(name.to_owned()), Outbound::settled(&answer));
+                }
+                self.finished(receipt.place);
+            }
+            Err(error) => self.reject(receipt, error),
+        }
+    }
+
     fn reject(&mut self, receipt: Receipt, error: ErrorCondition) {
         self.settle(&[receipt], &DeliveryState::Rejected(Some(error)));
         self.finished(receipt.place);
@@ -81,13 +99,20 @@ impl Conversation {
             | Purpose::Inputs(_)
             | Purpose::CloudToDevice(_)
             | Purpose::MethodCalls(_)
-            | Purpose::TwinAnswers(_) => {}
+            | Purpose::TwinAnswers(_)
+            | Purpose::Service(_) => {}
         }
     }
 
     fn put_token(&mut self, place: Place, message: AnnotatedMessage) {
         let request = message.properties.message_id.clone();
         let put = PutToken::read(message).map_err(|error| Refusal::Invalid(error.to_string()));
+        if let (Ok(put), Some(desk)) = (&put, self.desk.clone())
+            && put.identity().is_none()
+        {
+            let result = desk.authorize(&put.token).map(|until| self.service_proved(until));
+            return self.token_put(place, request, result);
+        }
         let found = put.and_then(|put| match put.identity() {
             Some(identity) => Ok((identity, put.token)),
             None => Err(Refusal::Unauthorized(format!("{} is no client of the hub", put.audience))),

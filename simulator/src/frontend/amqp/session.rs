@@ -460,7 +460,8 @@ fn max_message_bytes(purpose: &Purpose) -> usize {
         | Purpose::MethodCalls(_)
         | Purpose::MethodAnswers(_)
         | Purpose::TwinRequests(_)
-        | Purpose::TwinAnswers(_) => MAX_MESSAGE_BYTES,
+        | Purpose::TwinAnswers(_)
+        | Purpose::Service(_) => MAX_MESSAGE_BYTES,
     }
 }
 
@@ -473,6 +474,7 @@ fn answer(attach: &Attach, purpose: &Purpose) -> Attach {
     let sender_settle_mode = match (role, purpose) {
         (Role::Receiver, _) => attach.sender_settle_mode,
         (Role::Sender, Purpose::Inputs(_) | Purpose::CloudToDevice(_)) => SenderSettleMode::Unsettled,
+        (Role::Sender, Purpose::Service(_)) => attach.sender_settle_mode,
         (Role::Sender, _) => SenderSettleMode::Settled,
     };
     Attach {

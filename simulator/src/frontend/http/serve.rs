@@ -11,7 +11,6 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use edgectl_hub::clock::{Clock, Sleep, within};
-use edgectl_hub::gateway::Gateway;
 use hyper::body::Incoming;
 use hyper::rt::Timer;
 use hyper::service::{Service as _, service_fn};
@@ -22,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::frontend::amqp::connection::Hub;
 use crate::frontend::websocket::{self, Accepted};
 use crate::listen::Certificate;
 
@@ -40,7 +40,7 @@ pub struct Door {
     /// Answers requests.
     pub router: Router,
     /// The hub that `WebSockets` lead to.
-    pub gateway: Arc<dyn Gateway>,
+    pub hub: Hub,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -83,7 +83,7 @@ where
         }
     }
     if let Ok(accepted) = handed_over.try_recv() {
-        websocket::serve(accepted, certificate, door.gateway, door.clock, shutdown).await;
+        websocket::serve(accepted, certificate, door.hub, door.clock, shutdown).await;
     }
 }
 

@@ -1,0 +1,164 @@
+//! The addresses of the service.
+
+use std::sync::{Arc, Weak};
+
+use edgectl_hub::auth::Right;
+use edgectl_hub::cloud::cloud_to_device::QueueError;
+use edgectl_hub::cloud::hub::{CloudHub, SendError};
+use edgectl_hub::gateway::Refusal;
+use edgectl_hub::message::system;
+use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::sas::decode;
+use edgectl_wire::amqp::attach::Attach;
+use edgectl_wire::amqp::condition::{ARGUMENT, ErrorCondition, INTERNAL, MESSAGE_SIZE, NOT_FOUND};
+use edgectl_wire::amqp::message::AnnotatedMessage;
+use edgectl_wire::amqp::value::Symbol;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::events::{Consumers, PartitionAddress};
+use super::{feedback, management};
+use crate::amqp::address::{HubEnd, path};
+use crate::amqp::message::read;
+use crate::frontend::amqp::desk::{Desk, LinkEnd};
+use crate::frontend::amqp::link::Outbound;
+
+/// The name of a device's queue is full, in the service's words.
+const QUEUE_FULL: Symbol = Symbol::new("com.microsoft:device-maximum-queue-depth-exceeded");
+/// Messages that wait for a link's credit.
+pub(super) const LINE: usize = 64;
+
+/// The desk of a cloud hub.
+pub struct ServiceDesk {
+    hub: Weak<CloudHub>,
+    consumers: Arc<Consumers>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// What an address is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// Messages to devices.
+    ToDevices,
+    /// What became of them.
+    Feedback,
+    /// Files that devices uploaded.
+    Files,
+    /// Questions about the endpoint.
+    Management,
+    /// Messages of devices.
+    Partition(PartitionAddress),
+}
+
+impl Place {
+    /// Reads an address, which clients write with and without a scheme and a host, and in any case.
+    fn read(address: &str, hub: HubEnd) -> Option<Self> {
+        let path = path(address).trim_matches('/');
+        let lower = path.to_ascii_lowercase();
+        match (lower.as_str(), hub) {
+            ("messages/devicebound", HubEnd::Receives) => return Some(Self::ToDevices),
+            ("messages/servicebound/feedback", HubEnd::Sends) => return Some(Self::Feedback),
+            ("messages/servicebound/filenotifications", HubEnd::Sends) => return Some(Self::Files),
+            _ => {}
+        }
+        if lower.split('/').next_back() == Some("$management") {
+            return Some(Self::Management);
+        }
+        (hub == HubEnd::Sends).then(|| PartitionAddress::read(path).map(Self::Partition)).flatten()
+    }
+}
+
+impl ServiceDesk {
+    /// The desk of a hub. What it does for consumers ends at shutdown.
+    pub fn new(hub: &Arc<CloudHub>, tasks: TaskTracker, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { hub: Arc::downgrade(hub), consumers: Arc::default(), tasks, shutdown })
+    }
+
+    fn hub(&self) -> Result<Arc<CloudHub>, ErrorCondition> {
+        self.hub.upgrade().ok_or_else(|| ErrorCondition::new(INTERNAL, "the hub is shutting down"))
+    }
+
+    fn send_to_device(&self, message: AnnotatedMessage) -> Result<(), ErrorCondition> {
+        let wrong = |text: &str| ErrorCondition::new(ARGUMENT, text);
+        let message = read(message).map_err(|error| ErrorCondition::new(ARGUMENT, error.to_string()))?;
+        let to = message.system.get(system::TO).unwrap_or_default();
+        let device = match to.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
+            [devices, device, messages, bound]
+                if devices.eq_ignore_ascii_case("devices")
+                    && messages.eq_ignore_ascii_case("messages")
+                    && bound.eq_ignore_ascii_case("devicebound") =>
+            {
+                DeviceId::new(device).or_else(|_| DeviceId::new(&decode(device)))
+            }
+            _ => return Err(wrong("`to` does not name a device: /devices/{device}/messages/devicebound")),
+        };
+        let device = device.map_err(|error| wrong(&error.to_string()))?;
+        // One that was written encoded, and is known so.
+        let hub = self.hub()?;
+        let decoded = DeviceId::new(&decode(device.as_str())).unwrap_or_else(|_| device.clone());
+        let is_known =
+            |device: &DeviceId| hub.registry().get(&edgectl_schemas::ids::Identity::device(device.clone())).is_some();
+        let device = if is_known(&device) { device } else { decoded };
+        hub.send_to_device(&device, message).map_err(|error| {
+            let condition = match &error {
+                SendError::Registry(_) => NOT_FOUND,
+                SendError::Queue(QueueError::Full(_)) => QUEUE_FULL,
+                SendError::Queue(QueueError::TooLarge(_)) => MESSAGE_SIZE,
+                SendError::Queue(QueueError::Expiry(_)) => ARGUMENT,
+                SendError::Queue(QueueError::Documents(_)) => INTERNAL,
+            };
+            ErrorCondition::new(condition, error.to_string())
+        })
+    }
+}
+
+impl Desk for ServiceDesk {
+    fn authorize(&self, token: &str) -> Result<u64, Refusal> {
+        let hub = self.hub.upgrade().ok_or_else(|| Refusal::Unavailable("the hub is shutting down".to_owned()))?;
+        hub.authorize(token, Right::ServiceConnect).map_err(|error| Refusal::Unauthorized(error.to_string()))
+    }
+
+    fn name(&self, address: &str, hub: HubEnd) -> Option<String> {
+        Place::read(address, hub)?;
+        Some(path(address).trim_matches('/').to_owned())
+    }
+
+    fn open(
+        &self,
+        name: &str,
+        attach: &Attach,
+        end: LinkEnd,
+    ) -> Result<Option<mpsc::Receiver<Outbound>>, ErrorCondition> {
+        let hub = self.hub()?;
+        let (sender, line) = mpsc::channel(LINE);
+        let work: futures_util::future::BoxFuture<'static, ()> = match Place::read(name, HubEnd::Sends) {
+            Some(Place::Partition(address)) => {
+                let consumer = self.consumers.begin(address, attach, &hub, end)?;
+                Box::pin(consumer.run(hub, sender))
+            }
+            Some(Place::Feedback) => Box::pin(feedback::hand_out(hub, sender)),
+            // Nothing is ever told of files: devices upload none here.
+            Some(Place::Files) => Box::pin(async move { sender.closed().await }),
+            Some(Place::Management) => return Ok(None),
+            Some(Place::ToDevices) | None => return Err(ErrorCondition::new(NOT_FOUND, name)),
+        };
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = work => {}
+            }
+        });
+        Ok(Some(line))
+    }
+
+    fn take(&self, name: &str, message: AnnotatedMessage) -> Result<Option<AnnotatedMessage>, ErrorCondition> {
+        match Place::read(name, HubEnd::Receives) {
+            Some(Place::ToDevices) => self.send_to_device(message).map(|()| None),
+            Some(Place::Management) => Ok(Some(management::answer(&*self.hub()?, message))),
+            _ => Err(ErrorCondition::new(NOT_FOUND, name)),
+        }
+    }
+}
