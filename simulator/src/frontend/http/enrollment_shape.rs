@@ -5,11 +5,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_hub::cloud::enrollments::{Again, Attestation, Enrollment, Kind, Terms};
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::ids::DeviceId;
-use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use serde_json::{Value, json};
 
 use super::answer::ServiceError;
 use super::shape;
+use crate::thumbprint::thumbprints;
 
 /// An enrolment as the service shows it. Keys are shown to who made it, and to who asks for them.
 pub fn enrollment(hub: &CloudHub, enrollment: &Enrollment, kind: Kind, with_keys: bool) -> Value {
@@ -105,10 +105,10 @@ fn wanted_attestation(body: &Value, kind: Kind) -> Result<Attestation, ServiceEr
                     thumbprints.extend(thumbprints_of(text)?);
                 }
             }
-            match thumbprints.is_empty() {
-                true => invalid("attestation.x509.clientCertificates.primary is missing"),
-                false => Ok(Attestation::Certificate { thumbprints }),
+            if thumbprints.is_empty() {
+                return invalid("attestation.x509.clientCertificates.primary is missing");
             }
+            Ok(Attestation::Certificate { thumbprints })
         }
         (Some("x509"), Kind::Group) if body.pointer("/attestation/x509/caReferences/primary").is_some() => {
             Ok(Attestation::Authority)
@@ -128,15 +128,13 @@ fn thumbprints_of(text: &str) -> Result<[String; 2], ServiceError> {
         BASE64.decode(kept).map_err(|_| ServiceError::invalid("the certificate is neither PEM nor base64"))
     };
     let inner = |pem: &str| -> String { pem.lines().filter(|line| !line.starts_with("-----")).collect() };
-    let der = match text.trim_start().starts_with("-----") {
-        true => decoded(&inner(text))?,
-        false => match String::from_utf8(decoded(text)?) {
+    let der = if text.trim_start().starts_with("-----") {
+        decoded(&inner(text))?
+    } else {
+        match String::from_utf8(decoded(text)?) {
             Ok(pem) => decoded(&inner(&pem))?,
             Err(der) => der.into_bytes(),
-        },
+        }
     };
-    let hex = |algorithm: &'static Algorithm| {
-        digest(algorithm, &der).as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<String>()
-    };
-    Ok([hex(&SHA1_FOR_LEGACY_USE_ONLY), hex(&SHA256)])
+    Ok(thumbprints(&der))
 }

@@ -29,20 +29,25 @@ pub fn routes() -> Router<Service> {
 }
 
 fn of(kind: Kind, path: &str) -> Router<Service> {
-    let item = get(move |by: Manager, service: State<Service>, name: Path<String>| read(by, service, name, kind))
-        .put(
-            move |by: Manager,
-                  service: State<Service>,
-                  name: Path<String>,
-                  headers: HeaderMap,
-                  body: JsonBody<Value>| { put(by, service, name, headers, body, kind) },
-        )
-        .delete(move |by: Manager, service: State<Service>, name: Path<String>, headers: HeaderMap| {
-            remove(by, service, name, headers, kind)
-        });
-    let secrets =
-        post(move |by: Manager, service: State<Service>, name: Path<String>| attestation(by, service, name, kind));
-    let query = post(move |by: Manager, service: State<Service>| list(by, service, kind));
+    let item = get(async move |_: Manager, State(service): State<Service>, Path(name): Path<String>| {
+        read(&service, kind, &name)
+    })
+    .put(
+        async move |_: Manager,
+                    State(service): State<Service>,
+                    Path(name): Path<String>,
+                    headers: HeaderMap,
+                    JsonBody(body): JsonBody<Value>| put(&service, kind, &name, &headers, &body),
+    )
+    .delete(
+        async move |_: Manager, State(service): State<Service>, Path(name): Path<String>, headers: HeaderMap| {
+            remove(&service, kind, &name, &headers)
+        },
+    );
+    let secrets = post(async move |_: Manager, State(service): State<Service>, Path(name): Path<String>| {
+        attestation(&service, kind, &name)
+    });
+    let query = post(async move |_: Manager, State(service): State<Service>| list(&service, kind));
     Router::new()
         .route(&format!("{path}/{{name}}"), item)
         .route(&format!("{path}/query"), query)
@@ -93,62 +98,37 @@ async fn facts(_: Manager, State(service): State<Service>) -> Json<Value> {
     Json(json!({ "idScope": service.hub.provisioner().scope(), "serviceHost": service.hub.host() }))
 }
 
-async fn put(
-    _: Manager,
-    State(service): State<Service>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    JsonBody(body): JsonBody<Value>,
-    kind: Kind,
-) -> Result<Json<Value>, Refused> {
-    let terms = enrollment_shape::terms(&body, kind).map_err(|error| invalid(&error))?;
-    let condition = shape::condition(&headers);
-    let put = service.hub.provisioner().enrollments.put(kind, &name, terms, condition)?;
+fn put(service: &Service, kind: Kind, name: &str, headers: &HeaderMap, body: &Value) -> Result<Json<Value>, Refused> {
+    let terms = enrollment_shape::terms(body, kind).map_err(|error| invalid(&error))?;
+    let put = service.hub.provisioner().enrollments.put(kind, name, terms, shape::condition(headers))?;
     Ok(Json(enrollment_shape::enrollment(&service.hub, &put, kind, true)))
 }
 
-async fn read(
-    _: Manager,
-    State(service): State<Service>,
-    Path(name): Path<String>,
-    kind: Kind,
-) -> Result<Json<Value>, Refused> {
-    let found = service.hub.provisioner().enrollments.get(kind, &name).ok_or(EnrollmentError::NotFound)?;
+fn read(service: &Service, kind: Kind, name: &str) -> Result<Json<Value>, Refused> {
+    let found = service.hub.provisioner().enrollments.get(kind, name).ok_or(EnrollmentError::NotFound)?;
     Ok(Json(enrollment_shape::enrollment(&service.hub, &found, kind, false)))
 }
 
-async fn remove(
-    _: Manager,
-    State(service): State<Service>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    kind: Kind,
-) -> Result<StatusCode, Refused> {
-    let condition = shape::condition(&headers);
-    service.hub.provisioner().enrollments.remove(kind, &name, condition)?;
+fn remove(service: &Service, kind: Kind, name: &str, headers: &HeaderMap) -> Result<StatusCode, Refused> {
+    service.hub.provisioner().enrollments.remove(kind, name, shape::condition(headers))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn attestation(
-    _: Manager,
-    State(service): State<Service>,
-    Path(name): Path<String>,
-    kind: Kind,
-) -> Result<Json<Value>, Refused> {
-    let found = service.hub.provisioner().enrollments.get(kind, &name).ok_or(EnrollmentError::NotFound)?;
+fn attestation(service: &Service, kind: Kind, name: &str) -> Result<Json<Value>, Refused> {
+    let found = service.hub.provisioner().enrollments.get(kind, name).ok_or(EnrollmentError::NotFound)?;
     Ok(Json(enrollment_shape::attestation(&found.terms.attestation, true)))
 }
 
 async fn attestation_of_group(
-    by: Manager,
-    service: State<Service>,
-    name: Path<String>,
+    _: Manager,
+    State(service): State<Service>,
+    Path(name): Path<String>,
 ) -> Result<Json<Value>, Refused> {
-    attestation(by, service, name, Kind::Group).await
+    attestation(&service, Kind::Group, &name)
 }
 
 /// All of them: the query language of the service knows nothing but `SELECT *`.
-async fn list(_: Manager, State(service): State<Service>, kind: Kind) -> Json<Vec<Value>> {
+fn list(service: &Service, kind: Kind) -> Json<Vec<Value>> {
     let all = service.hub.provisioner().enrollments.all(kind);
     Json(all.iter().map(|item| enrollment_shape::enrollment(&service.hub, item, kind, false)).collect())
 }
