@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use edgectl_hub::cloud::policies::Policies;
+use edgectl_hub::cloud::policies::{OWNER, Policies};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -250,9 +250,17 @@ pub struct ServiceAccess {
 impl ServiceAccess {
     /// The connection string of a policy of the hub with this host name; none if there is no such policy.
     pub fn connection_string(&self, host: &str, policy: &str) -> Option<String> {
-        let owner = SharedKey::from_base64(&self.shared_access_key).ok()?;
-        let key = Policies::new(owner).key(policy)?.to_base64();
+        let key = self.policy_key(policy)?;
         Some(format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"))
+    }
+
+    /// The key of another policy of the hub, base64; none if this is not the owner's, or there is no such policy.
+    pub fn policy_key(&self, policy: &str) -> Option<String> {
+        let owner = SharedKey::from_base64(&self.shared_access_key).ok()?;
+        (self.shared_access_key_name == OWNER)
+            .then(|| Policies::new(owner).key(policy))
+            .flatten()
+            .map(|key| key.to_base64())
     }
 }
 

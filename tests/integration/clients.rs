@@ -44,6 +44,13 @@ impl Site {
         site
     }
 
+    /// Ends the device as a crash would.
+    pub fn kill(&self) {
+        let holder = fs::read_to_string(self.root().join(".edgectl/device/lock")).unwrap();
+        let killed = Command::new("kill").args(["-9", holder.trim()]).status().unwrap();
+        assert!(killed.success(), "{holder}");
+    }
+
     pub fn root(&self) -> PathBuf {
         self.place.path().join(DEVICE)
     }
@@ -72,6 +79,8 @@ impl Site {
             "device": DEVICE,
             "trustBundle": endpoints.trust_bundle,
             "serviceKey": access.shared_access_key,
+            "readKey": access.policy_key("registryRead"),
+            "eventKey": access.policy_key("service"),
         })
     }
 
@@ -84,7 +93,7 @@ impl Site {
     }
 
     /// Runs a client in the network.
-    fn run(&self, program: &Path, script: &str, facts: &Value) {
+    pub fn run(&self, program: &Path, script: &str, facts: &Value) {
         self.client(program, script, facts).assert().success();
     }
 
@@ -96,7 +105,7 @@ impl Site {
         let mut command = assert_cmd::Command::from_std(self.network.program(program, self.place.path()));
         command.arg(script).arg(path).timeout(TIMEOUT);
         if let Some(modules) = facts["nodeModules"].as_str() {
-            command.env("NODE_PATH", modules);
+            command.env("NODE_PATH", modules).env("NODE_EXTRA_CA_CERTS", facts["trustBundle"].as_str().unwrap());
         }
         command
     }
@@ -121,15 +130,20 @@ impl Drop for Site {
     }
 }
 
-/// Runs a program that needs registries, and says whether it is at hand.
-pub fn prepare(command: &mut Command) -> bool {
-    match command.output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(_) => false,
-    }
+/// Node, and the modules of a folder of clients, from the registry at hand.
+pub fn node(name: &str) -> (PathBuf, PathBuf) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("clients-{}", name.replace('_', "-")));
+    fs::create_dir_all(&folder).unwrap();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name).join("package.json");
+    fs::copy(package, folder.join("package.json")).unwrap();
+    let node = Command::new("sh").args(["-c", "command -v node"]).output().unwrap().stdout;
+    let node = PathBuf::from(String::from_utf8_lossy(&node).trim());
+    assert!(!node.as_os_str().is_empty(), "node is not there");
+    let mut install = Command::new("npm");
+    install.args(["install", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
+    let output = install.output().expect("npm");
+    assert!(output.status.success(), "{install:?}: {}", String::from_utf8_lossy(&output.stderr));
+    (node, folder.join("node_modules"))
 }
 
 fn id(text: &str) -> Identity {
@@ -177,20 +191,10 @@ fn the_python_sdk_comes_through_websockets_and_with_certificates() {
 
 #[test]
 fn the_node_sdk_comes_through_websockets_and_https() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-node-http");
-    fs::create_dir_all(&folder).unwrap();
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node_http/package.json");
-    fs::copy(package, folder.join("package.json")).unwrap();
-    let node = Command::new("sh").args(["-c", "command -v node"]).output().unwrap().stdout;
-    let node = PathBuf::from(String::from_utf8_lossy(&node).trim());
-    let install = ["install", "--no-audit", "--no-fund", "--silent"];
-    if node.as_os_str().is_empty() || !prepare(Command::new("npm").args(install).current_dir(&folder)) {
-        println!("passed over: node and npm are not at hand");
-        return;
-    }
+    let (node, modules) = node("node_http");
     let site = Site::start();
     let mut facts = site.facts();
-    facts["nodeModules"] = json!(folder.join("node_modules"));
+    facts["nodeModules"] = json!(modules);
     facts["vouched"] = site.place("vouched", &site.authority().issue_client(&id("vouched"), Timestamp::now()).unwrap());
     site.run(&node, "node_http/doors.js", &facts);
 

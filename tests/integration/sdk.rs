@@ -19,22 +19,35 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 /// A Python that has the SDK; it is made once.
 pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| python_with("python-sdk", &[PACKAGE], "azure.iot.device"))
+}
+
+/// A Python that has the SDKs of services; it is made once.
+pub fn service_python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-sdk");
-        let python = place.join("bin/python");
-        let has_sdk = |python: &Path| {
-            let mut command = Command::new(python);
-            command.args(["-c", "import azure.iot.device"]).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        if !has_sdk(&python) {
-            let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place).status().unwrap();
-            assert!(made.success(), "python3 with venv");
-            let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet", PACKAGE]).status().unwrap();
-            assert!(pip.success() && has_sdk(&python), "{PACKAGE} from the registry at hand");
-        }
-        python
+        let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python/service.txt");
+        let wanted = ["-r", list.to_str().unwrap()];
+        python_with("python-service", &wanted, "azure.iot.hub, azure.eventhub, websocket, six")
     })
+}
+
+/// A Python in a folder of that name, with packages from the registry at hand.
+fn python_with(name: &str, wanted: &[&str], modules: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let python = place.join("bin/python");
+    let has_modules = || {
+        let mut command = Command::new(&python);
+        command.args(["-c", &format!("import {modules}")]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !has_modules() {
+        let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place).status().unwrap();
+        assert!(made.success(), "python3 with venv");
+        let pip = Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(wanted).status().unwrap();
+        assert!(pip.success() && has_modules(), "{wanted:?} from the registry at hand");
+    }
+    python
 }
 
 /// A leaf device, connected.

@@ -1,148 +1,45 @@
-//! The real service SDKs at the cloud hub: what they make, change and ask is as they know it of the real service.
+//! The real SDKs of services against the cloud hub of a simulated device.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use serde_json::json;
 
-use edgectl_schemas::ids::Identity;
-use edgectl_simulator::authority::self_signed_client;
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use crate::clients::{Site, node};
+use crate::sdk;
 
-use crate::clients::{Site, prepare};
-use crate::device::{Solution, signal};
-
-/// The versions whose behaviour is relied on. The service SDK needs `six` and does not say so.
-const PACKAGES: [&str; 3] = ["azure-iot-hub==2.7.0", "azure-iot-device==2.14.0", "six==1.17.0"];
-
-/// A Python with the service SDK; it is made once.
-fn python() -> &'static Path {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-service");
-        let python = place.join("bin/python");
-        let has_sdk = |python: &Path| {
-            let mut command = Command::new(python);
-            command.args(["-c", "import azure.iot.hub, azure.iot.device"]).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        if !has_sdk(&python) {
-            let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place).status().unwrap();
-            assert!(made.success(), "python3 with venv");
-            let mut pip = Command::new(&python);
-            let installed = pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES).status().unwrap();
-            assert!(installed.success() && has_sdk(&python), "{PACKAGES:?} from the registry at hand");
-        }
-        python
-    })
+#[test]
+fn the_python_sdk_manages_devices_configurations_and_jobs() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/service.py", &site.facts());
+    site.edgectl(&["sim", "down"]).assert().success();
 }
 
-/// Node, and the folder of its packages; none where they are not at hand.
-fn node() -> Option<(PathBuf, PathBuf)> {
-    static FOLDER: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
-    let found = FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients-node-service");
-        fs::create_dir_all(&folder).unwrap();
-        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/node_service/package.json");
-        fs::copy(package, folder.join("package.json")).unwrap();
-        let node = Command::new("sh").args(["-c", "command -v node"]).output().unwrap().stdout;
-        let node = PathBuf::from(String::from_utf8_lossy(&node).trim());
-        let install = ["install", "--no-audit", "--no-fund", "--silent"];
-        if node.as_os_str().is_empty() || !prepare(Command::new("npm").args(install).current_dir(&folder)) {
-            println!("passed over: node and npm are not at hand");
-            return None;
-        }
-        Some((node, folder.join("node_modules")))
-    });
-    found.clone()
+#[test]
+fn the_python_sdks_send_to_devices_and_read_what_they_send() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/endpoint.py", &site.facts());
+    site.edgectl(&["sim", "down"]).assert().success();
 }
 
-/// What clients of the service need to know.
-fn facts(site: &Site) -> Value {
-    let json = |arguments: &[&str]| -> Value {
-        let output = site.edgectl(arguments).arg("--json").assert().success().get_output().stdout.clone();
-        serde_json::from_slice(&output).unwrap()
-    };
+#[test]
+fn the_node_sdks_do_all_that_services_do() {
+    let (node, modules) = node("node_service");
+    let site = Site::start();
     let mut facts = site.facts();
-    for policy in ["iothubowner", "service", "device", "registryRead", "registryReadWrite", "provisioningserviceowner"]
-    {
-        let shown = json(&["connection-string", policy]);
-        let text = shown["connectionString"].as_str().unwrap();
-        facts["policies"][policy] = json!(text.split_once("SharedAccessKey=").unwrap().1);
-    }
-    facts["idScope"] = json(&["enrollment", "list"])["idScope"].clone();
-    facts["plannedKey"] = json(&["enrollment", "add", "planned", "--edge", "--tag", "hall=3"])["key"].clone();
-    facts
-}
-
-/// Runs a client of the service, which trusts the hub's authority by its environment alone.
-fn run(site: &Site, program: &Path, script: &str, facts: &Value) {
-    let bundle = facts["trustBundle"].as_str().unwrap();
-    let mut client = site.client(program, script, facts);
-    client.env("REQUESTS_CA_BUNDLE", bundle).env("NODE_EXTRA_CA_CERTS", bundle).assert().success();
-}
-
-#[test]
-fn the_python_service_sdk_keeps_a_registry() {
-    let python = python();
-    let site = Site::start();
-    run(&site, python, "python/registry.py", &facts(&site));
-}
-
-#[test]
-fn the_node_service_sdk_keeps_a_registry() {
-    let Some((node, modules)) = node() else { return };
-    let site = Site::start();
-    let mut facts = facts(&site);
     facts["nodeModules"] = json!(modules);
-    run(&site, &node, "node_service/registry.js", &facts);
+    site.run(&node, "node_service/service.js", &facts);
+    site.edgectl(&["sim", "down"]).assert().success();
 }
 
 #[test]
-fn the_python_provisioning_client_registers() {
-    let python = python();
+fn what_services_did_survives_a_kill() {
+    let python = sdk::service_python();
     let site = Site::start();
-    let (now, mut facts) = (Timestamp::now(), facts(&site));
-    let id = |name: &str| Identity::parse(name).unwrap();
-    facts["certificates"] = json!({
-        "alone": site.place("alone", &self_signed_client(&id("alone"), now).unwrap()),
-        "vouched": site.place("vouched", &site.authority().issue_client(&id("vouched"), now).unwrap()),
-        "stranger": site.place("stranger", &self_signed_client(&id("stranger"), now).unwrap()),
-    });
-    run(&site, python, "python/provisioning.py", &facts);
-}
-
-#[test]
-fn the_node_provisioning_clients_register() {
-    let Some((node, modules)) = node() else { return };
-    let site = Site::start();
-    let mut facts = facts(&site);
-    let issued = self_signed_client(&Identity::parse("node").unwrap(), Timestamp::now()).unwrap();
-    facts["certificates"] = json!({ "node": site.place("node", &issued) });
-    facts["nodeModules"] = json!(modules);
-    run(&site, &node, "node_service/provisioning.js", &facts);
-}
-
-#[test]
-fn a_killed_hub_has_its_registry_twins_and_enrolments_when_it_is_back() {
-    let solution = Solution::with(json!({}));
-    let mut device = solution.up();
-    let leaf = solution.json(&["leaf", "add", "thermometer"]);
-    solution.edgectl(&["twin", "patch", "--leaf", "thermometer", r#"{"interval": 5}"#]).assert().success();
-    solution.json(&["enrollment", "add", "floor", "--group", "--edge"]);
-    solution.json(&["enrollment", "add", "pump", "--tag", "hall=1"]);
-    let twin = |solution: &Solution| solution.json(&["twin", "get", "--leaf", "thermometer"]);
-    let (twin_before, enrolled_before) = (twin(&solution), solution.json(&["enrollment", "list"]));
-    signal(&device, "-KILL");
-    device.wait().unwrap();
-    let mut device = solution.up();
-    assert_eq!(twin(&solution), twin_before);
-    assert_eq!(solution.json(&["enrollment", "list"]), enrolled_before);
-    assert_eq!(enrolled_before["enrollments"].as_array().unwrap().len(), 2);
-    assert_eq!(solution.json(&["leaf", "add", "thermometer"]), leaf, "its keys are what they were");
-    solution.edgectl(&["enrollment", "remove", "floor", "--group"]).assert().success();
-    solution.edgectl(&["enrollment", "remove", "floor", "--group"]).assert().failure();
-    signal(&device, "-TERM");
-    device.wait().unwrap();
+    site.run(python, "python/service.py", &site.facts());
+    site.kill();
+    site.edgectl(&["sim", "up", "-d"]).assert().success();
+    let mut facts = site.facts();
+    facts["after"] = json!(true);
+    site.run(python, "python/after.py", &facts);
+    site.edgectl(&["sim", "down"]).assert().success();
 }

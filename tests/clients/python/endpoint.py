@@ -68,6 +68,7 @@ def consume(count, transport, **where):
         consumer_group="$Default",
         connection_verify=place["trustBundle"],
         transport_type=transport,
+        load_balancing_interval=1,
     )
     assert consumer.get_eventhub_properties()["partition_ids"] == ["0", "1", "2", "3"]
 
