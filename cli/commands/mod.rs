@@ -3,10 +3,12 @@
 
 pub mod add;
 pub mod build;
+pub mod connection_string;
 pub mod demo;
 pub mod deploy;
 pub mod device;
 pub mod doctor;
+pub mod enrollment;
 pub mod events;
 pub mod exec;
 pub mod explain;

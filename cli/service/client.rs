@@ -16,7 +16,7 @@ const API_VERSION: &str = "2021-04-12";
 /// A token is made for each request and need not hold for long.
 const TOKEN_SECONDS: u64 = 300;
 /// For a hub to answer what needs no device.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Changes what exists, whatever it is.
 const ANY_ETAG: Option<&str> = Some("\"*\"");
 
@@ -123,7 +123,8 @@ impl ServiceClient {
         self.request(Method::POST, &path, Some(&body), TIMEOUT).await.map(|_| ())
     }
 
-    async fn request(
+    /// Asks for something and reads the answer.
+    pub(super) async fn request(
         &self,
         method: Method,
         path: &str,

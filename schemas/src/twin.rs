@@ -69,8 +69,9 @@ pub fn strip_metadata(section: &Value) -> Value {
 #[error("{0}")]
 pub struct InvalidTwin(String);
 
-/// Checks a patch of reported properties.
-pub fn validate_reported(patch: &Value) -> Result<(), InvalidTwin> {
+/// Checks a section of a twin, or a patch of one: its size and depth, and the names and values in it. Nulls that delete are
+/// good.
+pub fn validate_section(patch: &Value) -> Result<(), InvalidTwin> {
     let Value::Object(members) = patch else {
         return Err(InvalidTwin("Twin properties have to be an object".to_owned()));
     };
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn limits_are_told_in_the_hubs_words() {
-        let told = |patch: Value| validate_reported(&patch).unwrap_err().to_string();
+        let told = |patch: Value| validate_section(&patch).unwrap_err().to_string();
         assert_eq!(told(json!({ "a": [1, null] })), "Arrays cannot contain 'null' as value");
         assert_eq!(
             told(json!({ "n": 4_503_599_627_370_496_i64 })),
@@ -189,7 +190,7 @@ mod tests {
         );
         let deep = (0..11).fold(json!(1), |inner, _| json!({ "a": inner }));
         assert_eq!(told(deep), "Nested depth of twin property exceeds 10");
-        assert!(validate_reported(&(0..10).fold(json!(1), |inner, _| json!({ "a": inner }))).is_ok());
+        assert!(validate_section(&(0..10).fold(json!(1), |inner, _| json!({ "a": inner }))).is_ok());
     }
 
     fn tree() -> impl Strategy<Value = Value> {

@@ -20,7 +20,7 @@ fn twins_merge_differ_and_are_limited_as_the_vectors_say() {
             "merge" => twin::merge(&input["base"], &input["patch"], input["nullDeletes"] == true),
             "diff" => twin::diff(&input["from"], &input["to"]),
             "strip_metadata" => twin::strip_metadata(input),
-            "validate_reported" => match twin::validate_reported(input) {
+            "validate_reported" => match twin::validate_section(input) {
                 Ok(()) => serde_json::json!({ "ok": true }),
                 Err(error) => serde_json::json!({ "ok": false, "message": error.to_string() }),
             },

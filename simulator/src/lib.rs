@@ -27,6 +27,7 @@ pub mod plan;
 pub mod ports;
 pub mod profile;
 pub mod provisioning;
+pub mod provisioning_error;
 pub mod redact;
 pub mod renewal;
 pub mod requests;

@@ -248,6 +248,12 @@ pub struct ServiceAccess {
 }
 
 impl ServiceAccess {
+    /// The connection string of a policy of the hub with this host name; none if there is no such policy.
+    pub fn connection_string(&self, host: &str, policy: &str) -> Option<String> {
+        let key = self.policy_key(policy)?;
+        Some(format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"))
+    }
+
     /// The key of another policy of the hub, base64; none if this is not the owner's, or there is no such policy.
     pub fn policy_key(&self, policy: &str) -> Option<String> {
         let owner = SharedKey::from_base64(&self.shared_access_key).ok()?;

@@ -51,7 +51,7 @@ impl Site {
         assert!(killed.success(), "{holder}");
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.place.path().join(DEVICE)
     }
 
@@ -65,7 +65,7 @@ impl Site {
         StateDirectory::new(&self.root().join(".edgectl"))
     }
 
-    fn authority(&self) -> Authority {
+    pub fn authority(&self) -> Authority {
         Authority::open(&self.state().authority(), &DeviceId::new(DEVICE).unwrap(), Timestamp::now()).unwrap()
     }
 
@@ -85,7 +85,7 @@ impl Site {
     }
 
     /// Writes a certificate and its key where a client reads them.
-    fn place(&self, name: &str, issued: &Issued) -> Value {
+    pub fn place(&self, name: &str, issued: &Issued) -> Value {
         let at = |end: &str| self.place.path().join(format!("{}.{end}", name.replace('/', "-")));
         fs::write(at("pem"), &issued.certificate_pem).unwrap();
         fs::write(at("key"), &issued.private_key_pem).unwrap();
@@ -94,6 +94,11 @@ impl Site {
 
     /// Runs a client in the network.
     pub fn run(&self, program: &Path, script: &str, facts: &Value) {
+        self.client(program, script, facts).assert().success();
+    }
+
+    /// A client, to be run in the network.
+    pub fn client(&self, program: &Path, script: &str, facts: &Value) -> assert_cmd::Command {
         let path = self.place.path().join("place.json");
         fs::write(&path, facts.to_string()).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
@@ -102,7 +107,7 @@ impl Site {
         if let Some(modules) = facts["nodeModules"].as_str() {
             command.env("NODE_PATH", modules).env("NODE_EXTRA_CA_CERTS", facts["trustBundle"].as_str().unwrap());
         }
-        command.assert().success();
+        command
     }
 
     /// The texts of the messages that reached the cloud, and how often, when there are so many.

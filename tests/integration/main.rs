@@ -28,6 +28,7 @@ mod noise;
 mod plan;
 mod profiles;
 mod registry;
+mod registry_clients;
 mod render;
 mod route;
 mod schema;

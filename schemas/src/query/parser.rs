@@ -4,8 +4,10 @@ use super::expression::{Binary, Expression, Function, Literal, Unary};
 use super::statement::{Aggregate, Collection, Item, Select, Selected, Statement};
 use super::token::{Kind, Token, split};
 
-/// Things within each other; deeper ones are no query that somebody wrote.
+/// Things within each other; deeper ones are no query that somebody wrote. Whoever goes through a query goes that deep.
 const MAX_DEPTH: usize = 60;
+/// Operators of a query: in a row each stands within the next one.
+const MAX_OPERATORS: usize = 250;
 /// Bytes of a query, as of a condition.
 const MAX_BYTES: usize = 32 * 1024;
 
@@ -54,6 +56,7 @@ struct Parser {
     tokens: Vec<Token>,
     next: usize,
     depth: usize,
+    operators: usize,
 }
 
 impl Parser {
@@ -61,7 +64,7 @@ impl Parser {
         if text.len() > MAX_BYTES {
             return Err(QueryError::new(0, format!("the query has {} bytes, the most is {MAX_BYTES}", text.len())));
         }
-        Ok(Self { tokens: split(text)?, next: 0, depth: 0 })
+        Ok(Self { tokens: split(text)?, next: 0, depth: 0, operators: 0 })
     }
 
     fn kind(&self) -> &Kind {
@@ -132,6 +135,9 @@ impl Parser {
             while self.takes(",") {
                 group_by.push(self.path()?);
             }
+        }
+        if select == Select::Everything && !group_by.is_empty() {
+            return Err(QueryError::new(0, "GROUP BY needs a list of what is selected, not *"));
         }
         Ok(Statement { select, top, from, condition, group_by })
     }
@@ -225,14 +231,19 @@ impl Parser {
         }
         let mut left = self.operand()?;
         loop {
+            if self.operators > MAX_OPERATORS {
+                return Err(QueryError::new(self.at(), format!("more than {MAX_OPERATORS} operators")));
+            }
             if strength < Binary::Equal.strength() && (self.is_word("IN") || self.is_word("NIN")) {
                 let none_of = self.is_word("NIN");
                 self.next += 1;
+                self.operators += 1;
                 left = Expression::In { what: Box::new(left), list: self.list()?, none_of };
                 continue;
             }
             let Some(operator) = self.operator().filter(|operator| operator.strength() > strength) else { break };
             self.next += 1;
+            self.operators += 1;
             let right = self.expression(operator.strength())?;
             left = Expression::Binary(operator, Box::new(left), Box::new(right));
         }

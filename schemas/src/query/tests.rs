@@ -72,6 +72,7 @@ fn errors_name_the_column() {
         ("a IN 'x'", 6, "expected [, found 'x'"),
         ("[[a = 1", 1, "the name that begins with [[ has no ]]"),
         ("a = 12x", 5, "12x is not a number"),
+        (r"a = '\u+041'", 7, r"\u needs the four hexadecimal digits of a character"),
     ] {
         let error = condition(text).unwrap_err();
         assert_eq!((error.column(text), error.message.as_str()), (column, says), "{text}");
@@ -87,6 +88,15 @@ fn errors_name_the_column() {
         let error = statement(text).unwrap_err();
         assert_eq!((error.column(text), error.message.as_str()), (column, says), "{text}");
     }
+    for (item, count) in [("1 + ", 8000), ("a AND ", 5000), ("a IN [] AND b IN [] OR ", 1300)] {
+        let error = condition(&format!("{}a", item.repeat(count))).unwrap_err();
+        assert!(error.message.contains("operators"), "{item} {error}");
+    }
+    // As long as they may be, they are gone through and dropped on a small stack.
+    let long = format!("{}a", "a AND ".repeat(250));
+    let holds_there = move || holds(&condition(&long).unwrap(), &device());
+    let small = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(holds_there);
+    assert!(!small.unwrap().join().unwrap());
     let deep = format!("{}1 = 1{}", "(".repeat(500), ")".repeat(500));
     assert!(condition(&deep).unwrap_err().message.contains("within each other"));
 }

@@ -77,7 +77,9 @@ fn quoted(rest: &str, quote: char, at: usize) -> Result<(Kind, usize), QueryErro
             '\\' => match chars.next() {
                 Some((_, escaped @ ('\'' | '"' | '\\'))) => text.push(escaped),
                 Some((index, 'u')) => {
-                    let digits = rest.get(index + 1..index + 5).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+                    let digits = rest.get(index + 1..index + 5);
+                    let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+                    let digits = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
                     let escaped = digits.and_then(char::from_u32);
                     let wrong = || QueryError::new(at + index, "\\u needs the four hexadecimal digits of a character");
                     text.push(escaped.ok_or_else(wrong)?);

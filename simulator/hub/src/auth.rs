@@ -68,6 +68,8 @@ pub enum Right {
     ServiceConnect,
     /// What devices do.
     DeviceConnect,
+    /// To manage the enrolments of the provisioning service.
+    Enrollment,
 }
 
 /// Why a proof does not hold. For the log; clients learn only that they are not authorised.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::certificate::ClientCertificate;
 use crate::message::Message;
 use crate::method::{MethodRequest, MethodResponse};
+use crate::provisioning::Provisioning;
 use crate::receipt::{Receipt, Receipts};
 
 /// What a hub offers to its clients.
@@ -56,6 +57,11 @@ pub trait Gateway: Send + Sync + 'static {
         target: &Identity,
         request: MethodRequest,
     ) -> Result<MethodResponse, Refusal>;
+
+    /// The provisioning service that shares the hub's listeners, if there is one.
+    fn provisioning(&self) -> Option<&dyn Provisioning> {
+        None
+    }
 }
 
 /// What a hub asks of a connected client.

@@ -16,5 +16,6 @@ pub mod hand_clock;
 pub mod message;
 pub mod method;
 pub mod metrics;
+pub mod provisioning;
 pub mod receipt;
 pub mod sessions;

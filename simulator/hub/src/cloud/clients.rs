@@ -11,6 +11,7 @@ use crate::auth::{AuthError, IdentityRecord, Right, TokenCheck};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
 use crate::message::{MAX_MESSAGE_BYTES, Message};
 use crate::method::{MethodRequest, MethodResponse};
+use crate::provisioning::Provisioning;
 
 #[async_trait]
 impl Gateway for CloudHub {
@@ -95,6 +96,10 @@ impl Gateway for CloudHub {
         _request: MethodRequest,
     ) -> Result<MethodResponse, Refusal> {
         Err(Refusal::Unauthorized("a device may not call methods through the cloud".to_owned()))
+    }
+
+    fn provisioning(&self) -> Option<&dyn Provisioning> {
+        Some(self)
     }
 }
 

@@ -33,6 +33,11 @@ impl<T: Serialize + DeserializeOwned> Held<T> {
         self.read().values().cloned().collect()
     }
 
+    /// All documents with their keys.
+    pub fn entries(&self) -> Vec<(String, Arc<T>)> {
+        self.read().iter().map(|(key, document)| (key.clone(), Arc::clone(document))).collect()
+    }
+
     /// The documents whose keys begin so.
     pub fn beginning(&self, prefix: &str) -> Vec<Arc<T>> {
         let all = self.read();

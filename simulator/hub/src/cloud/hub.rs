@@ -17,6 +17,7 @@ use super::feedback::Feedback;
 use super::jobs::Jobs;
 use super::outbox::Outboxes;
 use super::policies::Policies;
+use super::provisioner::Provisioner;
 use super::registry::{Condition, Order, Registration, Registry, RegistryError, Wanted};
 use super::twins::{Change, Twin, TwinError, Twins};
 use crate::auth::{AuthError, Right};
@@ -69,6 +70,7 @@ pub struct CloudHub {
     pub(super) outboxes: Outboxes,
     pub(super) activities: Activities,
     policies: Policies,
+    provisioner: Provisioner,
     messages: Arc<CloudToDevice>,
     feedback: Arc<Feedback>,
     registry: Registry,
@@ -91,6 +93,7 @@ impl CloudHub {
             messages,
             feedback,
             activities: Activities::default(),
+            provisioner: Provisioner::open(&documents, Arc::clone(&clock), &options.owner_key)?,
             policies: Policies::new(options.owner_key),
             host: options.host,
             sessions: Sessions::open(Arc::clone(&documents))?,
@@ -127,6 +130,11 @@ impl CloudHub {
     /// Checks a policy's token for something that needs a right. Returns when it expires, in seconds since the Unix epoch.
     pub fn authorize(&self, token: &str, right: Right) -> Result<u64, AuthError> {
         self.policies.check(token, right, &self.host, self.clock.now_seconds())
+    }
+
+    /// The provisioning service beside the hub.
+    pub fn provisioner(&self) -> &Provisioner {
+        &self.provisioner
     }
 
     /// The policies with which services reach the hub.

@@ -131,6 +131,9 @@ pub enum JobError {
     /// There is one already.
     #[error("there is a job {0} already")]
     Exists(String),
+    /// There are as many as there may be, and none has ended.
+    #[error("there are {MAX_JOBS} jobs that have not ended, which is the most")]
+    TooMany,
     /// It has ended.
     #[error("job {0} has ended")]
     Ended(String),
@@ -187,9 +190,9 @@ impl Jobs {
             return Err(JobError::Exists(job.id));
         }
         let mut changes = Vec::new();
-        if self.held.len() >= MAX_JOBS
-            && let Some(oldest) = self.all().iter().rev().find(|job| job.has_ended())
-        {
+        if self.held.len() >= MAX_JOBS {
+            let all = self.all();
+            let oldest = all.iter().rev().find(|job| job.has_ended()).ok_or(JobError::TooMany)?;
             changes.push((oldest.id.clone(), None));
         }
         changes.push((job.id.clone(), Some(job)));

@@ -9,14 +9,16 @@ use crate::auth::{AuthError, Right};
 /// The policy that may do everything.
 pub const OWNER: &str = "iothubowner";
 
-const POLICIES: [(&str, &[Right]); 5] = {
-    use Right::{DeviceConnect, RegistryRead, RegistryWrite, ServiceConnect};
+const POLICIES: [(&str, &[Right]); 6] = {
+    use Right::{DeviceConnect, Enrollment, RegistryRead, RegistryWrite, ServiceConnect};
     [
-        (OWNER, &[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect]),
+        (OWNER, &[RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect, Enrollment]),
         ("service", &[ServiceConnect]),
         ("device", &[DeviceConnect]),
         ("registryRead", &[RegistryRead]),
         ("registryReadWrite", &[RegistryRead, RegistryWrite]),
+        // The policy of the provisioning service, which is beside the hub.
+        ("provisioningserviceowner", &[Enrollment]),
     ]
 };
 
@@ -88,7 +90,13 @@ mod tests {
             policies.check(&token, right, "hub.example", 10_000).is_ok()
         };
         for (name, rights) in POLICIES {
-            for right in [Right::RegistryRead, Right::RegistryWrite, Right::ServiceConnect, Right::DeviceConnect] {
+            for right in [
+                Right::RegistryRead,
+                Right::RegistryWrite,
+                Right::ServiceConnect,
+                Right::DeviceConnect,
+                Right::Enrollment,
+            ] {
                 assert_eq!(may(name, right), rights.contains(&right), "{name} {right:?}");
             }
         }

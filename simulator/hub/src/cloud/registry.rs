@@ -14,6 +14,8 @@ use crate::documents::{Documents, DocumentsError, Table};
 use crate::family::{self, Member};
 
 const TABLE: Table = Table::new("registry");
+/// Most characters of the reason why a device is disabled.
+const MAX_REASON_LENGTH: usize = 128;
 
 /// An identity with all that the registry says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -342,8 +344,13 @@ fn changed(mut registration: Registration, wanted: Wanted, now: &str) -> Result<
     if wanted.managed_by.is_some() {
         registration.managed_by = wanted.managed_by;
     }
-    if wanted.status_reason.is_some() {
-        registration.status_reason = wanted.status_reason;
+    if let Some(reason) = wanted.status_reason {
+        let length = reason.chars().count();
+        if length > MAX_REASON_LENGTH {
+            let text = format!("the status reason has {length} characters, the most is {MAX_REASON_LENGTH}");
+            return Err(RegistryError::Invalid(text));
+        }
+        registration.status_reason = Some(reason);
     }
     Ok(registration)
 }

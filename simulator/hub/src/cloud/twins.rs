@@ -210,7 +210,6 @@ impl Twins {
 
     /// Merges what a client reports. Returns the new versions of the twin and of its reported properties.
     pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(u64, u64), TwinError> {
-        twin::validate_reported(patch).map_err(|error| TwinError::Invalid(error.to_string()))?;
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut twin = Twin::clone(&self.get(identity));
         let merged = combined(&twin.reported.properties, patch, false)?;
@@ -230,7 +229,11 @@ impl Twins {
 
 /// A section after a patch, or replaced. Null empties it.
 fn combined(old: &Map<String, Value>, change: &Value, replace: bool) -> Result<Map<String, Value>, TwinError> {
-    match (twin::strip_metadata(change), replace) {
+    let change = twin::strip_metadata(change);
+    if !change.is_null() {
+        twin::validate_section(&change).map_err(|error| TwinError::Invalid(error.to_string()))?;
+    }
+    match (change, replace) {
         (Value::Null, _) => Ok(Map::new()),
         (Value::Object(new), true) => Ok(without_nulls(new)),
         (new @ Value::Object(_), false) => match twin::merge(&Value::Object(old.clone()), &new, true) {

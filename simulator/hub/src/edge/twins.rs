@@ -96,7 +96,7 @@ impl Twins {
 
     /// Checks a patch of reported properties.
     pub fn check(patch: &Value) -> Result<(), Refusal> {
-        twin::validate_reported(patch).map_err(|error| Refusal::Invalid(error.to_string()))
+        twin::validate_section(patch).map_err(|error| Refusal::Invalid(error.to_string()))
     }
 
     /// Merges a reported patch into the copy and remembers it for the cloud hub.

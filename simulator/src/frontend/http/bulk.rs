@@ -4,18 +4,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
-use edgectl_hub::cloud::registry::{Condition, Order};
+use edgectl_hub::cloud::registry::{Condition, Order, RegistryError};
 use edgectl_schemas::ids::Identity;
 use serde_json::{Value, json};
 
 use super::access::{Holder, RegistryWrite};
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::service::Service;
 use super::{registry, shape};
-use edgectl_hub::cloud::registry::RegistryError;
 
 /// Most identities in one request.
-const MAX_ITEMS: usize = 100;
+pub const MAX_ITEMS: usize = 100;
 
 /// The path, which it shares with the list of devices.
 pub fn routes() -> Router<Service> {
@@ -45,7 +45,7 @@ struct Item {
 async fn many(
     _: Holder<RegistryWrite>,
     State(service): State<Service>,
-    Json(items): Json<Vec<Value>>,
+    JsonBody(items): JsonBody<Vec<Value>>,
 ) -> Result<Response, ServiceError> {
     if items.is_empty() || items.len() > MAX_ITEMS {
         return Err(ServiceError::invalid(format!("{} identities: 1 to {MAX_ITEMS} are taken", items.len())));

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::service::Service;
 use super::shape;
 
@@ -72,7 +73,7 @@ pub async fn send(
     _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
-    Json(messages): Json<Vec<BodyMessage>>,
+    JsonBody(messages): JsonBody<Vec<BodyMessage>>,
 ) -> Result<StatusCode, ServiceError> {
     let device = shape::device_id(&device)?;
     let messages = messages.into_iter().map(BodyMessage::read).collect::<Result<Vec<_>, _>>()?;

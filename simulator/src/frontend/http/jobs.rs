@@ -173,6 +173,7 @@ impl From<JobError> for ServiceError {
         match error {
             JobError::NotFound(_) => Self::of(StatusCode::NOT_FOUND, "JobNotFound", text),
             JobError::Exists(_) => Self::of(StatusCode::CONFLICT, "JobAlreadyExists", text),
+            JobError::TooMany => Self::of(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
             JobError::Ended(_) => Self::of(StatusCode::BAD_REQUEST, "JobAlreadyFinished", text),
             JobError::Condition(_) => Self::invalid(text),
             JobError::Documents(_) => Self::failed(text),

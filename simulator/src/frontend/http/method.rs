@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -14,6 +13,7 @@ use serde_json::Value;
 
 use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::service::Service;
 use super::shape;
 
@@ -67,7 +67,7 @@ pub async fn call_device(
     _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path(device): Path<String>,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ServiceError> {
     call(&service, &Identity::device(shape::device_id(&device)?), &body).await
 }
@@ -77,7 +77,7 @@ pub async fn call_module(
     _: Holder<ServiceConnect>,
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, ServiceError> {
     call(&service, &shape::module_identity(&device, &module)?, &body).await
 }

@@ -3,17 +3,22 @@
 
 pub mod access;
 pub mod answer;
+pub mod body;
 pub mod bulk;
 pub mod configurations;
 pub mod device;
 pub mod device_bound;
 pub mod device_messages;
+pub mod enrollment_shape;
+pub mod enrollments;
 pub mod family;
 pub mod gateway;
 pub mod jobs;
+pub mod keys;
 pub mod member;
 pub mod method;
 pub mod page;
+pub mod provisioning;
 pub mod query;
 pub mod registry;
 pub mod scope;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::access::{Caller, Holder, RegistryRead, RegistryWrite};
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::service::Service;
 use super::shape;
 
@@ -45,7 +46,7 @@ pub async fn put_device(
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     put(&service, &Identity::device(shape::device_id(&device)?), &headers, &body)
 }
@@ -79,7 +80,7 @@ pub async fn put_module(
     State(service): State<Service>,
     Path((device, module)): Path<(String, String)>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let identity = shape::module_identity(&device, &module)?;
     put(&service, &identity, &headers, &body)
@@ -111,7 +112,7 @@ pub async fn apply_content(
     _: Holder<RegistryWrite>,
     State(service): State<Service>,
     Path(device): Path<String>,
-    Json(content): Json<Value>,
+    JsonBody(content): JsonBody<Value>,
 ) -> Answer {
     service.hub.apply_content(&shape::device_id(&device)?, &content)?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::access::Caller;
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::member;
 use super::service::Service;
 use super::shape;
@@ -23,7 +24,7 @@ type Answer = Result<Response, ServiceError>;
 pub async fn members_in_scope(
     Caller(actor): Caller,
     State(service): State<Service>,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let target = target(&service, &actor, &body)?;
     let found = service.hub.registry().in_scope_of(&target)?;
@@ -35,7 +36,7 @@ pub async fn members_in_scope(
 pub async fn member_on_behalf(
     Caller(actor): Caller,
     State(service): State<Service>,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     let target = target(&service, &actor, &body)?;
     let wanted = wanted_members(&body, &target)?;
@@ -58,7 +59,11 @@ pub fn wanted_members(body: &Value, target: &DeviceId) -> Result<Vec<Identity>, 
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/putModuleOnBehalfOf`: `{authChain, module}`.
-pub async fn put_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+pub async fn put_module(
+    Caller(actor): Caller,
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Answer {
     let target = target(&service, &actor, &body)?;
     let module = body.get("module").ok_or_else(|| ServiceError::invalid("module is missing"))?;
     let identity = module_of(&target, module)?;
@@ -69,14 +74,22 @@ pub async fn put_module(Caller(actor): Caller, State(service): State<Service>, J
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/getModuleOnBehalfOf`: `{authChain, moduleId}`.
-pub async fn get_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+pub async fn get_module(
+    Caller(actor): Caller,
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Answer {
     let target = target(&service, &actor, &body)?;
     let found = service.hub.registry().require(&module_of(&target, &body)?)?;
     Ok(Json(shape::registration(&service.hub, &found)).into_response())
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/getModulesOnTargetDevice`: `{authChain}`.
-pub async fn list_modules(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+pub async fn list_modules(
+    Caller(actor): Caller,
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Answer {
     let target = target(&service, &actor, &body)?;
     let modules = service.hub.registry().modules(&target);
     let shapes: Vec<Value> = modules.iter().map(|item| shape::registration(&service.hub, item)).collect();
@@ -84,7 +97,11 @@ pub async fn list_modules(Caller(actor): Caller, State(service): State<Service>,
 }
 
 /// `POST /devices/{actor}/modules/$edgeHub/deleteModuleOnBehalfOf`: `{authChain, moduleId}`.
-pub async fn remove_module(Caller(actor): Caller, State(service): State<Service>, Json(body): Json<Value>) -> Answer {
+pub async fn remove_module(
+    Caller(actor): Caller,
+    State(service): State<Service>,
+    JsonBody(body): JsonBody<Value>,
+) -> Answer {
     let target = target(&service, &actor, &body)?;
     service.hub.remove_identity(&module_of(&target, &body)?, None)?;
     Ok(StatusCode::NO_CONTENT.into_response())

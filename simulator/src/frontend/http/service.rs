@@ -8,7 +8,10 @@ use axum::routing::{delete, get, post, put};
 use edgectl_hub::cloud::hub::CloudHub;
 
 use super::answer::ServiceError;
-use super::{bulk, configurations, device_bound, device_messages, jobs, method, query, registry, scope, twins};
+use super::{
+    bulk, configurations, device_bound, device_messages, enrollments, jobs, keys, method, provisioning, query,
+    registry, scope, twins,
+};
 
 /// A cloud hub, for handlers.
 #[derive(Clone)]
@@ -22,6 +25,9 @@ pub fn router(service: Service) -> Router {
     let fetched_by_devices = device_bound::router(Arc::clone(&service.hub));
     Router::new()
         .merge(bulk::routes())
+        .merge(keys::routes())
+        .merge(enrollments::routes())
+        .merge(provisioning::routes())
         .merge(query::routes())
         .merge(configurations::routes())
         .merge(jobs::routes())

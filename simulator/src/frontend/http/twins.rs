@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::access::{Holder, ServiceConnect};
 use super::answer::ServiceError;
+use super::body::JsonBody;
 use super::service::Service;
 use super::shape;
 
@@ -38,7 +39,7 @@ pub async fn patch_device(
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, false)
 }
@@ -49,7 +50,7 @@ pub async fn patch_module(
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     change(&service, &shape::module_identity(&device, &module)?, &headers, &body, false)
 }
@@ -60,7 +61,7 @@ pub async fn put_device(
     State(service): State<Service>,
     Path(device): Path<String>,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     change(&service, &Identity::device(shape::device_id(&device)?), &headers, &body, true)
 }
@@ -71,7 +72,7 @@ pub async fn put_module(
     State(service): State<Service>,
     Path((device, module)): Module,
     headers: HeaderMap,
-    Json(body): Json<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Answer {
     change(&service, &shape::module_identity(&device, &module)?, &headers, &body, true)
 }

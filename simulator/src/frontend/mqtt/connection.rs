@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::admit;
 use super::link::MqttLink;
 use super::outbox::Outbox;
+use super::provisioning;
 use super::refusal::connect_code;
 use super::session::{Reason, Session};
 use super::stream::{Exchange, PacketStream};
@@ -52,6 +53,11 @@ pub async fn serve<S>(
     };
     // Whatever else comes first, or nothing at all, ends the connection without a word (3.1 of the standard).
     let Some(Ok(Some(Packet::Connect(connect)))) = first else { return };
+    if let Some(applicant) = provisioning::applicant(&connect, &certificate) {
+        provisioning::serve(&mut stream, applicant, &gateway, clock.as_ref(), &shutdown).await;
+        within(clock.as_ref(), CLOSE_TIMEOUT, stream.close()).await;
+        return;
+    }
     match admit(&connect, certificate, gateway.as_ref()).await {
         Ok(client) => {
             let closed = shutdown.child_token();

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod connection;
 pub mod link;
 pub mod outbox;
+mod provisioning;
 pub mod refusal;
 pub mod session;
 pub mod stream;
