@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use edgectl_schemas::ids::{Identity, ModuleId};
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::manifest::image_reference;
 use edgectl_simulator::profile::budget::{self, Excess};
 use edgectl_simulator::requests::{DeviceStatus, ModuleStatus};
@@ -12,6 +12,7 @@ use edgectl_simulator::state::{Endpoints, StateDirectory, read_json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::commands::configuration;
 use crate::commands::device::{Signals, block_on, control_error};
 use crate::commands::sim;
 use crate::commands::status;
@@ -25,13 +26,15 @@ use crate::service::access;
 use crate::service::client::ServiceClient;
 use crate::settings::Context;
 use crate::solution::manifest::{self, Manifest};
-use crate::solution::solution::Solution;
+use crate::solution::solution::{SOLUTION_FILE, Solution};
 
 const EXAMPLES: &str = "\
 Examples:
   edgectl deploy                         render the solution's template and deploy it
   edgectl deploy -f deployment.json      deploy a manifest as it is
-  edgectl deploy --plan                  show what would be done, and change nothing";
+  edgectl deploy --plan                  show what would be done, and change nothing
+  edgectl deploy --to lab                to the device of a target of edgectl.yaml
+  edgectl deploy --configuration base --target-condition \"tags.hall = 'north'\" --priority 10";
 
 /// How often the device is asked how far it is.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -64,6 +67,11 @@ pub struct Args {
     /// With --plan: exit with status 8 when something would change
     #[arg(long, requires = "plan")]
     detailed_exitcode: bool,
+    /// Deploy to a target of the solution file, and not to the simulated hub
+    #[arg(long, conflicts_with = "plan", value_name = "TARGET")]
+    to: Option<String>,
+    #[command(flatten)]
+    many: configuration::Options,
 }
 
 /// What was deployed.
@@ -93,10 +101,22 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         return sim::plan::show(args.file.as_deref(), &args.platform, args.detailed_exitcode, context);
     }
     let solution = context.solution()?;
+    if args.many.configuration.is_some() {
+        let content = match &args.file {
+            Some(path) => manifest::read_any(&context.settings.directory.join(path), context)?.modules_content,
+            None => rendered(&solution, &args, context)?.modules_content,
+        };
+        let service = configuration::service(args.to.as_deref(), context)?;
+        let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
+        return configuration::deploy(&service, &args.many, &content, timeout, context);
+    }
     let manifest = match &args.file {
         Some(path) => manifest::read(&context.settings.directory.join(path), context)?,
         None => rendered(&solution, &args, context)?,
     };
+    if let Some(name) = &args.to {
+        return elsewhere(name, &solution, manifest, &args, context);
+    }
     let hub = access::simulated(&solution)?;
     for warning in fit(&solution.device_state(), &manifest)? {
         context.printer.note(&format!("warning: {warning}"));
@@ -114,6 +134,67 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     })??;
     context.printer.result(&Deployed { manifest: manifest.name, modules: status.map(|status| status.modules) });
     Ok(())
+}
+
+/// Applies a manifest to the device of a target, and waits until its agent has taken it.
+fn elsewhere(
+    name: &str,
+    solution: &Solution,
+    manifest: Manifest,
+    args: &Args,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let (access, target) = access::target(solution, name, context)?;
+    let device = target.device.ok_or_else(|| {
+        CommandError::usage(format!("target {name} names no device"))
+            .hint(format!("Set `device:` of the target in {SOLUTION_FILE}, or give `--configuration NAME`."))
+    })?;
+    let device = DeviceId::new(&device).map_err(|error| CommandError::usage(format!("device {device:?}: {error}")))?;
+    let service = ServiceClient::new(access)?;
+    let timeout = (!args.no_wait).then(|| Duration::from_secs(args.timeout));
+    block_on(async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            outcome = apply_elsewhere(&service, &device, &manifest, timeout) => outcome,
+            signal = signals.next() => Err(signal),
+        }
+    })??;
+    context.printer.result(&Deployed { manifest: manifest.name, modules: None });
+    Ok(())
+}
+
+async fn apply_elsewhere(
+    service: &ServiceClient,
+    device: &DeviceId,
+    manifest: &Manifest,
+    timeout: Option<Duration>,
+) -> Result<(), CommandError> {
+    service.apply(device.as_str(), &json!({ "modulesContent": manifest.modules_content })).await?;
+    let Some(timeout) = timeout else { return Ok(()) };
+    let (agent, deadline) = (Identity::module(device.clone(), ModuleId::edge_agent()), Instant::now() + timeout);
+    loop {
+        let twin = service.twin(&agent).await?;
+        let number = |pointer: &str| twin.pointer(pointer).and_then(Value::as_u64);
+        let wanted = number("/properties/desired/$version");
+        let status = "/properties/reported/lastDesiredStatus";
+        if wanted.is_some() && number("/properties/reported/lastDesiredVersion") == wanted {
+            return match number(&format!("{status}/code")) {
+                Some(200) => Ok(()),
+                code => {
+                    let text =
+                        twin.pointer(&format!("{status}/description")).and_then(Value::as_str).unwrap_or_default();
+                    let code = code.map_or_else(|| "no status".to_owned(), |code| code.to_string());
+                    Err(CommandError::failed(format!("{device} does not take it: {code} {text}")))
+                }
+            };
+        }
+        if Instant::now() > deadline {
+            let text = format!("the agent of {device} has not taken the deployment yet");
+            return Err(CommandError::new(ErrorKind::TimedOut, text)
+                .hint("A device that is not connected takes it when it comes back."));
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
 }
 
 /// The solution's own manifest.

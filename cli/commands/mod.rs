@@ -3,6 +3,7 @@
 
 pub mod add;
 pub mod build;
+pub mod configuration;
 pub mod connection_string;
 pub mod demo;
 pub mod deploy;
@@ -23,6 +24,7 @@ pub mod method;
 pub mod metrics;
 pub mod module_name;
 pub mod new;
+pub mod query;
 pub mod registry;
 pub mod render;
 pub mod restart;

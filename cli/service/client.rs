@@ -135,7 +135,7 @@ impl ServiceClient {
         self.read(status, &bytes)
     }
 
-    async fn answer(
+    pub(super) async fn answer(
         &self,
         method: Method,
         path: &str,
@@ -158,7 +158,7 @@ impl ServiceClient {
         Ok((status, bytes.to_vec()))
     }
 
-    fn read(&self, status: StatusCode, bytes: &[u8]) -> Result<Value, CommandError> {
+    pub(super) fn read(&self, status: StatusCode, bytes: &[u8]) -> Result<Value, CommandError> {
         if !status.is_success() {
             return Err(refused(status, bytes));
         }

@@ -2,4 +2,5 @@
 
 pub mod access;
 pub mod client;
+pub mod configurations;
 pub mod enrollments;

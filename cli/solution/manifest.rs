@@ -32,15 +32,24 @@ impl Manifest {
     }
 }
 
-/// Reads a manifest as it is.
+/// Reads a manifest that stands alone.
 pub fn read(path: &Path, context: &Context) -> Result<Manifest, CommandError> {
+    read_either(path, context, false)
+}
+
+/// Reads a manifest that stands alone, or a layer.
+pub fn read_any(path: &Path, context: &Context) -> Result<Manifest, CommandError> {
+    read_either(path, context, true)
+}
+
+fn read_either(path: &Path, context: &Context, may_be_layer: bool) -> Result<Manifest, CommandError> {
     let name = path.display().to_string();
     check::refuse_errors(&check::manifest(&name, &context.settings.directory)?, context)?;
     let text = std::fs::read_to_string(path).map_err(|error| CommandError::usage(format!("{name}: {error}")))?;
     let format = Format::of_name(&name).unwrap_or_else(|| Format::of_text(&text));
     let document = Document::parse(&name, text, format)
         .map_err(|error| CommandError::new(ErrorKind::Findings, format!("{name}: {}", error.message)))?;
-    if modules_content(&document.root).is_some_and(|content| is_layered(&content.value)) {
+    if !may_be_layer && modules_content(&document.root).is_some_and(|content| is_layered(&content.value)) {
         let message = format!("{name} is a layered deployment, which a device cannot run alone");
         return Err(CommandError::new(ErrorKind::Findings, message).hint(format!(
             "Merge it with its base, `edgectl layers BASE {name} -o merged.json`, and deploy merged.json."

@@ -33,7 +33,7 @@ pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
 const MEMBERS: &[&str] =
-    &["name", "device", "parents", "template", "runtime", "durability", "profile", "profiles", "allow"];
+    &["name", "device", "parents", "template", "runtime", "durability", "profile", "profiles", "targets", "allow"];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,30 @@ pub struct SolutionFile {
     /// Machines of its own, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, Machine>,
+    /// Hubs to deploy to beside the simulated one, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, Target>,
     /// Codes of rules whose breaches are accepted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
+}
+
+/// A hub to deploy to. Its connection string is never in the solution's files, nor in arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Target {
+    /// The environment variable that has the connection string of one of its policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_string_variable: Option<String>,
+    /// The file that has it, relative to the solution's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_string_file: Option<PathBuf>,
+    /// The edge device that is deployed to, if no configuration is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Certificates to trust instead of the system's, a PEM file relative to the solution's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust_bundle: Option<PathBuf>,
 }
 
 /// A solution that was found.
@@ -91,6 +112,8 @@ pub struct Solution {
     pub profile: Option<String>,
     /// Machines of its own, by name.
     pub profiles: BTreeMap<String, Machine>,
+    /// Hubs to deploy to beside the simulated one, by name.
+    pub targets: BTreeMap<String, Target>,
     /// Codes of rules whose breaches are accepted.
     pub allow: Vec<String>,
 }
@@ -150,6 +173,7 @@ impl Solution {
             durability,
             profile: file.profile,
             profiles: file.profiles,
+            targets: file.targets,
             allow: file.allow,
         })
     }
@@ -315,6 +339,15 @@ mod tests {
             durability: Some(Durability::Process),
             profile: Some("board".to_owned()),
             profiles: BTreeMap::from([("board".to_owned(), catalog::built_in()[0].machine.clone())]),
+            targets: BTreeMap::from([(
+                "lab".to_owned(),
+                Target {
+                    connection_string_variable: Some("LAB".to_owned()),
+                    connection_string_file: Some("lab.txt".into()),
+                    device: Some("a".to_owned()),
+                    trust_bundle: Some("lab.pem".into()),
+                },
+            )]),
             allow: vec!["EDGE0303".to_owned()],
         };
         let written = serde_json::to_value(full).unwrap();
@@ -322,6 +355,9 @@ mod tests {
             written["profiles"]["board"].as_object().unwrap().keys().map(String::as_str).collect();
         let of_schema = schema["properties"]["profiles"]["additionalProperties"]["properties"].as_object().unwrap();
         assert_eq!(of_schema.keys().map(String::as_str).collect::<Vec<_>>(), of_profile);
+        let of_target: Vec<&String> = written["targets"]["lab"].as_object().unwrap().keys().collect();
+        let of_schema = schema["properties"]["targets"]["additionalProperties"]["properties"].as_object().unwrap();
+        assert_eq!(of_schema.keys().collect::<Vec<_>>(), of_target);
         assert_eq!(written.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), MEMBERS);
     }
 

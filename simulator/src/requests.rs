@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubStatus};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
@@ -188,7 +189,7 @@ impl Requests {
     /// Messages that the cloud hub received; none where the device above, which knows, does not run.
     async fn received_by_cloud(&self) -> u64 {
         if let Some(cloud) = &self.cloud {
-            return *cloud.events().next_number().borrow();
+            return cloud.events().telemetry();
         }
         let status = async { control::ask(self.parent.as_ref()?, &Request::Status).await.ok()?.result().await.ok() };
         status.await.and_then(|status| status.get("receivedByCloud")?.as_u64()).unwrap_or_default()
@@ -245,8 +246,9 @@ impl Requests {
                 let events = cloud.events().read(from, EVENT_BATCH).map_err(|error| error.to_string())?;
                 let Some(last) = events.last() else { break };
                 from = last.sequence_number + 1;
-                for event in &events {
-                    let item = serde_json::to_value(event).map_err(|error| error.to_string())?;
+                for event in events {
+                    let event = ReceivedEvent { notices: 0, ..event };
+                    let item = serde_json::to_value(&event).map_err(|error| error.to_string())?;
                     if items.send(item).await.is_err() {
                         return Ok(Value::Null);
                     }

@@ -14,6 +14,9 @@ use crate::binary::{edgectl, refused};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
+/// The device of a [`Solution`].
+pub const DEVICE: &str = "plant";
+
 /// A solution of built-in modules, whose device ends with it.
 pub struct Solution {
     place: TempDir,

@@ -8,6 +8,7 @@ mod amqp;
 mod binary;
 mod build;
 mod clients;
+mod configurations;
 mod device;
 mod docker;
 mod docker_engine;

@@ -38,11 +38,20 @@ const KEPT: usize = 1024;
 pub struct Args {}
 
 /// What can be true of a message.
-struct Question {
+pub struct Question {
     /// None for a condition that stands alone.
     source: Option<SourcePattern>,
     condition: Condition,
     paths: BodyPaths,
+}
+
+impl Question {
+    /// Whether it is true of a message as JSON has it: `{"body", "properties", "systemProperties"}`.
+    pub fn is_true_of(&self, message: &Value) -> bool {
+        let written = serde_json::from_value::<WrittenMessage>(message.clone()).map_err(|error| error.to_string());
+        let message = written.and_then(Message::try_from);
+        message.is_ok_and(|message| self.condition.evaluate(&Evaluation::new(&message, &self.paths)) == Some(true))
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,7 +132,8 @@ fn evaluate(
     Ok(question.condition.evaluate(&Evaluation::new(&message, &question.paths)))
 }
 
-fn compile(text: &str, is_route: bool) -> Result<Question, String> {
+/// Compiles a route, or a condition that stands alone.
+pub fn compile(text: &str, is_route: bool) -> Result<Question, String> {
     let mut paths = BodyPaths::default();
     let shown = |errors: Vec<RouteError>| {
         let mut text: Vec<String> = errors.iter().map(ToString::to_string).collect();

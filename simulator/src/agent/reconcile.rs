@@ -29,6 +29,8 @@ use crate::profile::budget;
 use crate::profile::profile::Profile;
 use crate::runtime::module_runtime::{ModuleRuntime, ModuleSpec, ModuleState, ModuleStatus, RuntimeError};
 
+/// After the end of a module was looked at, others wait so long for it.
+const EXIT_PAUSE: Duration = Duration::from_millis(250);
 /// How long the last report may wait for room in its channel.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -138,7 +140,8 @@ impl Agent {
         shutdown: CancellationToken,
     ) {
         let mut exits = self.options.runtime.exits();
-        // Of a module that ends again and again only the first end is looked at before the period is over.
+        let pause = EXIT_PAUSE.min(self.options.period);
+        // Modules that end again and again are looked at again and again, but not all the time.
         let mut heed_exits = true;
         let mut is_news = true;
         loop {
@@ -168,7 +171,7 @@ impl Agent {
                     let _ = question.answer.send(answer);
                     continue;
                 }
-                () = self.options.clock.sleep(self.options.period) => {}
+                () = self.options.clock.sleep(if heed_exits { self.options.period } else { pause }) => {}
             }
             heed_exits = true;
         }

@@ -139,7 +139,11 @@ async function endpoint() {
     },
     { startPosition: { offset: '-1' } },
   );
-  const mine = () => seen.filter((event) => event.systemProperties['iothub-connection-device-id'] === 'press-1');
+  const mine = () =>
+    seen.filter(
+      ({ systemProperties: told }) =>
+        told['iothub-connection-device-id'] === 'press-1' && told['iothub-message-source'] === 'Telemetry',
+    );
   await eventually('events come', () => mine().length >= 2);
   await subscription.close();
   await consumer.close();

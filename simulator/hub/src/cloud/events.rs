@@ -47,6 +47,14 @@ pub struct ReceivedEvent {
     /// What it is where it is no telemetry: `twinChangeEvents`, `deviceLifecycleEvents`, `deviceConnectionStateEvents`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// How many events up to this one were no telemetry.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub notices: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ReceivedEvent {
@@ -86,6 +94,7 @@ pub struct Events {
 struct Inner {
     file: File,
     length: u64,
+    notices: u64,
 }
 
 impl Events {
@@ -101,8 +110,8 @@ impl Events {
             None if aside(directory).exists() => whole_lines(&aside(directory)).map_err(error)?.1,
             None => None,
         };
-        let next = last.map_or(0, |number| number + 1);
-        let inner = Mutex::new(Inner { file, length });
+        let (next, notices) = last.map_or((0, 0), |(number, notices)| (number + 1, notices));
+        let inner = Mutex::new(Inner { file, length, notices });
         Ok(Self { directory: directory.to_owned(), inner, next: watch::Sender::new(next) })
     }
 
@@ -123,8 +132,11 @@ impl Events {
         let error = |source| EventsError { path: current(&self.directory), source };
         let first = *self.next.borrow();
         let mut bytes = Vec::new();
+        let mut notices = inner.notices;
         for (message, number) in messages.iter().zip(first..) {
-            let event = ReceivedEvent { source: source.map(str::to_owned), ..received(number, from, message, now) };
+            notices += u64::from(source.is_some());
+            let source = source.map(str::to_owned);
+            let event = ReceivedEvent { source, notices, ..received(number, from, message, now) };
             serde_json::to_writer(&mut bytes, &event).map_err(|e| error(e.into()))?;
             bytes.push(b'\n');
         }
@@ -141,6 +153,7 @@ impl Events {
             return Err(error(source));
         }
         inner.length += bytes.len() as u64;
+        inner.notices = notices;
         drop(inner);
         self.next.send_replace(first + messages.len() as u64);
         Ok(())
@@ -170,6 +183,12 @@ impl Events {
             }
         }
         Ok(events)
+    }
+
+    /// How many messages devices and modules have sent.
+    pub fn telemetry(&self) -> u64 {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        (*self.next.borrow()).saturating_sub(inner.notices)
     }
 
     /// The number that the next message will have, and how to wait for it to grow.
@@ -214,8 +233,8 @@ fn seek_to(lines: &mut BufReader<File>, from: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of the whole lines of a file, and the number in the last of them.
-fn whole_lines(path: &Path) -> io::Result<(u64, Option<u64>)> {
+/// Bytes of the whole lines of a file, and in the last of them its number and how many were no telemetry.
+fn whole_lines(path: &Path) -> io::Result<(u64, Option<(u64, u64)>)> {
     let mut reader = BufReader::new(File::open(path)?);
     let (mut length, mut last, mut line) = (0, None, Vec::new());
     loop {
@@ -225,7 +244,7 @@ fn whole_lines(path: &Path) -> io::Result<(u64, Option<u64>)> {
             return Ok((length, last));
         }
         match serde_json::from_slice::<ReceivedEvent>(&line) {
-            Ok(event) => last = Some(event.sequence_number),
+            Ok(event) => last = Some((event.sequence_number, event.notices)),
             Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
         }
         length += read as u64;
@@ -260,6 +279,7 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
         body,
         body_text: None,
         source: None,
+        notices: 0,
     };
     // A null is read back as nothing at all.
     if event.bytes() != message.body || event.body == Some(Value::Null) {
