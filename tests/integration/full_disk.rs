@@ -44,7 +44,8 @@ refused() {
     fail "edgectl $1 $2 goes on with a full disk"
 }
 refused message send filter input1 "{\"a\":\"$large\"}"
-refused twin patch filter "{\"large\":\"$large\"}"
+part=$(head -c 4000 /dev/zero | tr '\0' x)
+refused twin patch filter "{\"a\":\"$part\",\"b\":\"$part\",\"c\":\"$part\",\"d\":\"$part\",\"e\":\"$part\"}"
 edgectl status >/dev/null
 
 rm fill

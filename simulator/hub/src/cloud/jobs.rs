@@ -23,6 +23,8 @@ const TABLE: Table = Table::new("jobs");
 const MAX_JOBS: usize = 200;
 /// Devices that a job is busy with at the same time, as the service allows.
 const DEVICES_AT_ONCE: usize = 10;
+/// Parts of a job that are written down together.
+const PARTS_AT_ONCE: usize = 256;
 /// What a condition over modules begins with.
 const OF_MODULES: &str = "from devices.modules where ";
 
@@ -330,43 +332,68 @@ impl CloudHub {
 
     async fn run_parts(self: &Arc<Self>, id: &str) {
         let Ok(job) = self.jobs().require(id) else { return };
-        let mut under_way = JoinSet::new();
-        for (index, device) in job.devices.iter().enumerate() {
-            if !matches!(device.status, Status::Queued | Status::Running) {
-                continue;
-            }
-            if under_way.len() >= DEVICES_AT_ONCE {
-                under_way.join_next().await;
-            }
-            let (hub, job, identity) = (Arc::clone(self), Arc::clone(&job), device.identity.clone());
-            under_way.spawn(async move { hub.run_part(&job, index, &identity).await });
+        let parts = job.devices.iter().enumerate();
+        let waiting = parts.filter(|(_, part)| matches!(part.status, Status::Queued | Status::Running));
+        let waiting: Vec<(usize, Identity)> = waiting.map(|(index, part)| (index, part.identity.clone())).collect();
+        match &job.work {
+            Work::UpdateTwin(patch) => self.update_twins(id, patch, &waiting).await,
+            Work::Method(call) => self.call_methods(id, call, &waiting).await,
         }
-        under_way.join_all().await;
     }
 
-    async fn run_part(&self, job: &Job, index: usize, identity: &Identity) {
-        if self.jobs().require(&job.id).is_ok_and(|job| job.has_ended()) {
-            return;
-        }
-        let outcome = match &job.work {
-            Work::UpdateTwin(patch) => {
-                let desired = patch.pointer("/properties/desired").cloned();
-                let change = Change { tags: patch.get("tags").cloned(), desired, replace: false };
-                self.change_twin(identity, &change, None).map(|_| Value::Null).map_err(|error| error.to_string())
+    /// What is quickly done is written down for many at once, since each time the whole job is.
+    async fn update_twins(&self, id: &str, patch: &Value, waiting: &[(usize, Identity)]) {
+        let desired = patch.pointer("/properties/desired").cloned();
+        let change = Change { tags: patch.get("tags").cloned(), desired, replace: false };
+        for parts in waiting.chunks(PARTS_AT_ONCE) {
+            if self.is_over(id) {
+                return;
             }
-            Work::Method(call) => self.call_in_job(identity, call).await,
-        };
+            let update = |(index, identity): &(usize, Identity)| {
+                let outcome = self.change_twin(identity, &change, None);
+                (*index, outcome.map(|_| Value::Null).map_err(|error| error.to_string()))
+            };
+            self.record(id, parts.iter().map(update).collect());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn call_methods(self: &Arc<Self>, id: &str, call: &Call, waiting: &[(usize, Identity)]) {
+        let mut under_way = JoinSet::new();
+        for (index, identity) in waiting {
+            if under_way.len() >= DEVICES_AT_ONCE {
+                self.record(id, under_way.join_next().await.into_iter().flatten().collect());
+            }
+            if self.is_over(id) {
+                break;
+            }
+            let (hub, call, identity, index) = (Arc::clone(self), call.clone(), identity.clone(), *index);
+            under_way.spawn(async move { (index, hub.call_in_job(&identity, &call).await) });
+        }
+        while let Some(done) = under_way.join_next().await {
+            self.record(id, done.into_iter().collect());
+        }
+    }
+
+    fn is_over(&self, id: &str) -> bool {
+        self.jobs().require(id).is_ok_and(|job| job.has_ended())
+    }
+
+    /// Writes down what came of parts of a job.
+    fn record(&self, id: &str, outcomes: Vec<(usize, Result<Value, String>)>) {
         let now = self.clock().now_ms();
-        let written = self.jobs().change(&job.id, |job| {
-            let Some(device) = job.devices.get_mut(index) else { return };
-            device.updated_ms = now;
-            match outcome {
-                Ok(outcome) => (device.status, device.outcome) = (Status::Completed, outcome),
-                Err(error) => (device.status, device.error) = (Status::Failed, Some(error)),
+        let written = self.jobs().change(id, |job| {
+            for (index, outcome) in outcomes {
+                let Some(part) = job.devices.get_mut(index) else { continue };
+                part.updated_ms = now;
+                match outcome {
+                    Ok(outcome) => (part.status, part.outcome) = (Status::Completed, outcome),
+                    Err(error) => (part.status, part.error) = (Status::Failed, Some(error)),
+                }
             }
         });
         if let Err(error) = written {
-            tracing::error!(%error, job = job.id, %identity, "what came of a job is not written down");
+            tracing::error!(%error, job = id, "what came of a job is not written down");
         }
     }
 
