@@ -56,9 +56,9 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Deploy to all devices that the target condition is true of, as a configuration of this name
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "target_condition", conflicts_with = "plan")]
     pub configuration: Option<String>,
-    /// Which devices it is for: a condition, or * for all edge devices
+    /// Which devices it is for: a condition, * for all edge devices, or nothing for none yet
     #[arg(long, requires = "configuration", value_name = "CONDITION")]
     target_condition: Option<String>,
     /// Of several that are for a device the one with the highest priority wins

@@ -23,6 +23,8 @@ pub struct HubAccess {
     pub key: SharedKey,
     /// Certificates to trust instead of the public ones, PEM.
     pub trust_bundle: Option<String>,
+    /// Whether it is the hub behind the solution's own device.
+    pub is_simulated: bool,
 }
 
 /// Access to the cloud hub behind the running device of a solution.
@@ -41,6 +43,7 @@ pub fn simulated(solution: &Solution) -> Result<HubAccess, CommandError> {
         policy: access.shared_access_key_name,
         key,
         trust_bundle: Some(read_bundle(&endpoints.trust_bundle)?),
+        is_simulated: true,
     })
 }
 
@@ -94,7 +97,8 @@ fn of_connection_string(text: &str, trust_bundle: Option<String>) -> Result<HubA
         Some((host, port)) => (host, port.parse().map_err(|_| "has a port that is none".to_owned())?),
         None => (part("HostName")?, 443),
     };
-    Ok(HubAccess { host: host.to_owned(), port, policy: part("SharedAccessKeyName")?.to_owned(), key, trust_bundle })
+    let (host, policy) = (host.to_owned(), part("SharedAccessKeyName")?.to_owned());
+    Ok(HubAccess { host, port, policy, key, trust_bundle, is_simulated: false })
 }
 
 /// What to do about state that is damaged.

@@ -181,8 +181,12 @@ impl ServiceClient {
 
     fn unreachable(&self, error: &reqwest::Error) -> CommandError {
         let kind = if error.is_timeout() { ErrorKind::TimedOut } else { ErrorKind::Failed };
-        CommandError::new(kind, format!("the hub at {} cannot be reached: {}", self.access.host, chain(error)))
-            .hint("Run `edgectl status` to see whether the device is running.")
+        let HubAccess { host, port, .. } = &self.access;
+        let error = CommandError::new(kind, format!("the hub at {host}:{port} cannot be reached: {}", chain(error)));
+        if self.access.is_simulated {
+            return error.hint("Run `edgectl status` to see whether the device is running.");
+        }
+        error.hint("Check the host name in the target's connection string, and the way there.")
     }
 }
 

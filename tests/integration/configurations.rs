@@ -38,6 +38,9 @@ fn a_configuration_is_deployed_listed_and_removed() {
     let routes = solution.json(&["twin", "get", "$edgeHub"])["properties"]["desired"]["routes"].clone();
     assert!(routes.get("more").is_some(), "{routes}");
 
+    let plan = ["deploy", "--plan", "--configuration", "other", "--target-condition", "*"];
+    refused(solution.edgectl(&plan).assert(), 2, "cannot be used with");
+    refused(solution.edgectl(&["deploy", "--configuration", "other"]).assert(), 2, "--target-condition");
     let wrong = ["deploy", "--configuration", "other", "--target-condition", "tags.a = "];
     refused(solution.edgectl(&wrong).assert(), 1, "wrong at character 10");
     solution.edgectl(&["configuration", "remove", "layer"]).assert().success();
@@ -65,7 +68,7 @@ fn another_hub_is_a_target_of_the_solution_file() {
     assert_eq!(solution.json(&["configuration", "list", "--to", "lab"]), json!([]));
     fs::write(lab.root().join("string.txt"), "HostName=127.0.0.1:1;SharedAccessKeyName=x;SharedAccessKey=a2V5")
         .unwrap();
-    refused(solution.edgectl(&["deploy", "--to", "lab"]).assert(), 1, "the hub at 127.0.0.1 cannot be reached");
+    refused(solution.edgectl(&["deploy", "--to", "lab"]).assert(), 1, "the hub at 127.0.0.1:1 cannot be reached");
 }
 
 #[test]
