@@ -297,9 +297,13 @@ fn logs_are_read_and_followed_over_a_restart() {
     let solution = Solution::new(json!({ "filter": builtin("filter", json!({})) }));
     solution.up();
     solution.deploy();
-    wait_until("the filter is connected", || solution.module("filter")["connected"] == true);
-    let tail = solution.edgectl(&["logs", "filter", "--tail", "1"]).assert().success();
-    assert_eq!(String::from_utf8_lossy(&tail.get_output().stdout).lines().count(), 1);
+    // It prints only after it has connected.
+    let tail = || {
+        let tail = solution.edgectl(&["logs", "filter", "--tail", "1"]).assert().success();
+        String::from_utf8_lossy(&tail.get_output().stdout).lines().count()
+    };
+    wait_until("the filter has printed", || tail() > 0);
+    assert_eq!(tail(), 1);
     let mut follower = std::process::Command::new(assert_cmd::cargo::cargo_bin!("edgectl"))
         .args(["logs", "filter", "-f"])
         .current_dir(solution.root())
