@@ -122,6 +122,11 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        Box::pin(tokio::time::sleep_until(at))
+        Box::pin(async move {
+            // The runtime's timers count whole milliseconds: one that is over already would still take the next of them.
+            if at > Instant::now() {
+                tokio::time::sleep_until(at).await;
+            }
+        })
     }
 }
