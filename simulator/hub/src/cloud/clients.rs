@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use edgectl_schemas::ids::Identity;
 use serde_json::Value;
 
+use super::events::Arrival;
 use super::hub::{CloudHub, refusal};
 use crate::auth::{AuthError, IdentityRecord, Right, TokenCheck};
 use crate::gateway::{Attachment, Client, ClientLink, Credential, Feature, Gateway, Refusal, SessionKind};
@@ -55,7 +56,9 @@ impl Gateway for CloudHub {
             return Err(Refusal::TooLarge { size, limit: MAX_MESSAGE_BYTES });
         }
         self.activities.happened(&client.identity, self.clock.now_ms());
-        self.events.append(&client.identity, &messages, &self.clock.now_text()).map_err(unavailable)
+        let arrival = |message| Arrival { source: None, from: &client.identity, message };
+        let arrivals: Vec<Arrival> = messages.into_iter().map(arrival).collect();
+        self.events.append(&arrivals, &self.clock.now_text()).map_err(unavailable)
     }
 
     async fn twin(&self, client: &Client) -> Result<Value, Refusal> {

@@ -50,6 +50,7 @@ impl CloudHub {
     /// Applies to many devices what was prepared for them, in one write for the registry and one for the twins.
     pub(super) fn apply_contents(&self, contents: &[(DeviceId, Content)]) -> Result<(), DeploymentError> {
         let mut orders = Vec::new();
+        let mut made = Vec::new();
         let mut changes = Vec::new();
         for (device, content) in contents {
             for (module, desired) in &content.sections {
@@ -57,6 +58,7 @@ impl CloudHub {
                 if self.registry().get(&identity).is_none() {
                     let wanted = Wanted { managed_by: Some(MANAGER.to_owned()), ..Wanted::default() };
                     orders.push(Order { identity: identity.clone(), wanted, condition: Some(Condition::Absent) });
+                    made.push(identity.clone());
                 }
                 let change = Change { desired: Some(desired.clone()), replace: true, tags: None };
                 changes.push((identity, change));
@@ -65,6 +67,7 @@ impl CloudHub {
         for outcome in self.registry().put_all(orders).map_err(RegistryError::from)? {
             outcome?;
         }
+        self.notice_lives(true, &made);
         for (device, content) in contents {
             self.remove_absent(device, &content.sections)?;
         }

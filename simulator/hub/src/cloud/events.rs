@@ -1,7 +1,7 @@
 //! Messages that reached the cloud hub: appended to a file as lines of JSON, numbered, and read again from any number.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_schemas::ids::Identity;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -52,6 +53,18 @@ pub struct ReceivedEvent {
     pub notices: u64,
 }
 
+/// What is known of a message without reading all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventHead {
+    /// Its number.
+    pub sequence_number: u64,
+    /// When it was received.
+    pub enqueued_time: String,
+    /// The device.
+    pub device_id: String,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_none(count: &u64) -> bool {
     *count == 0
@@ -82,6 +95,17 @@ impl ReceivedEvent {
 pub struct EventsError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// A message that is to be kept.
+#[derive(Debug, Clone)]
+pub struct Arrival<'a> {
+    /// What it is where it is no telemetry.
+    pub source: Option<&'a str>,
+    /// Who sent it, or whom it is about.
+    pub from: &'a Identity,
+    /// The message.
+    pub message: Message,
 }
 
 /// The messages that one cloud hub received.
@@ -115,28 +139,16 @@ impl Events {
         Ok(Self { directory: directory.to_owned(), inner, next: watch::Sender::new(next) })
     }
 
-    /// Keeps messages of one sender. When this returns they survive the death of the process.
-    pub fn append(&self, from: &Identity, messages: &[Message], now: &str) -> Result<(), EventsError> {
-        self.append_of(None, from, messages, now)
-    }
-
-    /// The same for what the hub itself tells of an identity.
-    pub fn append_of(
-        &self,
-        source: Option<&str>,
-        from: &Identity,
-        messages: &[Message],
-        now: &str,
-    ) -> Result<(), EventsError> {
+    /// Keeps messages. When this returns they survive the death of the process.
+    pub fn append(&self, arrivals: &[Arrival], now: &str) -> Result<(), EventsError> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let error = |source| EventsError { path: current(&self.directory), source };
         let first = *self.next.borrow();
         let mut bytes = Vec::new();
         let mut notices = inner.notices;
-        for (message, number) in messages.iter().zip(first..) {
-            notices += u64::from(source.is_some());
-            let source = source.map(str::to_owned);
-            let event = ReceivedEvent { source, notices, ..received(number, from, message, now) };
+        for (arrival, number) in arrivals.iter().zip(first..) {
+            notices += u64::from(arrival.source.is_some());
+            let event = ReceivedEvent { notices, ..received(number, arrival, now) };
             serde_json::to_writer(&mut bytes, &event).map_err(|e| error(e.into()))?;
             bytes.push(b'\n');
         }
@@ -154,14 +166,32 @@ impl Events {
         }
         inner.length += bytes.len() as u64;
         inner.notices = notices;
-        drop(inner);
-        self.next.send_replace(first + messages.len() as u64);
+        self.next.send_replace(first + arrivals.len() as u64);
         Ok(())
     }
 
     /// The messages that are kept, from a number on, at most so many.
     pub fn read(&self, from: u64, count: usize) -> Result<Vec<ReceivedEvent>, EventsError> {
         let mut events = Vec::new();
+        self.each(from, |event: ReceivedEvent| {
+            if event.sequence_number >= from {
+                events.push(event);
+            }
+            events.len() < count
+        })?;
+        Ok(events)
+    }
+
+    /// Goes through all that is kept without reading what is in it.
+    pub fn heads(&self, mut visit: impl FnMut(EventHead)) -> Result<(), EventsError> {
+        self.each(0, |head| {
+            visit(head);
+            true
+        })
+    }
+
+    /// Goes through the lines from shortly before a number on, until the visitor has enough.
+    fn each<T: DeserializeOwned>(&self, from: u64, mut visit: impl FnMut(T) -> bool) -> Result<(), EventsError> {
         for path in [aside(&self.directory), current(&self.directory)] {
             let error = |source| EventsError { path: path.clone(), source };
             let file = match File::open(&path) {
@@ -173,20 +203,18 @@ impl Events {
             seek_to(&mut lines, from).map_err(error)?;
             for line in lines.lines() {
                 // The last line may be one that is being written.
-                let Ok(event) = serde_json::from_str::<ReceivedEvent>(&line.map_err(error)?) else { continue };
-                if event.sequence_number >= from {
-                    events.push(event);
-                }
-                if events.len() == count {
-                    return Ok(events);
+                let Ok(event) = serde_json::from_str(&line.map_err(error)?) else { continue };
+                if !visit(event) {
+                    return Ok(());
                 }
             }
         }
-        Ok(events)
+        Ok(())
     }
 
     /// How many messages devices and modules have sent.
     pub fn telemetry(&self) -> u64 {
+        // Both change while the lock is held.
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         (*self.next.borrow()).saturating_sub(inner.notices)
     }
@@ -209,11 +237,6 @@ fn aside(directory: &Path) -> PathBuf {
 fn seek_to(lines: &mut BufReader<File>, from: u64) -> io::Result<()> {
     /// Within so many bytes it is as quick to read on.
     const NEAR: u64 = 32 * 1024;
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Numbered {
-        sequence_number: u64,
-    }
     let (mut low, mut high) = (0, lines.get_ref().metadata()?.len());
     while from > 0 && high - low > NEAR {
         let middle = low + (high - low) / 2;
@@ -224,8 +247,8 @@ fn seek_to(lines: &mut BufReader<File>, from: u64) -> io::Result<()> {
         let at = lines.stream_position()?;
         line.clear();
         lines.read_until(b'\n', &mut line)?;
-        match serde_json::from_slice::<Numbered>(&line) {
-            Ok(numbered) if numbered.sequence_number < from && at < high => low = at,
+        match serde_json::from_slice::<EventHead>(&line) {
+            Ok(head) if head.sequence_number < from && at < high => low = at,
             _ => high = middle,
         }
     }
@@ -233,21 +256,32 @@ fn seek_to(lines: &mut BufReader<File>, from: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes of the whole lines of a file, and in the last of them its number and how many were no telemetry.
+/// Bytes of the whole lines of a file, and in the last of them its number and how many were no telemetry. Only the end of
+/// the file is read: it may be large, and who starts a device waits.
 fn whole_lines(path: &Path) -> io::Result<(u64, Option<(u64, u64)>)> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let (mut length, mut last, mut line) = (0, None, Vec::new());
+    let mut file = File::open(path)?;
+    let end = file.metadata()?.len();
+    let mut window = 64 * 1024;
     loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 || line.last() != Some(&b'\n') {
-            return Ok((length, last));
-        }
-        match serde_json::from_slice::<ReceivedEvent>(&line) {
-            Ok(event) => last = Some((event.sequence_number, event.notices)),
-            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-        }
-        length += read as u64;
+        let start = end.saturating_sub(window);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        (&file).take(end - start).read_to_end(&mut bytes)?;
+        let newline = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n');
+        let last = newline(&bytes);
+        let begin = last.and_then(|last| newline(&bytes[..last]).map(|before| before + 1));
+        let (begin, last) = match (begin, last) {
+            (Some(begin), Some(last)) => (begin, last),
+            _ if start > 0 => {
+                window *= 2;
+                continue;
+            }
+            (None, Some(last)) => (0, last),
+            (_, None) => return Ok((0, None)),
+        };
+        let event: ReceivedEvent = serde_json::from_slice(&bytes[begin..last])
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        return Ok((start + last as u64 + 1, Some((event.sequence_number, event.notices))));
     }
 }
 
@@ -262,7 +296,7 @@ fn stamped(system: &Properties, from: &Identity) -> Map<String, Value> {
     stamped
 }
 
-fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str) -> ReceivedEvent {
+fn received(sequence_number: u64, Arrival { source, from, message }: &Arrival, now: &str) -> ReceivedEvent {
     let is_json =
         message.system.get(system::CONTENT_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
     let text = std::str::from_utf8(&message.body).ok();
@@ -278,7 +312,7 @@ fn received(sequence_number: u64, from: &Identity, message: &Message, now: &str)
         body_base64: body.is_none().then(|| BASE64.encode(&message.body)),
         body,
         body_text: None,
-        source: None,
+        source: source.map(str::to_owned),
         notices: 0,
     };
     // A null is read back as nothing at all.
@@ -299,7 +333,8 @@ mod tests {
     fn append(events: &Events, body: &str) {
         let mut message = Message::new(body.to_owned());
         message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
-        events.append(&Identity::parse("edge/filter").unwrap(), &[message], "2026-01-01T00:00:00.000Z").unwrap();
+        let from = &Identity::parse("edge/filter").unwrap();
+        events.append(&[Arrival { source: None, from, message }], "2026-01-01T00:00:00.000Z").unwrap();
     }
 
     #[test]
@@ -317,6 +352,24 @@ mod tests {
         assert_eq!(kept[1].body, Some(json!("not json")));
         assert_eq!(kept[0].module_id.as_deref(), Some("filter"));
         assert_eq!(events.read(1, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_found_however_long_its_last_lines_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = current(directory.path());
+        for (number, length) in [10, 70_000, 300_000, 0].into_iter().enumerate() {
+            let events = Events::open(directory.path()).unwrap();
+            assert_eq!(*events.next_number().borrow(), number as u64);
+            append(&events, &"x".repeat(length));
+            OpenOptions::new().append(true).open(&path).unwrap().write_all(&vec![b'{'; length]).unwrap();
+        }
+        let events = Events::open(directory.path()).unwrap();
+        assert_eq!(events.read(0, 10).unwrap().len(), 4);
+        assert_eq!(events.telemetry(), 4);
+        let mut numbers = Vec::new();
+        events.heads(|head| numbers.push(head.sequence_number)).unwrap();
+        assert_eq!(numbers, [0, 1, 2, 3]);
     }
 
     #[test]
@@ -340,8 +393,9 @@ mod tests {
     fn a_body_that_is_no_text_is_base64() {
         let directory = tempfile::tempdir().unwrap();
         let events = Events::open(directory.path()).unwrap();
-        let identity = Identity::parse("leaf").unwrap();
-        events.append(&identity, &[Message::new(vec![0xff, 0x00])], "t").unwrap();
+        let arrival =
+            Arrival { source: None, from: &Identity::parse("leaf").unwrap(), message: Message::new(vec![0xff, 0x00]) };
+        events.append(&[arrival], "t").unwrap();
         let event = events.read(0, 1).unwrap().remove(0);
         assert_eq!((event.body, event.body_base64.as_deref()), (None, Some("/wA=")));
     }

@@ -97,7 +97,7 @@ impl Feedback {
             .into_iter()
             .map(|record| (format!("{:020}", self.next.fetch_add(1, Ordering::Relaxed)), Some(record)))
             .collect();
-        if self.held.len() >= MAX_RECORDS {
+        if self.held.count() >= MAX_RECORDS {
             changes.extend(self.held.keys(changes.len()).into_iter().map(|key| (key, None)));
         }
         self.held.write(changes)?;

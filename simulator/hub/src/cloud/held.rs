@@ -51,13 +51,8 @@ impl<T: Serialize + DeserializeOwned> Held<T> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.read().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Puts documents in place of what their keys had; none removes. All of it happens or, on an error, nothing, and when
@@ -71,6 +66,9 @@ impl<T: Serialize + DeserializeOwned> Held<T> {
                 Some(document) => batch.put(self.table, key, document.as_ref()),
                 None => batch.remove(self.table, key),
             }
+        }
+        if changes.is_empty() {
+            return Ok(());
         }
         // Readers see the old ones until the new ones are safe; writers come one after the other.
         self.documents.write(batch)?;

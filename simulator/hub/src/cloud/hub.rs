@@ -191,9 +191,9 @@ impl CloudHub {
         condition: Option<Condition>,
     ) -> Result<Arc<Registration>, RegistryError> {
         let registration = self.registry.put(identity, wanted, condition)?;
-        self.notice_new(&registration);
+        self.notice_new([&*registration]);
         self.cut_off_disabled(&registration)?;
-        self.reconsider(identity);
+        self.reconsider(std::slice::from_ref(identity));
         Ok(registration)
     }
 
@@ -201,20 +201,21 @@ impl CloudHub {
     pub fn put_identities(&self, orders: Vec<Order>) -> Result<Vec<Result<(), RegistryError>>, DocumentsError> {
         let identities: Vec<Identity> = orders.iter().map(|order| order.identity.clone()).collect();
         let outcomes = self.registry.put_all(orders)?;
-        for (identity, outcome) in identities.into_iter().zip(&outcomes) {
-            if let Some(registration) = self.registry.get(&identity).filter(|_| outcome.is_ok()) {
-                self.notice_new(&registration);
-                self.cut_off_disabled(&registration)?;
-                self.reconsider(&identity);
-            }
+        let done = identities.into_iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let done: Vec<Identity> = done.map(|(identity, _)| identity).collect();
+        let registrations: Vec<_> = done.iter().filter_map(|identity| self.registry.get(identity)).collect();
+        self.notice_new(registrations.iter().map(|registration| &**registration));
+        for registration in &registrations {
+            self.cut_off_disabled(registration)?;
         }
+        self.reconsider(&done);
         Ok(outcomes)
     }
 
-    fn notice_new(&self, registration: &Registration) {
-        if registration.etag == 1 {
-            self.notice_life(&registration.record.identity, true);
-        }
+    /// What was never changed since it was made is new.
+    fn notice_new<'a>(&self, registrations: impl IntoIterator<Item = &'a Registration>) {
+        let new = registrations.into_iter().filter(|registration| registration.etag == 1);
+        self.notice_lives(true, new.map(|registration| &registration.record.identity));
     }
 
     fn cut_off_disabled(&self, registration: &Registration) -> Result<(), DocumentsError> {
@@ -236,15 +237,15 @@ impl CloudHub {
         let removed = self.registry.remove(identity, condition)?;
         self.twins.remove(removed.iter().map(|registration| registration.record.identity.clone()))?;
         self.configurations.forget(removed.iter().map(|registration| &registration.record.identity))?;
-        for registration in removed {
+        for registration in &removed {
             let identity = &registration.record.identity;
             if identity.module.is_none() {
                 self.messages.purge(&identity.device)?;
             }
             self.sessions.evict(identity)?;
             self.activities.forget(identity);
-            self.notice_life(identity, false);
         }
+        self.notice_lives(false, removed.iter().map(|registration| &registration.record.identity));
         Ok(())
     }
 
@@ -257,8 +258,8 @@ impl CloudHub {
     /// Changes a twin. A connected client is told of changed desired properties; nobody waits for that.
     pub fn change_twin(&self, identity: &Identity, change: &Change, etag: Option<u64>) -> Result<Twin, TwinError> {
         let twin = self.twins.change(identity, change, etag, |patch| self.tell(identity, patch))?;
-        self.notice_change(identity, change, &twin);
-        self.reconsider(identity);
+        self.notice_changes([(identity, change, twin.versions())]);
+        self.reconsider(std::slice::from_ref(identity));
         Ok(twin)
     }
 
@@ -289,7 +290,10 @@ impl CloudHub {
 
     /// Changes the desired properties of many twins at once.
     pub(super) fn change_twins(&self, changes: &[(Identity, Change)]) -> Result<(), TwinError> {
-        self.twins.change_all(changes, |identity, patch| self.tell(identity, patch))
+        let versions = self.twins.change_all(changes, |identity, patch| self.tell(identity, patch))?;
+        let changes = changes.iter().zip(versions);
+        self.notice_changes(changes.map(|((identity, change), versions)| (identity, change, versions)));
+        Ok(())
     }
 
     /// Tells a client that its desired properties changed, if it is connected and wants to know.
@@ -301,13 +305,13 @@ impl CloudHub {
 
     /// Merges what a client reports.
     pub(super) fn merge_reported(&self, identity: &Identity, patch: &Value) -> Result<u64, Refusal> {
-        let (twin_version, version) = self.twins.report(identity, patch).map_err(|error| match error {
+        let versions = self.twins.report(identity, patch).map_err(|error| match error {
             TwinError::Invalid(text) => Refusal::Invalid(text),
             TwinError::Precondition | TwinError::Documents(_) => Refusal::Unavailable(error.to_string()),
         })?;
-        self.notice_report(identity, patch, twin_version, version);
-        self.reconsider(identity);
-        Ok(version)
+        self.notice_report(identity, patch, versions);
+        self.reconsider(std::slice::from_ref(identity));
+        Ok(versions.reported)
     }
 
     /// Calls a direct method of a client.

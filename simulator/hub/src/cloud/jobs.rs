@@ -4,15 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use edgectl_schemas::ids::Identity;
-use edgectl_schemas::query::expression::{Expression, Literal};
-use edgectl_schemas::query::parser::{QueryError, condition};
-use edgectl_schemas::query::statement::Collection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::held::Held;
 use super::hub::CloudHub;
+use super::target::{TargetError, target};
 use super::twins::Change;
 use crate::clock::{text_of, within};
 use crate::documents::{Documents, DocumentsError, Table};
@@ -25,8 +23,6 @@ const MAX_JOBS: usize = 200;
 const DEVICES_AT_ONCE: usize = 10;
 /// Parts of a job that are written down together.
 const PARTS_AT_ONCE: usize = 256;
-/// What a condition over modules begins with.
-const OF_MODULES: &str = "from devices.modules where ";
 
 /// How far a job or its part for a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,8 +136,8 @@ pub enum JobError {
     #[error("job {0} has ended")]
     Ended(String),
     /// Its condition cannot be read.
-    #[error("the condition is wrong: {0}")]
-    Condition(#[from] QueryError),
+    #[error(transparent)]
+    Condition(#[from] TargetError),
     /// It cannot be read or written.
     #[error(transparent)]
     Documents(#[from] DocumentsError),
@@ -192,7 +188,7 @@ impl Jobs {
             return Err(JobError::Exists(job.id));
         }
         let mut changes = Vec::new();
-        if self.held.len() >= MAX_JOBS {
+        if self.held.count() >= MAX_JOBS {
             let all = self.all();
             let oldest = all.iter().rev().find(|job| job.has_ended()).ok_or(JobError::TooMany)?;
             changes.push((oldest.id.clone(), None));
@@ -246,17 +242,6 @@ impl DeviceJob {
     }
 }
 
-/// Whom a job is for: devices or, behind `FROM devices.modules WHERE`, modules.
-fn target(text: &str) -> Result<(Collection, Expression), QueryError> {
-    let trimmed = text.trim();
-    let of_modules = trimmed.get(..OF_MODULES.len()).is_some_and(|head| head.eq_ignore_ascii_case(OF_MODULES));
-    match of_modules {
-        true => Ok((Collection::Modules, condition(&trimmed[OF_MODULES.len()..])?)),
-        false if trimmed.is_empty() => Ok((Collection::Devices, Expression::Literal(Literal::Boolean(true)))),
-        false => Ok((Collection::Devices, condition(trimmed)?)),
-    }
-}
-
 impl CloudHub {
     /// Takes a job, which begins when its time comes. When this returns it is on disk.
     pub fn submit_job(self: &Arc<Self>, job: Job) -> Result<(), JobError> {
@@ -305,8 +290,9 @@ impl CloudHub {
             self.clock().sleep(Duration::from_millis(wait)).await;
         }
         if job.devices.is_empty() {
-            let (of, condition) = target(&job.condition)?;
-            let rows = self.rows(of, Some(&condition));
+            // Without a condition a job is for all.
+            let target = target(&job.condition)?;
+            let rows = self.rows(target.of, target.condition.as_ref());
             let now = self.clock().now_ms();
             let part = |identity: &Identity| DeviceJob {
                 identity: identity.clone(),

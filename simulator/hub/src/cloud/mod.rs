@@ -18,4 +18,5 @@ pub mod policies;
 pub mod provisioner;
 pub mod query;
 pub mod registry;
+pub mod target;
 pub mod twins;

@@ -114,10 +114,26 @@ impl Twin {
         Ok(told)
     }
 
+    /// Its versions.
+    pub fn versions(&self) -> Versions {
+        Versions { twin: self.version, desired: self.desired.version, reported: self.reported.version }
+    }
+
     /// As devices see it.
     pub fn for_device(&self) -> Value {
         json!({ "desired": self.desired.for_device(), "reported": self.reported.for_device() })
     }
+}
+
+/// How often a twin and its sections have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// All of it.
+    pub twin: u64,
+    /// The desired properties.
+    pub desired: u64,
+    /// The reported properties.
+    pub reported: u64,
 }
 
 /// A change of a twin does not happen.
@@ -186,37 +202,39 @@ impl Twins {
         Ok(twin)
     }
 
-    /// Changes many twins in one write; all of it happens, or nothing does.
+    /// Changes many twins in one write; all of it happens, or nothing does. Returns the new versions of each.
     pub fn change_all(
         &self,
         changes: &[(Identity, Change)],
         mut tell: impl FnMut(&Identity, Value),
-    ) -> Result<(), TwinError> {
+    ) -> Result<Vec<Versions>, TwinError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now_text();
         let mut changed = Vec::with_capacity(changes.len());
         let mut told = Vec::with_capacity(changes.len());
+        let mut versions = Vec::with_capacity(changes.len());
         for (identity, change) in changes {
             let mut twin = Twin::clone(&self.get(identity));
             told.extend(twin.change(change, &now)?.map(|patch| (identity, patch)));
+            versions.push(twin.versions());
             changed.push((identity.to_string(), Some(twin)));
         }
         self.held.write(changed)?;
         for (identity, patch) in told {
             tell(identity, patch);
         }
-        Ok(())
+        Ok(versions)
     }
 
-    /// Merges what a client reports. Returns the new versions of the twin and of its reported properties.
-    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<(u64, u64), TwinError> {
+    /// Merges what a client reports. Returns the new versions.
+    pub fn report(&self, identity: &Identity, patch: &Value) -> Result<Versions, TwinError> {
         let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut twin = Twin::clone(&self.get(identity));
         let merged = combined(&twin.reported.properties, patch, false)?;
         check_size(&merged, twin::MAX_SECTION_BYTES)?;
         twin.reported.change(merged, self.clock.now_text(), false);
         twin.version += 1;
-        let versions = (twin.version, twin.reported.version);
+        let versions = twin.versions();
         self.held.put(&identity.to_string(), twin)?;
         Ok(versions)
     }
@@ -288,8 +306,8 @@ mod tests {
         assert_eq!(told, json!({ "c": null, "$version": 3 }));
         assert_eq!(twin.desired.for_device(), json!({ "a": { "b": 1 }, "$version": 3 }));
 
-        assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap().1, 2);
-        assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap().1, 3);
+        assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap().reported, 2);
+        assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap().reported, 3);
         let twin = twins.get(&identity);
         assert_eq!(twin.for_device()["reported"], json!({ "y": 2, "$version": 3 }));
     }

@@ -125,9 +125,13 @@ impl Conversation {
 
     /// When the next proof is over.
     pub fn next_expiry(&self) -> Option<Instant> {
-        let service =
-            self.service_until.and_then(|until| self.clock.instant_of(until.saturating_add(CLOCK_SKEW_SECONDS)));
+        let service = self.service_expiry();
         self.members.values().filter_map(|member| member.face.expiry()).chain(service).min()
+    }
+
+    /// When the token of a service is over.
+    fn service_expiry(&self) -> Option<Instant> {
+        self.service_until.and_then(|until| self.clock.instant_of(until.saturating_add(CLOCK_SKEW_SECONDS)))
     }
 
     /// Ends the links of clients whose proof is over.
@@ -140,9 +144,7 @@ impl Conversation {
         for identity in over {
             self.dismiss(&identity, &expired);
         }
-        let service =
-            self.service_until.and_then(|until| self.clock.instant_of(until.saturating_add(CLOCK_SKEW_SECONDS)));
-        if service.is_some_and(|at| at <= now) {
+        if self.service_expiry().is_some_and(|at| at <= now) {
             self.service_until = None;
             for session in self.sessions.values_mut() {
                 let its_own = |link: &Link| matches!(link.purpose, Purpose::Service(_)) && link.is_live();

@@ -7,7 +7,7 @@ use edgectl_hub::cloud::cloud_to_device::QueueError;
 use edgectl_hub::cloud::hub::{CloudHub, SendError};
 use edgectl_hub::gateway::Refusal;
 use edgectl_hub::message::system;
-use edgectl_schemas::ids::DeviceId;
+use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::decode;
 use edgectl_wire::amqp::attach::Attach;
 use edgectl_wire::amqp::condition::{ARGUMENT, ErrorCondition, INTERNAL, MESSAGE_SIZE, NOT_FOUND};
@@ -84,23 +84,21 @@ impl ServiceDesk {
         let wrong = |text: &str| ErrorCondition::new(ARGUMENT, text);
         let message = read(message).map_err(|error| ErrorCondition::new(ARGUMENT, error.to_string()))?;
         let to = message.system.get(system::TO).unwrap_or_default();
-        let device = match to.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
+        let written = match to.trim_start_matches('/').split('/').collect::<Vec<_>>()[..] {
             [devices, device, messages, bound]
                 if devices.eq_ignore_ascii_case("devices")
                     && messages.eq_ignore_ascii_case("messages")
                     && bound.eq_ignore_ascii_case("devicebound") =>
             {
-                DeviceId::new(device).or_else(|_| DeviceId::new(&decode(device)))
+                device
             }
             _ => return Err(wrong("`to` does not name a device: /devices/{device}/messages/devicebound")),
         };
-        let device = device.map_err(|error| wrong(&error.to_string()))?;
-        // One that was written encoded, and is known so.
         let hub = self.hub()?;
-        let decoded = DeviceId::new(&decode(device.as_str())).unwrap_or_else(|_| device.clone());
-        let is_known =
-            |device: &DeviceId| hub.registry().get(&edgectl_schemas::ids::Identity::device(device.clone())).is_some();
-        let device = if is_known(&device) { device } else { decoded };
+        // Some clients encode the name and some do not, and a name may look as if it were encoded.
+        let as_written = DeviceId::new(written).ok().filter(|device| is_known(&hub, device));
+        let device = as_written.map_or_else(|| DeviceId::new(&decode(written)), Ok);
+        let device = device.map_err(|error| wrong(&error.to_string()))?;
         hub.send_to_device(&device, message).map_err(|error| {
             let condition = match &error {
                 SendError::Registry(_) => NOT_FOUND,
@@ -112,6 +110,10 @@ impl ServiceDesk {
             ErrorCondition::new(condition, error.to_string())
         })
     }
+}
+
+fn is_known(hub: &CloudHub, device: &DeviceId) -> bool {
+    hub.registry().get(&Identity::device(device.clone())).is_some()
 }
 
 impl Desk for ServiceDesk {

@@ -31,7 +31,7 @@ pub(super) fn write(event: &ReceivedEvent, hub: &CloudHub) -> AnnotatedMessage {
         absolute_expiry_time: text(system::EXPIRY).and_then(to_time),
         ..Properties::default()
     };
-    let enqueued = Value::Timestamp(millisecond(event));
+    let enqueued = Value::Timestamp(millisecond(&event.enqueued_time));
     let number = i64::try_from(event.sequence_number).unwrap_or(i64::MAX);
     let annotations = &mut message.message_annotations;
     annotations.put_symbol("x-opt-sequence-number", Value::Long(number));

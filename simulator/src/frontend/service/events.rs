@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_schemas::sas::decode;
 use edgectl_wire::amqp::attach::Attach;
@@ -145,7 +144,7 @@ impl Consumer {
             };
             for event in &events {
                 next = event.sequence_number + 1;
-                if partition_of(&event.device_id) != self.partition || millisecond(event) <= after {
+                if partition_of(&event.device_id) != self.partition || millisecond(&event.enqueued_time) <= after {
                     continue;
                 }
                 let message = event_message::write(event, &hub);
@@ -173,8 +172,9 @@ impl Drop for Consumer {
     }
 }
 
-pub(super) fn millisecond(event: &ReceivedEvent) -> i64 {
-    event.enqueued_time.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond)
+/// A time as it is kept, in milliseconds since the Unix epoch.
+pub(super) fn millisecond(enqueued_time: &str) -> i64 {
+    enqueued_time.parse::<Timestamp>().map_or(0, Timestamp::as_millisecond)
 }
 
 /// Reads where a consumer wants to begin: `amqp.annotation.x-opt-offset > '17'`. Without a filter at the beginning.

@@ -50,19 +50,16 @@ fn of_hub(name: &str) -> Map {
 
 fn of_partition(hub: &CloudHub, name: &str, number: u32) -> Map {
     let (mut first, mut last, mut time) = (None, None, 0);
-    let mut next = 0;
     // Only to be told, and rarely.
-    while let Ok(events) = hub.events().read(next, 4096)
-        && !events.is_empty()
-    {
-        for event in &events {
-            next = event.sequence_number + 1;
-            if partition_of(&event.device_id) == number {
-                first.get_or_insert(event.sequence_number);
-                last = Some(event.sequence_number);
-                time = millisecond(event);
-            }
+    let gone_through = hub.events().heads(|head| {
+        if partition_of(&head.device_id) == number {
+            first.get_or_insert(head.sequence_number);
+            last = Some(head.sequence_number);
+            time = millisecond(&head.enqueued_time);
         }
+    });
+    if let Err(error) = gone_through {
+        tracing::error!(%error, "a partition cannot be gone through");
     }
     let long = |number: Option<u64>, none: i64| number.map_or(none, |number| i64::try_from(number).unwrap_or(i64::MAX));
     let mut map = Map::new();

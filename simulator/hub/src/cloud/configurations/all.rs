@@ -1,13 +1,14 @@
 //! All configurations of a hub, and which of them are applied to whom.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use edgectl_schemas::ids::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::configuration::{Configuration, InvalidConfiguration};
+use super::rule::Rule;
 use crate::clock::Clock;
 use crate::cloud::held::Held;
 use crate::cloud::registry::Condition;
@@ -58,6 +59,8 @@ pub struct Applied {
 /// The configurations of one cloud hub.
 pub struct Configurations {
     held: Held<Configuration>,
+    /// Made anew when a configuration changes.
+    rules: RwLock<Arc<[Rule]>>,
     pub(super) applied: Held<Applied>,
     clock: Arc<dyn Clock>,
     /// One change at a time.
@@ -71,12 +74,24 @@ impl Configurations {
     pub fn open(documents: Arc<Documents>, clock: Arc<dyn Clock>) -> Result<Self, DocumentsError> {
         let (changing, rolling) = Default::default();
         let held = Held::open(Arc::clone(&documents), TABLE)?;
-        Ok(Self { held, applied: Held::open(documents, APPLIED)?, clock, changing, rolling })
+        let rules = RwLock::new(Rule::all(held.all()));
+        Ok(Self { held, rules, applied: Held::open(documents, APPLIED)?, clock, changing, rolling })
     }
 
     /// All of them, by name.
     pub fn all(&self) -> Vec<Arc<Configuration>> {
         self.held.all()
+    }
+
+    /// The same as they are applied.
+    pub(super) fn rules(&self) -> Arc<[Rule]> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, id: &str, configuration: Option<Configuration>) -> Result<(), DocumentsError> {
+        self.held.write([(id.to_owned(), configuration)])?;
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Rule::all(self.held.all());
+        Ok(())
     }
 
     /// One of them.
@@ -112,18 +127,17 @@ impl Configurations {
                 }
                 (wanted.created_ms, wanted.updated_ms, wanted.etag) = (old.created_ms, now, old.etag + 1);
             }
-            (None, _) if self.held.len() >= MAX_CONFIGURATIONS => return Err(ConfigurationError::TooMany),
+            (None, _) if self.held.count() >= MAX_CONFIGURATIONS => return Err(ConfigurationError::TooMany),
             (None, _) => (wanted.created_ms, wanted.updated_ms, wanted.etag) = (now, now, 1),
         }
-        self.held.put(&id, wanted)?;
+        self.write(&id, Some(wanted))?;
         self.require(&id)
     }
 
     /// What is applied to identities that are gone is forgotten.
     pub fn forget<'a>(&self, identities: impl Iterator<Item = &'a Identity>) -> Result<(), DocumentsError> {
         let known = identities.map(Identity::to_string).filter(|key| self.applied.get(key).is_some());
-        let gone: Vec<_> = known.map(|key| (key, None)).collect();
-        if gone.is_empty() { Ok(()) } else { self.applied.write(gone) }
+        self.applied.write(known.map(|key| (key, None)))
     }
 
     /// Removes one.
@@ -133,6 +147,6 @@ impl Configurations {
         if matches!(condition, Some(Condition::Etag(etag)) if etag != old.etag) {
             return Err(ConfigurationError::Precondition(id.to_owned()));
         }
-        Ok(self.held.write([(id.to_owned(), None)])?)
+        Ok(self.write(id, None)?)
     }
 }

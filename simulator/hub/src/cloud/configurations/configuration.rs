@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use edgectl_schemas::ids::ModuleId;
 use edgectl_schemas::manifest::layers::Deployment;
-use edgectl_schemas::query::expression::Expression;
-use edgectl_schemas::query::parser::{condition, statement};
+use edgectl_schemas::query::parser::statement;
 use edgectl_schemas::query::statement::Collection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::cloud::target::{Target, target};
 
 /// Most characters of an identifier.
 const MAX_ID_CHARACTERS: usize = 128;
 /// Most queries for metrics.
 const MAX_METRICS: usize = 20;
-/// What a target condition over modules begins with.
-const OF_MODULES: &str = "from devices.modules where ";
 
 /// A configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,32 +45,6 @@ pub struct Configuration {
 #[error("{0}")]
 pub struct InvalidConfiguration(pub(super) String);
 
-/// Whom a configuration is for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    /// Devices or modules.
-    pub of: Collection,
-    /// Which of them; none for none at all.
-    pub condition: Option<Expression>,
-}
-
-/// Reads a target condition: a condition over devices, `*` for all, nothing for none, or one over modules behind
-/// `FROM devices.modules WHERE`.
-pub fn target(text: &str) -> Result<Target, InvalidConfiguration> {
-    let trimmed = text.trim();
-    let of_modules = trimmed.get(..OF_MODULES.len()).is_some_and(|head| head.eq_ignore_ascii_case(OF_MODULES));
-    let (of, rest) =
-        if of_modules { (Collection::Modules, &trimmed[OF_MODULES.len()..]) } else { (Collection::Devices, trimmed) };
-    if rest.is_empty() {
-        return Ok(Target { of, condition: None });
-    }
-    let read = condition(rest).map_err(|error| {
-        let column = error.column(rest) + text[..text.len() - rest.len()].chars().count();
-        InvalidConfiguration(format!("the target condition is wrong at character {column}: {error}"))
-    })?;
-    Ok(Target { of, condition: Some(read) })
-}
-
 impl Configuration {
     /// Whether all is as it may be.
     pub fn check(&self) -> Result<(), InvalidConfiguration> {
@@ -95,7 +68,7 @@ impl Configuration {
                 return invalid(format!("metric {name:?} is wrong at character {}: {error}", error.column(query)));
             }
         }
-        let target = target(&self.target_condition)?;
+        let target = target(&self.target_condition).map_err(|error| InvalidConfiguration(error.to_string()))?;
         self.check_content(&target)
     }
 

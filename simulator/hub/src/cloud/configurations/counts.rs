@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use edgectl_schemas::query::parser::statement;
 
-use super::configuration::{Configuration, target};
+use super::configuration::Configuration;
 use crate::cloud::hub::CloudHub;
 use crate::cloud::query::Answer;
+use crate::cloud::target::target;
 
 /// A query of a configuration with the number of its results.
 pub type Counts = BTreeMap<String, (String, usize)>;

@@ -7,4 +7,5 @@ pub mod all;
 pub mod configuration;
 pub mod counts;
 mod rollout;
+mod rule;
 mod settings;

@@ -5,29 +5,15 @@ use std::sync::{Arc, PoisonError};
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::manifest::layers::{Deployment, merge};
-use edgectl_schemas::query::evaluate::holds;
-use edgectl_schemas::query::statement::Collection;
 use serde_json::{Map, Value, json};
 
 use super::all::{Applied, ConfigurationError};
-use super::configuration::{Configuration, Target, target};
+use super::configuration::Configuration;
+use super::rule::Rule;
 use crate::cloud::deployments::Content;
 use crate::cloud::hub::CloudHub;
 use crate::cloud::query::TwinRow;
 use crate::cloud::registry::{Condition, Registration};
-
-/// A configuration with its target condition, read.
-pub(super) struct Rule {
-    pub(super) configuration: Arc<Configuration>,
-    pub(super) target: Target,
-    deployment: Option<Deployment>,
-}
-
-impl Rule {
-    pub(super) fn is_for(&self, row: &TwinRow) -> bool {
-        self.target.condition.as_ref().is_some_and(|condition| holds(condition, row))
-    }
-}
 
 impl CloudHub {
     /// Makes or changes a configuration, and brings it to the devices it is for.
@@ -47,32 +33,20 @@ impl CloudHub {
         self.roll_out(&self.registry().all())
     }
 
-    /// Looks again which configurations are for a device or module that changed.
-    pub(in crate::cloud) fn reconsider(&self, identity: &Identity) {
-        if self.configurations().all().is_empty() {
+    /// Looks again which configurations are for devices and modules that changed.
+    pub(in crate::cloud) fn reconsider(&self, identities: &[Identity]) {
+        if self.configurations().rules().is_empty() {
             return;
         }
-        let Some(registration) = self.registry().get(identity) else { return };
-        if let Err(error) = self.roll_out(&[registration]) {
-            tracing::error!(%error, %identity, "the configurations of a device cannot be applied");
+        let changed: Vec<_> = identities.iter().filter_map(|identity| self.registry().get(identity)).collect();
+        if let Err(error) = self.roll_out(&changed) {
+            tracing::error!(%error, ?identities, "the configurations of devices cannot be applied");
         }
-    }
-
-    fn rules(&self) -> Vec<Rule> {
-        let mut all = self.configurations().all();
-        // Among equals the newest wins, which comes last.
-        all.sort_by_key(|configuration| configuration.created_ms);
-        // All were checked when they were taken.
-        let read = all.into_iter().filter_map(|configuration| {
-            let target = target(&configuration.target_condition).ok()?;
-            Some(Rule { deployment: configuration.deployment(), configuration, target })
-        });
-        read.collect()
     }
 
     fn roll_out(&self, registrations: &[Arc<Registration>]) -> Result<(), ConfigurationError> {
         let _one = self.configurations().rolling.lock().unwrap_or_else(PoisonError::into_inner);
-        let rules = self.rules();
+        let rules = self.configurations().rules();
         let (mut contents, mut applied) = (Vec::new(), Vec::new());
         for registration in registrations.iter().filter(|item| item.edge && item.record.identity.module.is_none()) {
             let device = &registration.record.identity.device;
@@ -92,9 +66,7 @@ impl CloudHub {
                     .is_ok()
             });
         }
-        if !applied.is_empty() {
-            self.configurations().applied.write(applied)?;
-        }
+        self.configurations().applied.write(applied)?;
         self.set_paths(registrations, &rules)
     }
 
@@ -133,9 +105,4 @@ impl CloudHub {
 /// Under which key it is kept what a device has.
 pub(super) fn agent(device: &DeviceId) -> String {
     Identity::module(device.clone(), ModuleId::edge_agent()).to_string()
-}
-
-/// Whether a rule is about twins of such a kind.
-pub(super) fn is_of(rule: &Rule, modules: bool) -> bool {
-    (rule.target.of == Collection::Modules) == modules
 }

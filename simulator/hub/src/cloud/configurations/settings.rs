@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::all::{Applied, ConfigurationError};
-use super::rollout::{Rule, is_of};
+use super::rule::Rule;
 use crate::cloud::hub::CloudHub;
 use crate::cloud::registry::Registration;
 use crate::cloud::twins::Change;
@@ -29,7 +29,7 @@ impl CloudHub {
             }
             let row = self.row(Arc::clone(registration));
             let of_modules = identity.module.is_some();
-            let meant: Vec<_> = rules.iter().filter(|rule| is_of(rule, of_modules) && rule.is_for(&row)).collect();
+            let meant: Vec<_> = rules.iter().filter(|rule| rule.is_of(of_modules) && rule.is_for(&row)).collect();
             // The deployment of an edge device is kept under its agent's name, and stays.
             let old = old.filter(|old| old.content.is_empty()).unwrap_or_default();
             let names = meant.iter().map(|rule| rule.configuration.id.clone()).collect();
@@ -50,7 +50,7 @@ impl CloudHub {
             }
             applied.push((identity.to_string(), Some(new)));
         }
-        if applied.is_empty() { Ok(()) } else { Ok(self.configurations().applied.write(applied)?) }
+        Ok(self.configurations().applied.write(applied)?)
     }
 }
 
