@@ -66,14 +66,7 @@ pub fn options(
     builtins: bool,
     parent: Option<Parent>,
 ) -> Result<DeviceOptions, CommandError> {
-    let address = address
-        .map(|text| {
-            DeviceAddress::from_gateway(text).ok_or_else(|| {
-                CommandError::usage(format!("{text} is not an address for a device"))
-                    .hint("Give 127.0.N.1 with N from 1 to 254.")
-            })
-        })
-        .transpose()?;
+    let address = self::address(address)?;
     let program = context.settings.program.clone();
     let environment = &context.settings.environment;
     let base_environment =
@@ -96,6 +89,17 @@ pub fn options(
         },
         metrics_port: None,
     })
+}
+
+/// Reads an address.
+pub fn address(text: Option<&str>) -> Result<Option<DeviceAddress>, CommandError> {
+    let read = |text| {
+        DeviceAddress::from_gateway(text).ok_or_else(|| {
+            CommandError::usage(format!("{text} is not an address for a device"))
+                .hint("Give 127.0.N.1 with N from 1 to 254.")
+        })
+    };
+    text.map(read).transpose()
 }
 
 fn container_options(context: &Context) -> Result<ContainerOptions, CommandError> {

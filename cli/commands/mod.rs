@@ -1,7 +1,8 @@
-//! One file a command: its arguments and its `run`. `device`, `scaffolding` and `target` hold what several of them
+//! One file a command: its arguments and its `run`. `background`, `device`, `scaffolding` and `target` hold what several of them
 //! need.
 
 pub mod add;
+pub mod background;
 pub mod build;
 pub mod configuration;
 pub mod connection_string;
@@ -13,6 +14,7 @@ pub mod enrollment;
 pub mod events;
 pub mod exec;
 pub mod explain;
+pub mod fleet;
 pub mod inspect;
 pub mod internal;
 pub mod interrupt;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::gateway::{Feature, Settlement};
 use edgectl_hub::method::MethodResponse;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::methods::method::{Methods, RESTART_MODULE, known_name};
 use crate::agent::metrics::AgentMetrics;
-use crate::client::device_client::{ClientEvent, DeviceClient};
+use crate::client::device_client::{ClientError, ClientEvent, DeviceClient};
 use crate::provisioning::{Loss, Protocol, Provisioning, is_asked_anew};
 
 /// How long a module that is restarted by a method gets to end.
@@ -21,16 +22,44 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A report that the hub did not take is tried again after this time.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
+/// The connection of `$edgeAgent` to the hub.
+#[async_trait]
+pub trait AgentConnection: Send + Sync {
+    /// Asks to be told.
+    async fn subscribe(&self, feature: Feature) -> Result<(), ClientError>;
+
+    /// The twin as devices see it.
+    async fn twin(&self) -> Result<Value, ClientError>;
+
+    /// Changes reported properties.
+    async fn report(&self, patch: Value) -> Result<(), ClientError>;
+}
+
+#[async_trait]
+impl AgentConnection for DeviceClient {
+    async fn subscribe(&self, feature: Feature) -> Result<(), ClientError> {
+        Self::subscribe(self, feature).await
+    }
+
+    async fn twin(&self) -> Result<Value, ClientError> {
+        Self::twin(self).await
+    }
+
+    async fn report(&self, patch: Value) -> Result<(), ClientError> {
+        Self::report(self, patch).await.map(drop)
+    }
+}
+
 /// What the link joins.
 pub struct AgentLink {
-    /// The connection, as `$edgeAgent`.
-    pub client: DeviceClient,
+    /// The connection.
+    pub client: Arc<dyn AgentConnection>,
     /// Where desired properties go, whole.
     pub desired: watch::Sender<Option<Value>>,
     /// What is called.
     pub methods: Arc<Methods>,
-    /// Asks anew who the device is.
-    pub provisioning: Arc<Provisioning>,
+    /// Asks anew who the device is, if it can be anybody else.
+    pub provisioning: Option<Arc<Provisioning>>,
     /// Where is counted what happens.
     pub metrics: Arc<AgentMetrics>,
     /// Tells when a report is tried again.
@@ -112,7 +141,8 @@ impl AgentLink {
     /// Finds out who the device is now, where that may help.
     async fn lost(&self, loss: Loss) {
         if is_asked_anew(Protocol::Mqtt, loss)
-            && let Err(error) = self.provisioning.renew().await
+            && let Some(provisioning) = &self.provisioning
+            && let Err(error) = provisioning.renew().await
         {
             tracing::warn!(%error, "it cannot be asked anew who the device is");
         }
@@ -151,7 +181,7 @@ impl AgentLink {
 }
 
 /// What the hub has of the agent's report, so that only differences are sent. Empty if the hub cannot be reached.
-pub async fn reported(client: &DeviceClient) -> Value {
+pub async fn reported(client: &dyn AgentConnection) -> Value {
     match client.twin().await {
         Ok(twin) => twin.get("reported").cloned().unwrap_or_else(|| json!({})),
         Err(_) => json!({}),

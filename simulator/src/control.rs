@@ -32,6 +32,8 @@ const ANSWER_QUEUE: usize = 64;
 pub enum Request {
     /// Modules, routes, counters.
     Status,
+    /// The same of a fleet.
+    Fleet,
     /// Lines that modules printed.
     Logs {
         /// The modules; all of the device if there are none.

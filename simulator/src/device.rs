@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use edgectl_hub::clock::{Clock, SystemClock};
-use edgectl_hub::cloud::hub::{CloudHub, CloudHubError, CloudHubOptions};
-use edgectl_hub::cloud::policies::OWNER;
-use edgectl_hub::cloud::registry::{RegistryError, Wanted, new_key};
+use edgectl_hub::cloud::hub::{CloudHub, CloudHubError};
+use edgectl_hub::cloud::registry::{RegistryError, Wanted};
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubError, EdgeHubOptions};
 use edgectl_hub::edge::store::durability::Durability;
-use edgectl_hub::gateway::Gateway;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::SharedKey;
 use serde_json::Value;
@@ -36,16 +34,14 @@ use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
 use crate::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
 use crate::client::registry::RegistryClient;
 use crate::client::token::KeyTokens;
+use crate::cloud;
 use crate::containers::{ContainerOptions, Containers};
 use crate::control;
+use crate::doors::Doors;
 use crate::frontend::amqp::connection::Hub;
+use crate::frontend::http;
 use crate::frontend::http::family::Family;
-use crate::frontend::http::serve::Door;
-use crate::frontend::http::service::{self, Service};
-use crate::frontend::service::desk::ServiceDesk;
-use crate::frontend::{amqp, http, mqtt};
 use crate::link::Link;
-use crate::listen;
 use crate::management::service::Management;
 use crate::metrics::device_metrics::DeviceMetrics;
 use crate::metrics::endpoint;
@@ -61,7 +57,7 @@ use crate::runtime::docker::engine::EngineError;
 use crate::runtime::group_record::sweep_leftovers;
 use crate::runtime::module_runtime::ModuleRuntime;
 use crate::runtime::process::{ImageLookup, ProcessRuntime, ProcessRuntimeOptions};
-use crate::state::{Endpoints, ServiceAccess, StateDirectory, StateError, read_json, write_json};
+use crate::state::{Endpoints, StateDirectory, StateError, read_json, write_json};
 use crate::tls::{self, ServerTls, TlsError};
 use crate::workload::keys::KeyRing;
 use crate::workload::socket::WorkloadFacts;
@@ -77,7 +73,7 @@ const AGENT_PERIOD: Duration = Duration::from_secs(5);
 /// How often it is checked that the state directory is still there.
 const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
 /// Reports of the agent that wait for its connection.
-const REPORT_QUEUE: usize = 16;
+pub(crate) const REPORT_QUEUE: usize = 16;
 
 /// What a device needs to know.
 pub struct DeviceOptions {
@@ -273,14 +269,9 @@ impl Device {
 
     /// Waits until the device is asked to stop, or can no longer go on.
     pub async fn stopped(&self) -> Stopped {
-        let removed = async {
-            while self.state.is_present() {
-                tokio::time::sleep(PRESENCE_INTERVAL).await;
-            }
-        };
         tokio::select! {
             () = self.stop_asked.cancelled() => Stopped::Asked,
-            () = removed => Stopped::StateRemoved,
+            () = present(&self.state) => Stopped::StateRemoved,
         }
     }
 
@@ -341,20 +332,15 @@ struct RunningAgent {
 impl Ground {
     /// The cloud hub with its front ends, and the device's own key.
     fn start_cloud(&self, listeners: HubListeners) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
-        let host = &self.endpoints.hub_host_name;
-        let owner_key = service_key(&self.state)?;
-        let options = CloudHubOptions { host: host.clone(), directory: self.state.cloud(), owner_key };
-        let cloud = CloudHub::open(options, Arc::clone(&self.clock))?;
-        cloud.resume_jobs();
+        let cloud = cloud::open(&self.state, &self.endpoints.hub_host_name, &self.clock)?;
         let device_key = provision(&cloud, &self.device)?;
-        let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
-        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<CloudHub>::clone(&cloud));
-        let desk = ServiceDesk::new(&cloud, self.tasks.clone(), self.shutdown.clone());
-        let hub = Hub { gateway: Arc::<CloudHub>::clone(&cloud), desk: Some(desk) };
-        self.serve_amqp(listeners.amqp, Arc::clone(&tls), hub.clone());
-        let paths = service::router(Service { hub: Arc::clone(&cloud) });
-        self.serve_https(listeners.https, tls, paths, hub);
+        self.doors().serve_cloud(&cloud, listeners, &self.authority)?;
         Ok((cloud, device_key))
+    }
+
+    /// What serves hubs.
+    fn doors(&self) -> Doors {
+        Doors { clock: Arc::clone(&self.clock), tasks: self.tasks.clone(), shutdown: self.shutdown.clone() }
     }
 
     /// The device's own access to the registry.
@@ -387,7 +373,7 @@ impl Ground {
             device: self.device.clone(),
             hub_host: self.endpoints.hub_host_name.clone(),
             gateway_host: gateway_host.clone(),
-            directory: self.state.edge(),
+            directory: Some(self.state.edge()),
             durability: self.durability,
         };
         let scope = Arc::<RegistryClient>::clone(registry);
@@ -405,13 +391,10 @@ impl Ground {
         listeners: HubListeners,
     ) -> Result<(), DeviceError> {
         let tls = ServerTls::new(&self.authority, &[host], &self.clock)?;
-        self.serve_mqtt(listeners.mqtt, Arc::clone(&tls), Arc::<EdgeHub>::clone(edge));
-        let hub = Hub::of_clients(Arc::<EdgeHub>::clone(edge));
-        self.serve_amqp(listeners.amqp, Arc::clone(&tls), hub.clone());
         let calls = http::gateway::router(Arc::<EdgeHub>::clone(edge), self.device.clone());
         let family = Family { hub: Arc::clone(edge), registry: Arc::clone(registry) };
         let paths = calls.merge(http::family::router(family));
-        self.serve_https(listeners.https, tls, paths, hub);
+        self.doors().serve(Hub::of_clients(Arc::<EdgeHub>::clone(edge)), listeners, &tls, paths);
         Ok(())
     }
 
@@ -532,7 +515,10 @@ impl Ground {
         let methods = Arc::new(Methods { uploads, stop_timeout: STOP_TIMEOUT });
         let (known, renewal) = (Arc::clone(&metrics), Arc::clone(&provisioning));
         let (client_too, clock) = (client.clone(), Arc::clone(&self.clock));
-        let link = AgentLink { client: client_too, desired, methods, metrics: known, provisioning: renewal, clock };
+        let provisioning_too = Some(renewal);
+        let client_too = Arc::new(client_too);
+        let link =
+            AgentLink { client: client_too, desired, methods, metrics: known, provisioning: provisioning_too, clock };
         self.tasks.spawn(link.run(events, reports_to_send, self.shutdown.clone()));
         Ok(RunningAgent { runtime, modules, client, metrics, questions, answering, provisioning, shutdown, tasks })
     }
@@ -574,28 +560,12 @@ impl Ground {
         self.own.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
         Ok((identity, tokens))
     }
+}
 
-    fn serve_mqtt(&self, listener: TcpListener, tls: Arc<ServerTls>, gateway: Arc<dyn Gateway>) {
-        let clock = Arc::clone(&self.clock);
-        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
-            mqtt::connection::serve(stream, certificate, Arc::clone(&gateway), Arc::clone(&clock), shutdown)
-        }));
-    }
-
-    fn serve_amqp(&self, listener: TcpListener, tls: Arc<ServerTls>, hub: Hub) {
-        let clock = Arc::clone(&self.clock);
-        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
-            amqp::connection::serve(stream, certificate, hub.clone(), Arc::clone(&clock), shutdown)
-        }));
-    }
-
-    /// Serves the paths of a hub, what devices ask of it themselves, and `WebSockets` to it.
-    fn serve_https(&self, listener: TcpListener, tls: Arc<ServerTls>, paths: axum::Router, hub: Hub) {
-        let router = paths.merge(http::device::router(Arc::clone(&hub.gateway)));
-        let door = Door { router, hub, clock: Arc::clone(&self.clock) };
-        self.tasks.spawn(listen::accept(listener, tls, self.shutdown.clone(), move |stream, certificate, shutdown| {
-            http::serve::serve(stream, certificate, door.clone(), shutdown)
-        }));
+/// Waits until a state directory is gone.
+pub(crate) async fn present(state: &StateDirectory) {
+    while state.is_present() {
+        tokio::time::sleep(PRESENCE_INTERVAL).await;
     }
 }
 
@@ -622,21 +592,8 @@ fn provision(cloud: &CloudHub, device: &DeviceId) -> Result<SharedKey, DeviceErr
     key.ok_or_else(|| other("the device's registration")(&"it has no key"))
 }
 
-/// The key of the policy that may use the service; made once.
-fn service_key(state: &StateDirectory) -> Result<SharedKey, DeviceError> {
-    let access = match read_json::<ServiceAccess>(&state.service())? {
-        Some(access) => access,
-        None => {
-            let access = ServiceAccess { shared_access_key_name: OWNER.to_owned(), shared_access_key: new_key() };
-            write_json(&state.service(), &access)?;
-            access
-        }
-    };
-    SharedKey::from_base64(&access.shared_access_key)
-        .map_err(|error| StateError::Damaged { path: state.service(), reason: error.to_string() }.into())
-}
-
-fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvironment {
+/// What the agent and its modules are told of the device.
+pub(crate) fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvironment {
     DeviceEnvironment {
         hub_host: endpoints.hub_host_name.clone(),
         device_id: endpoints.device_id.clone(),
@@ -651,7 +608,8 @@ fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvi
     }
 }
 
-fn facts_of_agent(profile: Option<&Profile>) -> AgentFacts {
+/// What the agent says of itself.
+pub(crate) fn facts_of_agent(profile: Option<&Profile>) -> AgentFacts {
     let architecture = profile.map_or(std::env::consts::ARCH, |profile| profile.machine.architecture.machine());
     AgentFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),

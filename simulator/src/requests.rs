@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubStatus};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
@@ -21,14 +20,13 @@ use crate::agent::methods::uploads::BundleRequest;
 use crate::agent::reconcile::Question;
 use crate::agent_link::STOP_TIMEOUT;
 use crate::client::device_client::DeviceClient;
+use crate::cloud;
 use crate::control::{self, Handler, Next, Request};
 use crate::link::{Conditions, Link};
 use crate::metrics::device_metrics::DeviceMetrics;
 use crate::runtime::module_runtime::{LogLine, LogQuery, ModuleRuntime};
 use crate::state::{Endpoints, StateDirectory};
 
-/// Events that are read at once.
-const EVENT_BATCH: usize = 256;
 /// Bytes of a support bundle that are sent at once.
 const BUNDLE_PART_BYTES: usize = 256 * 1024;
 /// For the hub above to answer what the agent reported.
@@ -234,29 +232,10 @@ impl Requests {
         }
     }
 
-    async fn events(&self, mut from: u64, follow: bool, items: mpsc::Sender<Value>) -> Result<Value, String> {
-        let Some(cloud) = &self.cloud else {
-            return self.ask_parent(&Request::Events { follow, from }, items).await;
-        };
-        let mut next = cloud.events().next_number();
-        loop {
-            // Read before the number is looked at again, so that nothing slips through between.
-            let end = *next.borrow_and_update();
-            while from < end {
-                let events = cloud.events().read(from, EVENT_BATCH).map_err(|error| error.to_string())?;
-                let Some(last) = events.last() else { break };
-                from = last.sequence_number + 1;
-                for event in events {
-                    let event = ReceivedEvent { notices: 0, ..event };
-                    let item = serde_json::to_value(&event).map_err(|error| error.to_string())?;
-                    if items.send(item).await.is_err() {
-                        return Ok(Value::Null);
-                    }
-                }
-            }
-            if !follow || next.changed().await.is_err() {
-                return Ok(Value::Null);
-            }
+    async fn events(&self, from: u64, follow: bool, items: mpsc::Sender<Value>) -> Result<Value, String> {
+        match &self.cloud {
+            Some(cloud) => cloud::events(cloud, from, follow, items).await,
+            None => self.ask_parent(&Request::Events { follow, from }, items).await,
         }
     }
 
@@ -313,6 +292,7 @@ impl Handler for Requests {
                 let status = self.status().await?;
                 serde_json::to_value(status).map_err(|error| error.to_string())
             }
+            Request::Fleet => Err(format!("{} is one device and no fleet", self.device)),
             Request::Logs { modules, follow, tail, since, until } => {
                 self.logs(modules, LogQuery { tail, since, until, follow }, items).await
             }

@@ -36,7 +36,7 @@ pub fn run(options: Options) {
             device: DeviceId::new("edge").unwrap(),
             hub_host: "hub".to_owned(),
             gateway_host: "127.0.0.1".to_owned(),
-            directory: options.directory,
+            directory: Some(options.directory),
             durability: options.durability.parse().unwrap(),
         };
         let cloud = Arc::new(Cloud { sinks: options.sinks });

@@ -1,20 +1,19 @@
 //! `edgectl sim up`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::above::Parent;
 use edgectl_simulator::device::{Device, Stopped};
 use edgectl_simulator::runtime::choice::RuntimeChoice;
-use edgectl_simulator::state::{Endpoints, ServiceAccess, StateDirectory, read_json};
+use edgectl_simulator::state::{Endpoints, ServiceAccess, read_json};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::commands::device::{self, block_on};
-use crate::commands::leaf;
-use crate::error::{CommandError, ErrorKind};
+use crate::commands::{background, leaf};
+use crate::error::CommandError;
 use crate::image::{plan, tool};
 use crate::output::printer::Report;
 use crate::output::style::Style;
@@ -37,9 +36,6 @@ Examples:
   edgectl sim up --profile raspberry-pi-4   accept what that machine would, and no more
   edgectl sim up --metrics-port 9600  let Prometheus read metrics
   edgectl sim up --durability power   acknowledge a message when it is on the disk";
-
-/// Lines of the device's log that are shown when it does not start.
-const LOG_LINES: usize = 20;
 
 /// Start the simulated device of this solution
 #[derive(Debug, clap::Args)]
@@ -258,11 +254,6 @@ async fn register_below(
 /// Starts this program again in the background and waits until the device says that it runs.
 fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
     let state = solution.device_state();
-    state.create().map_err(crate::service::access::damaged)?;
-    // Told here, so that the message is not one from a log.
-    drop(state.lock().map_err(device::state_error)?);
-    let log = std::fs::File::create(state.log())
-        .map_err(|error| CommandError::failed(format!("{}: {error}", state.log().display())))?;
     let mut command = Command::new(&context.settings.program);
     command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
     command.args((0..context.settings.verbose).map(|_| "-v"));
@@ -280,56 +271,7 @@ fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(
     command.args(profile.iter().flat_map(|profile: &std::ffi::OsString| ["--profile".as_ref(), profile.as_os_str()]));
     command.args(args.no_builtins.then_some("--no-builtins"));
     command.args(args.no_elevated.then_some("--no-elevated"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-    let mut child = command.spawn().map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
-    let mut first = String::new();
-    if let Some(out) = child.stdout.take() {
-        let mut out = BufReader::new(out);
-        // A device that fails prints an error instead, over several lines, and ends.
-        let _ = out.read_line(&mut first);
-        if serde_json::from_str::<Endpoints>(&first).is_err() {
-            let _ = out.read_to_string(&mut first);
-        }
-    }
-    if let Ok(endpoints) = serde_json::from_str::<Endpoints>(&first) {
-        context.printer.result(&Started {
-            endpoints: &endpoints,
-            detached: true,
-            watched: false,
-            flag: flag(solution),
-        });
-        return Ok(());
-    }
-    let status = child.wait().map_err(|error| CommandError::failed(error.to_string()))?;
-    Err(failed_behind(&first, status.code(), &state))
-}
-
-/// What the process in the background said when it did not start.
-fn failed_behind(output: &str, status: Option<i32>, state: &StateDirectory) -> CommandError {
-    let told = serde_json::from_str::<serde_json::Value>(output).unwrap_or_default();
-    let text = |name: &str| told.pointer(&format!("/error/{name}")).and_then(serde_json::Value::as_str);
-    let mut error = match text("message") {
-        Some(message) => CommandError::new(kind_of(status), message),
-        None => {
-            let log = std::fs::read_to_string(state.log()).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
-            CommandError::new(kind_of(status), format!("the device did not start\n{tail}"))
-                .hint(format!("The whole log is {}.", state.log().display()))
-        }
-    };
-    for hint in told.pointer("/error/hints").and_then(serde_json::Value::as_array).into_iter().flatten() {
-        error = error.hint(hint.as_str().unwrap_or_default());
-    }
-    error
-}
-
-fn kind_of(status: Option<i32>) -> ErrorKind {
-    match status {
-        Some(2) => ErrorKind::Usage,
-        Some(3) => ErrorKind::Findings,
-        Some(6) => ErrorKind::Missing,
-        Some(1) => ErrorKind::Failed,
-        _ => ErrorKind::Bug,
-    }
+    let endpoints = background::start(command, &state)?;
+    context.printer.result(&Started { endpoints: &endpoints, detached: true, watched: false, flag: flag(solution) });
+    Ok(())
 }

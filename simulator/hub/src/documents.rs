@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,6 +61,15 @@ impl Documents {
     /// Opens the file, or makes it.
     pub fn open(path: &Path) -> Result<Self, DocumentsError> {
         Ok(Self { path: path.to_owned(), database: RwLock::new(Some(open(path)?)) })
+    }
+
+    /// Documents that are forgotten when they are dropped.
+    pub fn in_memory() -> Result<Self, DocumentsError> {
+        let path = PathBuf::from("memory");
+        let database = Database::builder().create_with_backend(InMemoryBackend::new());
+        let database =
+            database.map_err(|error| DocumentsError::File { path: path.clone(), reason: error.to_string() })?;
+        Ok(Self { path, database: RwLock::new(Some(database)) })
     }
 
     /// Does some work. After one write that failed the database refuses everything until it is opened again, be it that the

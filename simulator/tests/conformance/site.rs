@@ -124,7 +124,7 @@ impl Site {
             hub_host: HOST.to_owned(),
             gateway_host: ADDRESS.to_owned(),
             durability: edgectl_hub::edge::store::durability::Durability::default(),
-            directory: folder("edge"),
+            directory: Some(folder("edge")),
         };
         let edge = EdgeHub::start(options, upstream, Arc::new(registry), Arc::clone(&clock) as _).await.unwrap();
         let calls = http::gateway::router(Arc::clone(&edge) as _, id("edge").device);

@@ -263,6 +263,13 @@ impl CloudHub {
         Ok(twin)
     }
 
+    /// Changes many twins as [`Self::change_twin`] does, in one write; all of it happens, or nothing does.
+    pub fn change_many(&self, changes: &[(Identity, Change)]) -> Result<(), TwinError> {
+        self.change_twins(changes)?;
+        self.reconsider(&changes.iter().map(|(identity, _)| identity.clone()).collect::<Vec<_>>());
+        Ok(())
+    }
+
     /// The twins.
     pub(super) fn twins(&self) -> &Twins {
         &self.twins

@@ -1,7 +1,7 @@
 //! The edge hub itself: takes what clients ask, and hands each thing to the room that does it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -55,8 +55,8 @@ pub struct EdgeHubOptions {
     pub hub_host: String,
     /// The name that clients of this hub dial; tokens may be for it too.
     pub gateway_host: String,
-    /// Where it keeps what it keeps.
-    pub directory: PathBuf,
+    /// Where it keeps what it keeps; none for a hub that keeps nothing, not even messages.
+    pub directory: Option<PathBuf>,
     /// How safely it keeps messages.
     pub durability: Durability,
 }
@@ -129,8 +129,14 @@ impl EdgeHub {
         scope: Arc<dyn ScopeSource>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, EdgeHubError> {
-        let documents = Arc::new(Documents::open(&options.directory.join("documents"))?);
-        let store = Arc::new(Store::open(&options.directory.join("messages"), options.durability)?);
+        let (documents, store) = match &options.directory {
+            Some(directory) => (
+                Documents::open(&directory.join("documents"))?,
+                Store::open(&directory.join("messages"), options.durability)?,
+            ),
+            None => (Documents::in_memory()?, Store::open(Path::new("memory"), Durability::Memory)?),
+        };
+        let (documents, store) = (Arc::new(documents), Arc::new(store));
         let sessions = Arc::new(Sessions::open(Arc::clone(&documents))?);
         let scope = Scope::open(options.device.clone(), scope, Arc::clone(&documents), Arc::clone(&clock))?;
         let own = Identity::module(options.device.clone(), ModuleId::edge_hub());

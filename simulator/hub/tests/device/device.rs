@@ -107,7 +107,7 @@ impl Device {
             device: DeviceId::new(name).expect("an identifier"),
             hub_host: HOST.to_owned(),
             gateway_host: GATEWAY_HOST.to_owned(),
-            directory: folder,
+            directory: Some(folder),
             durability: Durability::default(),
         };
         let hub = EdgeHub::start(options, Arc::clone(&way) as _, Arc::clone(&way) as _, Arc::clone(&clock) as _)
