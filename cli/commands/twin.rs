@@ -1,6 +1,5 @@
 //! `edgectl twin`.
 
-use edgectl_schemas::ids::Identity;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +20,7 @@ Examples:
   edgectl twin patch filter '{\"TemperatureThreshold\": 30}'
   edgectl twin patch filter @desired.json
   edgectl twin get                       the device's own twin
+  edgectl twin patch --tags '{\"site\": \"berlin\"}'
   edgectl twin patch --leaf thermometer '{\"interval\": 5}'";
 
 /// Read and change the twins of modules and of the device
@@ -47,15 +47,18 @@ enum Command {
         #[arg(long)]
         reported: bool,
     },
-    /// Merge a patch into the desired properties; null removes a property
+    /// Merge a patch into the desired properties, or a device's tags; null removes a property
     Patch {
-        /// MODULE PATCH; with --leaf only PATCH. The module may be `$edgeAgent` or `$edgeHub`; the patch is JSON, `@FILE`,
-        /// or `-` for standard input
+        /// MODULE PATCH; with --leaf or --tags only PATCH. The module may be `$edgeAgent` or `$edgeHub`; the patch is JSON,
+        /// `@FILE`, or `-` for standard input
         #[arg(required = true, num_args = 1..=2, value_name = "MODULE PATCH")]
         arguments: Vec<String>,
-        /// That of this leaf device
+        /// That of this leaf device, or of a device of a fleet
         #[arg(long, value_name = "DEVICE")]
         leaf: Option<String>,
+        /// Patch the tags of the device, which target conditions ask for
+        #[arg(long)]
+        tags: bool,
     },
 }
 
@@ -85,30 +88,30 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
                 _ => twin,
             }
         }
-        Command::Patch { arguments, leaf } => {
+        Command::Patch { arguments, leaf, tags } => {
             let (identity, patch) = match (&leaf, &arguments[..]) {
                 (Some(leaf), [patch]) => (target::leaf(leaf)?, patch),
-                (None, [module, patch]) => (target::identity(&solution, Some(module))?, patch),
+                (None, [patch]) if tags => (target::identity(&solution, None)?, patch),
+                (None, [module, patch]) if !tags => (target::identity(&solution, Some(module))?, patch),
                 _ => {
-                    return Err(CommandError::usage("a module and a patch, or --leaf and a patch, are needed")
-                        .hint("`edgectl twin patch --help` has examples."));
+                    return Err(CommandError::usage(
+                        "a module and a patch, or --leaf or --tags and a patch, are needed",
+                    )
+                    .hint("`edgectl twin patch --help` has examples."));
                 }
             };
             let patch = target::json_argument(patch, &context.settings.directory, "the patch")?;
             if !patch.is_object() {
                 return Err(CommandError::usage("the patch is not a JSON object")
-                    .hint("Give an object of desired properties, as in '{\"interval\": 5}'."));
+                    .hint("Give an object of properties, as in '{\"interval\": 5}'."));
             }
-            section(&patch_desired(&solution, &identity, &patch)?, "desired")
+            let sent = if tags { json!({ "tags": patch }) } else { json!({ "properties": { "desired": patch } }) };
+            let twin = with_client(&solution, async |client| client.patch_twin(&identity, &sent).await)?;
+            if tags { twin.get("tags").cloned().unwrap_or(Value::Null) } else { section(&twin, "desired") }
         }
     };
     context.printer.result(&Shown(shown));
     Ok(())
-}
-
-fn patch_desired(solution: &Solution, identity: &Identity, patch: &Value) -> Result<Value, CommandError> {
-    let patch = json!({ "properties": { "desired": patch } });
-    with_client(solution, async |client| client.patch_twin(identity, &patch).await)
 }
 
 fn section(twin: &Value, name: &str) -> Value {

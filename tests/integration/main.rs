@@ -16,6 +16,7 @@ mod dockerfiles;
 mod doctor;
 mod exec;
 mod family;
+mod fleet;
 mod full_disk;
 mod golden_path;
 mod images;

@@ -118,7 +118,10 @@ impl Row for TwinRow {
                 _ => None,
             },
             "configurations" => {
-                let (name, rest) = rest.split_first()?;
+                let Some((name, rest)) = rest.split_first() else {
+                    let all = self.configurations.iter().map(|name| (name.clone(), json!({ "status": "Applied" })));
+                    return Some(Cow::Owned(Value::Object(all.collect())));
+                };
                 self.configurations.iter().find(|applied| *applied == name)?;
                 match rest {
                     [] => Some(Cow::Owned(json!({ "status": "Applied" }))),

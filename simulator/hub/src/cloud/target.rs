@@ -28,16 +28,15 @@ pub struct TargetError {
 
 /// Reads a target condition.
 pub fn target(text: &str) -> Result<Target, TargetError> {
-    let trimmed = text.trim();
+    let trimmed = text.trim_start();
     let of_modules = trimmed.get(..OF_MODULES.len()).is_some_and(|head| head.eq_ignore_ascii_case(OF_MODULES));
     let (of, rest) =
         if of_modules { (Collection::Modules, &trimmed[OF_MODULES.len()..]) } else { (Collection::Devices, trimmed) };
-    if rest.is_empty() {
+    if rest.trim().is_empty() {
         return Ok(Target { of, condition: None });
     }
     let read = condition(rest).map_err(|source| {
-        // What was trimmed away behind it moves nothing.
-        let before = text.trim_end().len() - rest.len();
+        let before = text.len() - rest.len();
         TargetError { column: source.column(rest) + text[..before].chars().count(), source }
     })?;
     Ok(Target { of, condition: Some(read) })
@@ -50,7 +49,7 @@ mod tests {
     #[test]
     fn a_mistake_is_found_where_it_stands() {
         let column = |text: &str| target(text).unwrap_err().column;
-        assert_eq!(column("tags.a = "), 9);
+        assert_eq!(column("tags.a = "), 10);
         assert_eq!(column("  tags.a = ?  "), 12);
         assert_eq!(column("FROM devices.modules WHERE tags.a = ?"), 37);
         assert_eq!(target(" ").unwrap().condition, None);

@@ -1,0 +1,136 @@
+//! Fleets: many devices behind one cloud hub, and roll-outs over them.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::binary::refused;
+use crate::device::{Solution, wait_until};
+
+/// A fleet, which ends with its solution.
+struct Fleet {
+    solution: Solution,
+}
+
+impl Fleet {
+    fn up(arguments: &[&str]) -> Self {
+        let fleet = Self { solution: Solution::new() };
+        fleet.start(arguments);
+        fleet
+    }
+
+    fn start(&self, arguments: &[&str]) {
+        let up = [&["fleet", "up", "-d", "--interval", "0.2"], arguments].concat();
+        self.solution.edgectl(&up).assert().success();
+    }
+
+    fn status(&self) -> Value {
+        self.solution.json(&["fleet", "status"])
+    }
+
+    fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
+        self.solution.edgectl(&[&["--device", "fleet"], arguments].concat())
+    }
+
+    fn query(&self, query: &str) -> Value {
+        self.solution.json(&["--device", "fleet", "query", query])
+    }
+
+    fn deploy(&self, arguments: &[&str]) {
+        self.edgectl(&[&["deploy", "--no-wait", "--configuration"], arguments].concat()).assert().success();
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.solution.edgectl(&["fleet", "down"]).output();
+    }
+}
+
+#[test]
+fn a_rollout_reaches_those_it_is_for_and_tells_of_those_that_fail() {
+    let tag = "site=berlin:60%,paris:40%";
+    let fleet = Fleet::up(&["--devices", "40", "--tag", tag, "--failing", "10%", "--offline", "10%"]);
+    let count = |site: &str| {
+        let query = format!("SELECT COUNT() AS n FROM devices WHERE tags.site = '{site}'");
+        fleet.query(&query)[0]["n"].as_u64().unwrap()
+    };
+    let (berlin, paris) = (count("berlin"), count("paris"));
+    assert!(berlin + paris == 40 && (15..33).contains(&berlin), "{berlin} {paris}");
+    let online = fleet.status()["connected"].as_u64().unwrap();
+    assert!((32..40).contains(&online), "{online}");
+
+    fleet.deploy(&["base", "--target-condition", "*"]);
+    let layer = fleet.solution.root().join("layer.json");
+    let content = json!({ "$edgeHub": { "properties.desired.routes.more": "FROM /messages/* INTO $upstream" } });
+    fs::write(&layer, json!({ "modulesContent": content }).to_string()).unwrap();
+    fleet.deploy(&["layer", "-f", "layer.json", "--target-condition", "tags.site = 'berlin'", "--priority", "5"]);
+    let succeeded = |status: &Value, id: &str| {
+        status["configurations"][id]["counts"]["reportedSuccessfulCount"].as_u64().unwrap_or_default()
+    };
+    wait_until("all that are online have it", || succeeded(&fleet.status(), "base") == online);
+    let status = fleet.status();
+    assert_eq!(status["configurations"]["base"]["counts"]["targetedCount"], 40);
+    assert_eq!(status["configurations"]["base"]["counts"]["appliedCount"], 40);
+    assert_eq!(status["configurations"]["layer"]["counts"]["appliedCount"], berlin);
+    let failing = status["failing"].as_object().unwrap();
+    assert!((1..12).contains(&failing.len()), "{failing:?}");
+    assert!(failing.values().all(|why| why[0].as_str().unwrap().contains("exited with code 1")), "{failing:?}");
+    wait_until("messages come", || fleet.status()["receivedByCloud"].as_u64() > Some(100));
+
+    // A device that moves gets what is for where it is now.
+    let applied = |device: &str| {
+        let query = format!(
+            "SELECT configurations FROM devices.modules WHERE deviceId = '{device}' AND moduleId = '$edgeAgent'"
+        );
+        let rows = fleet.query(&query);
+        rows[0]["configurations"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    let moves = fleet.query("SELECT TOP 1 deviceId FROM devices WHERE tags.site = 'paris'");
+    let device = moves[0]["deviceId"].as_str().unwrap();
+    assert_eq!(applied(device), ["base"]);
+    fleet.edgectl(&["twin", "patch", "--leaf", device, "--tags", r#"{"site": "berlin"}"#]).assert().success();
+    assert_eq!(applied(device), ["base", "layer"]);
+
+    refused(fleet.edgectl(&["status"]).assert(), 1, "fleet is a fleet");
+    fleet.solution.edgectl(&["fleet", "down"]).assert().success();
+    refused(fleet.solution.edgectl(&["fleet", "status"]).assert(), 1, "no fleet is running");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_fleet_and_another_one_another() {
+    let failing = |seed: &str| {
+        let fleet = Fleet::up(&["--devices", "30", "--seed", seed, "--failing", "20%", "--tag", "a=b:50%"]);
+        fleet.deploy(&["base", "--target-condition", "*"]);
+        wait_until("all have it", || {
+            fleet.status()["configurations"]["base"]["counts"]["reportedSuccessfulCount"] == 30
+        });
+        let mut names = Vec::new();
+        wait_until("failures are told", || {
+            let before = std::mem::replace(
+                &mut names,
+                fleet.status()["failing"].as_object().unwrap().keys().cloned().collect::<Vec<_>>(),
+            );
+            !names.is_empty() && before == names
+        });
+        (names, fleet.query("SELECT deviceId FROM devices WHERE tags.a = 'b'"))
+    };
+    let first = failing("1");
+    assert_eq!(failing("1"), first);
+    assert_ne!(failing("2"), first);
+}
+
+#[test]
+fn a_fleet_that_comes_back_smaller_has_forgotten_the_others() {
+    let fleet = Fleet::up(&["--devices", "5"]);
+    refused(fleet.solution.edgectl(&["fleet", "up", "--devices", "5", "-d"]).assert(), 1, "running already");
+    fleet.solution.edgectl(&["fleet", "down"]).assert().success();
+    fleet.start(&["--devices", "3"]);
+    assert_eq!(fleet.status()["devices"], 3);
+    assert_eq!(fleet.query("SELECT deviceId FROM devices").as_array().unwrap().len(), 3);
+    let up = |arguments: &[&str]| fleet.solution.edgectl(&[&["fleet", "up"], arguments].concat()).assert();
+    refused(up(&["--devices", "0"]), 2, "0");
+    refused(up(&["--devices", "2", "--failing", "200%"]), 2, "not a share");
+    refused(up(&["--devices", "2", "--tag", "a=b:60%,c:60%"]), 2, "more than 100 %");
+    refused(up(&["--devices", "2", "--prefix", "a b"]), 2, "--prefix");
+}
