@@ -56,7 +56,7 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Deploy to all devices that the target condition is true of, as a configuration of this name
-    #[arg(long, value_name = "NAME", requires = "target_condition", conflicts_with = "plan")]
+    #[arg(long, value_name = "NAME", requires = "target_condition")]
     pub configuration: Option<String>,
     /// Which devices it is for: a condition, * for all edge devices, or nothing for none yet
     #[arg(long, requires = "configuration", value_name = "CONDITION")]
@@ -69,21 +69,45 @@ pub struct Options {
     label: Vec<String>,
 }
 
+impl Options {
+    /// The configuration, in the service's shape.
+    pub fn document(&self, content: &Value) -> Result<Value, CommandError> {
+        let labels = self.label.iter().map(|label| {
+            let wrong = || CommandError::usage(format!("--label {label:?} is not of the form NAME=VALUE"));
+            label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
+        });
+        Ok(json!({
+            "id": self.configuration,
+            "schemaVersion": "1.0",
+            "labels": labels.collect::<Result<BTreeMap<_, _>, _>>()?,
+            "content": { "modulesContent": content },
+            "targetCondition": self.target_condition.as_deref().unwrap_or_default(),
+            "priority": self.priority,
+        }))
+    }
+}
+
 /// How far a configuration is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Progress {
-    id: String,
+pub struct Progress {
+    /// Its name.
+    pub id: String,
     priority: i64,
     target_condition: String,
-    targeted: u64,
-    applied: u64,
-    succeeded: u64,
-    failed: u64,
+    /// Devices that it is for.
+    pub targeted: u64,
+    /// Of them those that it was brought to.
+    pub applied: u64,
+    /// Of those the ones whose agents have done it.
+    pub succeeded: u64,
+    /// And those whose agents say that they cannot.
+    pub failed: u64,
 }
 
 impl Progress {
-    fn of(configuration: &Value) -> Self {
+    /// What the hub tells.
+    pub fn of(configuration: &Value) -> Self {
         let text = |name: &str| configuration.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let count = |name: &str| {
             let counted = configuration.pointer(&format!("/systemMetrics/results/{name}"));
@@ -168,7 +192,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn missing(id: &str) -> CommandError {
+/// The error for one that is not there.
+pub fn missing(id: &str) -> CommandError {
     CommandError::failed(format!("there is no configuration {id}"))
         .hint("Run `edgectl configuration list` to see which there are.")
 }
@@ -192,19 +217,7 @@ pub fn deploy(
     context: &Context,
 ) -> Result<(), CommandError> {
     let id = options.configuration.as_deref().unwrap_or_default();
-    let labels = options.label.iter().map(|label| {
-        let wrong = || CommandError::usage(format!("--label {label:?} is not of the form NAME=VALUE"));
-        label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
-    });
-    let labels = labels.collect::<Result<BTreeMap<_, _>, _>>()?;
-    let configuration = json!({
-        "id": id,
-        "schemaVersion": "1.0",
-        "labels": labels,
-        "content": { "modulesContent": content },
-        "targetCondition": options.target_condition.as_deref().unwrap_or_default(),
-        "priority": options.priority,
-    });
+    let configuration = options.document(content)?;
     let progress = block_on(async {
         let mut signals = Signals::listen()?;
         tokio::select! {
@@ -216,7 +229,7 @@ pub fn deploy(
     context.printer.result(&All(vec![progress]));
     if failed > 0 {
         return Err(CommandError::failed(format!("{failed} devices refused the configuration {id}"))
-            .hint("`edgectl query \"SELECT deviceId, properties.reported.lastDesiredStatus FROM devices.modules WHERE moduleId = '$edgeAgent'\"` has their own words."));
+            .hint(format!("`edgectl deploy status --configuration {id}` has their own words.")));
     }
     Ok(())
 }

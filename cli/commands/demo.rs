@@ -12,9 +12,10 @@ use edgectl_simulator::state::StateDirectory;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::commands::deploy::apply;
 use crate::commands::device::{self, Signals, block_on, control_error};
 use crate::commands::interrupt::interruptible;
-use crate::commands::{deploy, status};
+use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
 use crate::image::build;
 use crate::image::plan::{DEFAULT_PLATFORM, plan};
@@ -123,7 +124,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
         let watched = async {
             let state = solution.device_state();
             let service = ServiceClient::new(access::simulated(&solution)?)?;
-            deploy::apply(&service, &state, &solution, &manifest, Some(TIMEOUT)).await?;
+            apply::apply(&service, &state, &solution, &manifest, Some(TIMEOUT)).await?;
             step(5, "Setting a desired property, and waiting for alerts to reach the cloud hub");
             watch(&service, &state, &solution).await
         };

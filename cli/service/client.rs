@@ -6,6 +6,7 @@ use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas;
 use edgectl_simulator::frontend::http::device_messages::BodyMessage;
 use edgectl_simulator::message::Message;
+use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -48,6 +49,14 @@ impl ServiceClient {
     /// Merges a patch into a twin: `{"properties": {"desired": …}, "tags": …}`.
     pub async fn patch_twin(&self, identity: &Identity, patch: &Value) -> Result<Value, CommandError> {
         self.request(Method::PATCH, &twin_path(identity), Some(patch), TIMEOUT).await
+    }
+
+    /// A twin; none if there is no such identity.
+    pub async fn find_twin(&self, identity: &Identity) -> Result<Option<Value>, CommandError> {
+        match self.answer(Method::GET, &twin_path(identity), None, None, TIMEOUT).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, bytes) => self.read(status, &bytes).map(Some),
+        }
     }
 
     /// Calls a direct method: `{"status", "payload"}`.
@@ -143,24 +152,38 @@ impl ServiceClient {
         if_match: Option<&str>,
         timeout: Duration,
     ) -> Result<(StatusCode, Vec<u8>), CommandError> {
+        let header = if_match.map(|etag| ("If-Match", etag));
+        let (status, _, bytes) = self.send(method, path, body, header, timeout).await?;
+        Ok((status, bytes))
+    }
+
+    /// Sends a request with one more header, if there is one.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        header: Option<(&str, &str)>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), CommandError> {
         let HubAccess { host, port, .. } = &self.access;
         let url = format!("https://{host}:{port}{path}?api-version={API_VERSION}");
         let mut request = self.http.request(method, &url).timeout(timeout).header("Authorization", self.token());
         if let Some(body) = body {
             request = request.json(body);
         }
-        if let Some(etag) = if_match {
-            request = request.header("If-Match", etag);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        Ok((status, bytes.to_vec()))
+        Ok((status, headers, bytes.to_vec()))
     }
 
     pub(super) fn read(&self, status: StatusCode, bytes: &[u8]) -> Result<Value, CommandError> {
         if !status.is_success() {
-            return Err(refused(status, bytes));
+            return Err(refused(status, bytes, self.access.is_simulated));
         }
         if bytes.is_empty() {
             return Ok(Value::Null);
@@ -199,7 +222,7 @@ fn twin_path(identity: &Identity) -> String {
 }
 
 /// The service's own words: `{"Message": "ErrorCode:Code;text"}`, or for methods `{"errorCode", "message"}`.
-fn refused(status: StatusCode, body: &[u8]) -> CommandError {
+fn refused(status: StatusCode, body: &[u8], is_simulated: bool) -> CommandError {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(body) => {
             let member = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -208,8 +231,24 @@ fn refused(status: StatusCode, body: &[u8]) -> CommandError {
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
     let (kind, hint) = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (ErrorKind::Denied, None),
-        StatusCode::NOT_FOUND => (ErrorKind::Failed, Some("Check the name; `edgectl status` lists the modules.")),
+        StatusCode::UNAUTHORIZED => {
+            let hint = "Check the policy and its key in the connection string; a deployment needs the rights to write to the registry and to connect as a service.";
+            (ErrorKind::Denied, (!is_simulated).then_some(hint))
+        }
+        StatusCode::FORBIDDEN => (
+            ErrorKind::Denied,
+            (!is_simulated).then_some("A limit of the hub may be reached: its devices, or its messages of the day."),
+        ),
+        StatusCode::NOT_FOUND if is_simulated => {
+            (ErrorKind::Failed, Some("Check the name; `edgectl status` lists the modules."))
+        }
+        StatusCode::NOT_FOUND => (ErrorKind::Failed, Some("Check the name, and that it is registered at that hub.")),
+        StatusCode::PRECONDITION_FAILED => {
+            (ErrorKind::Failed, Some("Somebody else changed it meanwhile: look at what is there now, and try again."))
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            (ErrorKind::Failed, Some("The hub is asked too often: wait a moment, and try again."))
+        }
         StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => (ErrorKind::TimedOut, None),
         _ => (ErrorKind::Failed, None),
     };

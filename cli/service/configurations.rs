@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::error::CommandError;
 use crate::service::client::{ServiceClient, TIMEOUT};
 
+/// The header that says where the next page of an answer begins.
+const CONTINUATION: &str = "x-ms-continuation";
+
 impl ServiceClient {
     /// All configurations.
     pub async fn configurations(&self) -> Result<Vec<Value>, CommandError> {
@@ -40,10 +43,23 @@ impl ServiceClient {
         self.request(Method::DELETE, &path(id), None, TIMEOUT).await.map(|_| ())
     }
 
-    /// Answers a query with the first thousand rows.
+    /// Answers a query with all its rows, page by page.
     pub async fn query(&self, query: &str) -> Result<Vec<Value>, CommandError> {
-        let found = self.request(Method::POST, "/devices/query", Some(&json!({ "query": query })), TIMEOUT).await?;
-        Ok(found.as_array().cloned().unwrap_or_default())
+        let mut rows = Vec::new();
+        let mut continuation: Option<String> = None;
+        loop {
+            let header = continuation.as_deref().map(|place| (CONTINUATION, place));
+            let body = json!({ "query": query });
+            let (status, headers, bytes) =
+                self.send(Method::POST, "/devices/query", Some(&body), header, TIMEOUT).await?;
+            if let Value::Array(page) = self.read(status, &bytes)? {
+                rows.extend(page);
+            }
+            continuation = headers.get(CONTINUATION).and_then(|place| place.to_str().ok()).map(str::to_owned);
+            if continuation.is_none() {
+                return Ok(rows);
+            }
+        }
     }
 }
 

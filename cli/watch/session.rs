@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::changes::Changes;
 use super::outputs::Outputs;
-use crate::commands::deploy;
+use crate::commands::deploy::apply;
 use crate::commands::device::{ask, control_error};
 use crate::commands::status;
 use crate::error::{CommandError, ErrorKind};
@@ -234,9 +234,9 @@ impl Session {
         }
         let (solution, state) = (&self.solution, self.solution.device_state());
         let service = ServiceClient::new(access::simulated(solution)?)?;
-        deploy::apply(&service, &state, solution, &manifest, None).await?;
+        apply::apply(&service, &state, solution, &manifest, None).await?;
         self.deployed = Some(manifest.modules_content.clone());
-        let settled = deploy::settle(&service, &state, solution, &manifest, SETTLE_TIMEOUT).await;
+        let settled = apply::settle(&service, &state, solution, &manifest, SETTLE_TIMEOUT).await;
         if let Err(error) = settled {
             // It names a module that does not stay up, if there is one.
             self.failing = self.broken().await.into_iter().map(|module| module.name).collect();

@@ -38,8 +38,13 @@ fn a_configuration_is_deployed_listed_and_removed() {
     let routes = solution.json(&["twin", "get", "$edgeHub"])["properties"]["desired"]["routes"].clone();
     assert!(routes.get("more").is_some(), "{routes}");
 
-    let plan = ["deploy", "--plan", "--configuration", "other", "--target-condition", "*"];
-    refused(solution.edgectl(&plan).assert(), 2, "cannot be used with");
+    let plan = ["deploy", "--plan", "--configuration", "other", "--target-condition", "*", "--priority", "9"];
+    let planned = solution.json(&plan);
+    assert_eq!(planned["configuration"][1], json!({ "property": "priority", "to": 9 }));
+    assert_eq!(planned["hasChanges"], true);
+    let same = [&deploy[..], &["--plan", "--detailed-exitcode"]].concat();
+    assert_eq!(solution.json(&same)["hasChanges"], false);
+    assert_eq!(solution.json(&["configuration", "list"]).as_array().unwrap().len(), 2, "a plan changes nothing");
     refused(solution.edgectl(&["deploy", "--configuration", "other"]).assert(), 2, "--target-condition");
     let wrong = ["deploy", "--configuration", "other", "--target-condition", "tags.a = "];
     refused(solution.edgectl(&wrong).assert(), 1, "wrong at character 10");

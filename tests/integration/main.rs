@@ -9,6 +9,7 @@ mod binary;
 mod build;
 mod clients;
 mod configurations;
+mod deploy;
 mod device;
 mod docker;
 mod docker_engine;

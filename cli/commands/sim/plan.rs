@@ -86,7 +86,8 @@ fn module_text(module: &ModuleForecast, style: Style) -> String {
     text
 }
 
-fn section(title: &str, changes: &[Change], style: Style) -> String {
+/// A heading, and changes below it.
+pub fn section(title: &str, changes: &[Change], style: Style) -> String {
     let lines: Vec<String> = changes.iter().map(|change| format!("  {}\n", change_text(change))).collect();
     if lines.is_empty() { String::new() } else { format!("\n{}\n{}", style.bold(title), lines.concat()) }
 }

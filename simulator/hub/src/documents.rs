@@ -66,7 +66,10 @@ impl Documents {
     /// Documents that are forgotten when they are dropped.
     pub fn in_memory() -> Result<Self, DocumentsError> {
         let path = PathBuf::from("memory");
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
+        let mut builder = Database::builder();
+        // What is in memory need not be kept there twice.
+        builder.set_cache_size(0);
+        let database = builder.create_with_backend(InMemoryBackend::new());
         let database =
             database.map_err(|error| DocumentsError::File { path: path.clone(), reason: error.to_string() })?;
         Ok(Self { path, database: RwLock::new(Some(database)) })
