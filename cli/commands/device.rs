@@ -9,6 +9,8 @@ use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::containers::ContainerOptions;
 use edgectl_simulator::control::{self, ControlError, Request};
+use edgectl_simulator::custom_endpoints::delivery::CustomEndpoints;
+use edgectl_simulator::custom_endpoints::event::ReceivedEvent;
 use edgectl_simulator::device::{DeviceError, DeviceOptions};
 use edgectl_simulator::ports::PortsError;
 use edgectl_simulator::profile::architecture::Architecture;
@@ -17,6 +19,7 @@ use edgectl_simulator::runtime::process::{ImageLookup, ProcessImage};
 use edgectl_simulator::state::{StateDirectory, StateError};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::commands::internal;
 use crate::error::{CommandError, ErrorKind, chain};
@@ -87,8 +90,14 @@ pub fn options(
             Some(name) => profile::resolve(name, &solution.root, solution)?,
             None => None,
         },
+        custom_endpoints: custom_endpoints(solution, None),
         metrics_port: None,
     })
+}
+
+/// What the solution says of the cloud hub's endpoints; `printed` prints what goes to standard output.
+pub fn custom_endpoints(solution: &Solution, printed: Option<mpsc::Sender<ReceivedEvent>>) -> CustomEndpoints {
+    CustomEndpoints { settings: solution.hub.clone(), root: solution.root.clone(), printed }
 }
 
 /// Reads an address.

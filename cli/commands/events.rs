@@ -112,7 +112,7 @@ impl<'a> Filter<'a> {
 /// A message as the cloud hub keeps it; with `--json` a line each.
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Event(Value);
+pub struct Event(pub Value);
 
 impl Report for Event {
     fn text(&self, style: Style) -> String {

@@ -11,6 +11,7 @@ use edgectl_schemas::document::document::Document;
 use edgectl_schemas::document::node::{Node, Span};
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::rules;
+use edgectl_simulator::custom_endpoints::settings::HubSettings;
 use edgectl_simulator::durability::Durability;
 use edgectl_simulator::profile::catalog;
 use edgectl_simulator::profile::profile::Machine;
@@ -32,8 +33,19 @@ const TEMPLATES: &[&str] =
 pub const STATE_DIRECTORY: &str = ".edgectl";
 
 /// The members of our solution file.
-const MEMBERS: &[&str] =
-    &["name", "device", "parents", "template", "runtime", "durability", "profile", "profiles", "targets", "allow"];
+const MEMBERS: &[&str] = &[
+    "name",
+    "device",
+    "parents",
+    "template",
+    "runtime",
+    "durability",
+    "profile",
+    "profiles",
+    "hub",
+    "targets",
+    "allow",
+];
 
 /// `edgectl.yaml`. Every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +75,9 @@ pub struct SolutionFile {
     /// Machines of its own, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, Machine>,
+    /// Endpoints of the simulated cloud hub beside the built-in one, and the routes to them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hub: HubSettings,
     /// Hubs to deploy to beside the simulated one, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, Target>,
@@ -112,6 +127,8 @@ pub struct Solution {
     pub profile: Option<String>,
     /// Machines of its own, by name.
     pub profiles: BTreeMap<String, Machine>,
+    /// Endpoints of the simulated cloud hub beside the built-in one, and the routes to them.
+    pub hub: HubSettings,
     /// Hubs to deploy to beside the simulated one, by name.
     pub targets: BTreeMap<String, Target>,
     /// Codes of rules whose breaches are accepted.
@@ -173,6 +190,7 @@ impl Solution {
             durability,
             profile: file.profile,
             profiles: file.profiles,
+            hub: file.hub,
             targets: file.targets,
             allow: file.allow,
         })
@@ -261,9 +279,13 @@ pub fn check(document: &Document) -> Vec<Diagnostic> {
         }
     }
     // What is left are values of the wrong type.
-    if let (true, Err(error)) = (found.is_empty(), serde_yaml::from_str::<Option<SolutionFile>>(&document.source)) {
-        let at = error.location().map_or(0, |location| location.index().min(document.source.len()));
-        found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
+    match serde_yaml::from_str::<Option<SolutionFile>>(&document.source) {
+        Ok(file) => found.extend(unfit_hub(document, &file.unwrap_or_default().hub)),
+        Err(error) if found.is_empty() => {
+            let at = error.location().map_or(0, |location| location.index().min(document.source.len()));
+            found.push(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, Span::new(at, at), error.to_string()));
+        }
+        Err(_) => {}
     }
     found
 }
@@ -289,6 +311,19 @@ fn unfit_parents(document: &Document) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Endpoints that are none, and routes that lead nowhere or have mistakes.
+fn unfit_hub(document: &Document, hub: &HubSettings) -> Vec<Diagnostic> {
+    let found = hub.mistakes().into_iter().filter_map(|(path, message)| {
+        let node = path.iter().try_fold(document.root.get("hub")?, |node, name| node.get(name))?;
+        Some(Diagnostic::new(&rules::INVALID_SOLUTION_FILE, node.span, message))
+    });
+    found.collect()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What is wrong with the name of the profile, if anything is.
@@ -321,6 +356,7 @@ fn device_from(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use edgectl_schemas::document::document::Format;
+    use edgectl_simulator::custom_endpoints::settings::CustomEndpoint;
 
     use super::*;
 
@@ -339,6 +375,10 @@ mod tests {
             durability: Some(Durability::Process),
             profile: Some("board".to_owned()),
             profiles: BTreeMap::from([("board".to_owned(), catalog::built_in()[0].machine.clone())]),
+            hub: HubSettings {
+                endpoints: BTreeMap::from([("a".to_owned(), CustomEndpoint::default())]),
+                routes: BTreeMap::new(),
+            },
             targets: BTreeMap::from([(
                 "lab".to_owned(),
                 Target {

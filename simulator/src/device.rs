@@ -37,6 +37,7 @@ use crate::client::token::KeyTokens;
 use crate::cloud;
 use crate::containers::{ContainerOptions, Containers};
 use crate::control;
+use crate::custom_endpoints::delivery::CustomEndpoints;
 use crate::doors::Doors;
 use crate::frontend::amqp::connection::Hub;
 use crate::frontend::http;
@@ -101,6 +102,8 @@ pub struct DeviceOptions {
     pub durability: Durability,
     /// The machine that it is like; none for one that takes all that this machine does.
     pub profile: Option<Profile>,
+    /// Where the cloud hub brings what it receives, beside its built-in endpoint.
+    pub custom_endpoints: CustomEndpoints,
     /// The port at the edge hub's address where metrics are served over HTTP, 0 for any; none where they are not.
     pub metrics_port: Option<u16>,
 }
@@ -208,7 +211,9 @@ impl Device {
         };
         // The cloud hub listens first: everything on the device connects to it.
         let (cloud, device_key) = match (listeners.hub, &options.parent) {
-            (Some(hub), _) => ground.start_cloud(hub).map(|(cloud, key)| (Some(cloud), key))?,
+            (Some(hub), _) => {
+                ground.start_cloud(hub, &options.custom_endpoints).map(|(cloud, key)| (Some(cloud), key))?
+            }
             (None, Some(parent)) => {
                 write_json(&ground.state.service(), &parent.service)?;
                 (None, parent.device_key.clone())
@@ -331,8 +336,13 @@ struct RunningAgent {
 
 impl Ground {
     /// The cloud hub with its front ends, and the device's own key.
-    fn start_cloud(&self, listeners: HubListeners) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
+    fn start_cloud(
+        &self,
+        listeners: HubListeners,
+        endpoints: &CustomEndpoints,
+    ) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
         let cloud = cloud::open(&self.state, &self.endpoints.hub_host_name, &self.clock)?;
+        endpoints.clone().follow(&cloud, &self.state.cloud(), &self.tasks, &self.shutdown);
         let device_key = provision(&cloud, &self.device)?;
         self.doors().serve_cloud(&cloud, listeners, &self.authority)?;
         Ok((cloud, device_key))

@@ -13,6 +13,7 @@ pub mod client_certificate;
 pub mod cloud;
 pub mod containers;
 pub mod control;
+pub mod custom_endpoints;
 pub mod device;
 pub mod doors;
 pub mod durability;

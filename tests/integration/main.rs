@@ -9,6 +9,7 @@ mod binary;
 mod build;
 mod clients;
 mod configurations;
+mod custom_endpoints;
 mod deploy;
 mod device;
 mod docker;

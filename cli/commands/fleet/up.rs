@@ -181,6 +181,7 @@ fn options(args: &Args, solution: &Solution) -> Result<FleetOptions, CommandErro
         },
         offline: args.offline,
         tags: args.tags.clone(),
+        custom_endpoints: device::custom_endpoints(solution, None),
     })
 }
 

@@ -5,13 +5,16 @@ use std::process::Command;
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::above::Parent;
+use edgectl_simulator::custom_endpoints::event::ReceivedEvent;
 use edgectl_simulator::device::{Device, Stopped};
 use edgectl_simulator::runtime::choice::RuntimeChoice;
 use edgectl_simulator::state::{Endpoints, ServiceAccess, read_json};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use crate::commands::device::{self, block_on};
+use crate::commands::events::Event;
 use crate::commands::{background, leaf};
 use crate::error::CommandError;
 use crate::image::{plan, tool};
@@ -24,6 +27,9 @@ use crate::solution::known_devices::KnownDevice;
 use crate::solution::profile;
 use crate::solution::solution::Solution;
 use crate::watch::session;
+
+/// Messages that wait to be printed.
+const PRINT_QUEUE: usize = 64;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -165,6 +171,10 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     if let Some(name) = &args.profile {
         options.profile = profile::resolve(name, &context.settings.directory, solution)?;
     }
+    let (printed, to_print) = mpsc::channel(PRINT_QUEUE);
+    if !args.detached {
+        options.custom_endpoints.printed = Some(printed);
+    }
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
         let device = tokio::select! {
@@ -185,6 +195,7 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
             stopped = device.stopped() => Ok(stopped),
             signal = signals.next() => Err(signal),
             failed = follow(args, solution, context) => Err(failed),
+            never = print(to_print, context) => match never {},
         };
         // A build that is going on ends with the device.
         tool::stop_all();
@@ -197,6 +208,16 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
             Err(CommandError::failed(format!("{} was removed; the device is stopped", solution.state().display())))
         }
     }
+}
+
+/// Prints what the cloud hub brings to standard output.
+async fn print(mut events: mpsc::Receiver<ReceivedEvent>, context: &Context) -> std::convert::Infallible {
+    while let Some(event) = events.recv().await {
+        if let Ok(event) = serde_json::to_value(event) {
+            context.printer.item(&Event(event));
+        }
+    }
+    std::future::pending().await
 }
 
 /// Follows the solution's files, if that is wanted. Returns why it cannot go on, and otherwise never.

@@ -26,6 +26,7 @@ use crate::address::DeviceAddress;
 use crate::authority::Authority;
 use crate::cloud;
 use crate::control::{self, Handler, Request};
+use crate::custom_endpoints::delivery::CustomEndpoints;
 use crate::device::{DeviceError, Stopped, other, present};
 use crate::doors::Doors;
 use crate::ports;
@@ -54,6 +55,8 @@ pub struct FleetOptions {
     pub offline: f64,
     /// Tags by chance.
     pub tags: Vec<Tag>,
+    /// Where the cloud hub brings what it receives, beside its built-in endpoint.
+    pub custom_endpoints: CustomEndpoints,
 }
 
 /// A tag that devices get by chance.
@@ -93,6 +96,7 @@ impl Fleet {
         let hub = listeners.hub.ok_or_else(|| other("the cloud hub")(&"it does not listen"))?;
         let cloud = cloud::open(&state, &endpoints.hub_host_name, &clock)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        options.custom_endpoints.clone().follow(&cloud, &state.cloud(), &tasks, &shutdown);
         register(&cloud, &options)?;
         let doors = Doors { clock: Arc::clone(&clock), tasks: tasks.clone(), shutdown: shutdown.clone() };
         doors.serve_cloud(&cloud, hub, &authority)?;

@@ -170,7 +170,8 @@ fn unreachable(error: reqwest::Error) -> UploadError {
     UploadError::Unreachable(reason)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether an address is on this machine, where no proxy has any business.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => {
