@@ -7,6 +7,7 @@ use super::ask::{ask, dotted, version};
 use super::check::{Check, Finding, Scope, listed};
 use super::emulation::machine_of;
 use super::patient::{Patient, Source};
+use crate::image::workspace;
 
 /// The oldest Python that the device SDK of the templates takes.
 const OLDEST_PYTHON: [u32; 2] = [3, 8];
@@ -121,18 +122,17 @@ fn python_sdk(patient: &Patient<'_>) -> Finding {
             .mend(format!("echo {} >> {}", PYTHON_SDK.0, first.directory.join("requirements.txt").display()));
     }
     let is_half_made = |source: &&&Source| {
-        let workspace = solution.state().join("build").join(&source.name);
+        let workspace = workspace::path(solution, &source.directory);
         workspace.join("venv.stamp").is_file() && !has_package(&workspace.join("venv"))
     };
-    let broken: Vec<&str> = asking.iter().filter(is_half_made).map(|source| source.name.as_str()).collect();
-    if broken.is_empty() {
-        return Finding::ok(format!("{} asks for it", names(&modules)));
-    }
+    let broken: Vec<&Source> = asking.iter().filter(is_half_made).copied().collect();
+    let Some(first) = broken.first() else { return Finding::ok(format!("{} asks for it", names(&modules))) };
+    let broken: Vec<&str> = broken.iter().map(|source| source.name.as_str()).collect();
     Finding::error(format!("the virtual environment of {} lacks it", listed(&broken)))
         .cause("The environment was changed after it was made, or Python was replaced by another version.")
         .mend(format!(
             "rm {} && edgectl build",
-            solution.state().join("build").join(broken[0]).join("venv.stamp").display()
+            workspace::path(solution, &first.directory).join("venv.stamp").display()
         ))
 }
 

@@ -15,7 +15,7 @@ use crate::image::oci::digest::Digest;
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::image::records::{self, ImageRecord};
-use crate::image::{python, rust};
+use crate::image::{python, rust, workspace};
 use crate::output::progress::{Line, Progress};
 use crate::settings::Context;
 use crate::solution::solution::Solution;
@@ -75,10 +75,7 @@ fn build_and_record(
     line: &Line<'_>,
 ) -> Result<Built, ImageError> {
     let kind = ModuleKind::detect(&module.directory)?;
-    let state = solution.state();
-    records::create_private(&state).map_err(ImageError::io(&state))?;
-    let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
-    std::fs::create_dir_all(&workspace).map_err(ImageError::io(&workspace))?;
+    let (state, workspace) = (solution.state(), workspace::make(solution, &module.directory)?);
     let (directory, environment) = (&module.directory, &context.settings.environment);
     let job = Job {
         module,

@@ -24,13 +24,12 @@ use crate::image::oci::store::Store;
 use crate::image::oci::sweep;
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
-use crate::image::records;
 use crate::image::registry::client::{Logins, RegistryError};
 use crate::image::registry::pull::pull;
 use crate::image::registry::reference::{InvalidReference, Reference};
 use crate::image::revision::{self, Revision};
 use crate::image::sbom::{self, Subject};
-use crate::image::tool;
+use crate::image::{tool, workspace};
 use crate::output::file::write_atomically;
 use crate::output::progress::{Line, Progress};
 use crate::settings::Context;
@@ -346,11 +345,7 @@ impl Site<'_> {
 
     /// A folder for what is made on the way to a module.
     pub fn workspace(&self, module: &PlannedModule) -> Result<PathBuf, ImageError> {
-        let state = self.solution.state();
-        records::create_private(&state).map_err(ImageError::io(&state))?;
-        let workspace = state.join("build").join(module.directory.file_name().unwrap_or_default());
-        fs::create_dir_all(&workspace).map_err(ImageError::io(&workspace))?;
-        Ok(workspace)
+        workspace::make(self.solution, &module.directory)
     }
 
     fn record_path(&self, module: &PlannedModule) -> PathBuf {

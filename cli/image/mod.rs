@@ -21,3 +21,4 @@ pub mod revision;
 pub mod rust;
 pub mod sbom;
 pub mod tool;
+pub mod workspace;

@@ -97,7 +97,8 @@ impl Summary {
 )]
 fn quantile(sorted: &[f32], share: f64) -> Option<f64> {
     let place = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).map(|value| f64::from(*value))
+    // Written and read again, since the nearest of the finer numbers has digits that nobody measured.
+    sorted.get(place.saturating_sub(1)).and_then(|value| value.to_string().parse().ok())
 }
 
 #[cfg(test)]
@@ -105,6 +106,11 @@ mod tests {
     use super::*;
 
     const NOW_MS: u64 = 1_800_000_000_000;
+
+    #[test]
+    fn quantiles_have_no_more_digits_than_what_was_observed() {
+        assert_eq!(quantile(&[0.003], 0.5).map(|value| value.to_string()).as_deref(), Some("0.003"));
+    }
 
     #[test]
     fn quantiles_are_of_the_last_observations() {
