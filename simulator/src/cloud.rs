@@ -11,18 +11,25 @@ use edgectl_schemas::sas::SharedKey;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use crate::blobs::grant::Grants;
+use crate::blobs::store::BlobStore;
 use crate::device::DeviceError;
+use crate::frontend::http::blobs::{self, Files};
 use crate::state::{ServiceAccess, StateDirectory, StateError, read_json, write_json};
 
 /// Events that are read at once.
 const EVENT_BATCH: usize = 256;
 
-/// Opens the cloud hub, which goes on with its jobs.
-pub fn open(state: &StateDirectory, host: &str, clock: &Arc<dyn Clock>) -> Result<Arc<CloudHub>, DeviceError> {
-    let options = CloudHubOptions { host: host.to_owned(), directory: state.cloud(), owner_key: service_key(state)? };
+/// Opens the cloud hub, which goes on with its jobs, and the storage beside it.
+pub fn open(state: &StateDirectory, host: &str, clock: &Arc<dyn Clock>) -> Result<(Arc<CloudHub>, Files), DeviceError> {
+    let owner_key = service_key(state)?;
+    let grants = Grants::new(&owner_key);
+    let options = CloudHubOptions { host: host.to_owned(), directory: state.cloud(), owner_key };
     let cloud = CloudHub::open(options, Arc::clone(clock))?;
     cloud.resume_jobs();
-    Ok(cloud)
+    let store = BlobStore::new(state.cloud().join(blobs::CONTAINER));
+    let files = Files { hub: Arc::clone(&cloud), grants, store };
+    Ok((cloud, files))
 }
 
 /// The key of the policy that may use the service; made once.

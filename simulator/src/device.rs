@@ -341,10 +341,10 @@ impl Ground {
         listeners: HubListeners,
         endpoints: &CustomEndpoints,
     ) -> Result<(Arc<CloudHub>, SharedKey), DeviceError> {
-        let cloud = cloud::open(&self.state, &self.endpoints.hub_host_name, &self.clock)?;
+        let (cloud, files) = cloud::open(&self.state, &self.endpoints.hub_host_name, &self.clock)?;
         endpoints.clone().follow(&cloud, &self.state.cloud(), &self.tasks, &self.shutdown);
         let device_key = provision(&cloud, &self.device)?;
-        self.doors().serve_cloud(&cloud, listeners, &self.authority)?;
+        self.doors().serve_cloud(&cloud, listeners, &self.authority, files)?;
         Ok((cloud, device_key))
     }
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authority::Authority;
 use crate::frontend::amqp::connection::Hub;
+use crate::frontend::http::blobs::{self, Files};
 use crate::frontend::http::serve::Door;
 use crate::frontend::http::service::{self, Service};
 use crate::frontend::service::desk::ServiceDesk;
@@ -35,11 +36,13 @@ impl Doors {
         cloud: &Arc<CloudHub>,
         listeners: HubListeners,
         authority: &Arc<Authority>,
+        files: Files,
     ) -> Result<(), TlsError> {
         let tls = ServerTls::new(authority, &[cloud.host()], &self.clock)?;
         let desk = ServiceDesk::new(cloud, self.tasks.clone(), self.shutdown.clone());
         let hub = Hub { gateway: Arc::<CloudHub>::clone(cloud), desk: Some(desk) };
-        self.serve(hub, listeners, &tls, service::router(Service { hub: Arc::clone(cloud) }));
+        let paths = service::router(Service { hub: Arc::clone(cloud) }).merge(blobs::router(files));
+        self.serve(hub, listeners, &tls, paths);
         Ok(())
     }
 

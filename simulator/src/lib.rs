@@ -7,6 +7,7 @@ pub mod agent_link;
 pub mod amqp;
 pub mod any_client_certificate;
 pub mod authority;
+pub mod blobs;
 pub mod builtin;
 pub mod client;
 pub mod client_certificate;

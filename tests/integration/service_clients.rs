@@ -32,6 +32,24 @@ fn the_node_sdks_do_all_that_services_do() {
 }
 
 #[test]
+fn devices_bring_files_with_the_python_sdk() {
+    let python = sdk::service_python();
+    let site = Site::start();
+    site.run(python, "python/files.py", &site.facts());
+    site.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
+fn devices_bring_files_with_the_node_sdk_and_services_are_told() {
+    let (node, modules) = node("node_service");
+    let site = Site::start();
+    let mut facts = site.facts();
+    facts["nodeModules"] = json!(modules);
+    site.run(&node, "node_service/files.js", &facts);
+    site.edgectl(&["sim", "down"]).assert().success();
+}
+
+#[test]
 fn what_services_did_survives_a_kill() {
     let python = sdk::service_python();
     let site = Site::start();

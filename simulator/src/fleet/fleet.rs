@@ -94,12 +94,12 @@ impl Fleet {
         let above = Above::new(&listeners, None)?;
         let endpoints = endpoints(&options.name, &listeners, &above, None, &authority, None)?;
         let hub = listeners.hub.ok_or_else(|| other("the cloud hub")(&"it does not listen"))?;
-        let cloud = cloud::open(&state, &endpoints.hub_host_name, &clock)?;
+        let (cloud, files) = cloud::open(&state, &endpoints.hub_host_name, &clock)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         options.custom_endpoints.clone().follow(&cloud, &state.cloud(), &tasks, &shutdown);
         register(&cloud, &options)?;
         let doors = Doors { clock: Arc::clone(&clock), tasks: tasks.clone(), shutdown: shutdown.clone() };
-        doors.serve_cloud(&cloud, hub, &authority)?;
+        doors.serve_cloud(&cloud, hub, &authority, files)?;
 
         let seed = options.behaviour.seed;
         let online =

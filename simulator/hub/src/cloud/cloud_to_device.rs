@@ -327,12 +327,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::cloud::feedback;
     use crate::hand_clock::HandClock;
 
     fn open(directory: &Path) -> (CloudToDevice, Arc<HandClock>) {
         let clock = HandClock::begin();
         let documents = Arc::new(Documents::open(&directory.join("documents")).unwrap());
-        let feedback = Arc::new(Feedback::open(Arc::clone(&documents)).unwrap());
+        let feedback =
+            Arc::new(Feedback::open(Arc::clone(&documents), feedback::TABLE, feedback::MAX_IN_BATCH).unwrap());
         (CloudToDevice::open(documents, feedback, clock.clone()).unwrap(), clock)
     }
 

@@ -13,13 +13,14 @@ use super::activity::{Activities, Activity};
 use super::cloud_to_device::{CloudToDevice, QueueError};
 use super::configurations::all::Configurations;
 use super::events::{Events, EventsError};
-use super::feedback::Feedback;
+use super::feedback::{self, Feedback};
 use super::jobs::Jobs;
 use super::outbox::Outboxes;
 use super::policies::Policies;
 use super::provisioner::Provisioner;
 use super::registry::{Condition, Order, Registration, Registry, RegistryError, Wanted};
 use super::twins::{Change, Twin, TwinError, Twins};
+use super::uploads::Uploads;
 use crate::auth::{AuthError, Right};
 use crate::clock::{Clock, within};
 use crate::documents::{Documents, DocumentsError};
@@ -77,6 +78,7 @@ pub struct CloudHub {
     twins: Twins,
     configurations: Configurations,
     jobs: Jobs,
+    uploads: Uploads,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -85,7 +87,7 @@ impl CloudHub {
     /// Opens what was kept.
     pub fn open(options: CloudHubOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, CloudHubError> {
         let documents = Arc::new(Documents::open(&file(&options.directory))?);
-        let feedback = Arc::new(Feedback::open(Arc::clone(&documents))?);
+        let feedback = Arc::new(Feedback::open(Arc::clone(&documents), feedback::TABLE, feedback::MAX_IN_BATCH)?);
         let messages =
             Arc::new(CloudToDevice::open(Arc::clone(&documents), Arc::clone(&feedback), Arc::clone(&clock))?);
         Ok(Arc::new(Self {
@@ -101,6 +103,7 @@ impl CloudHub {
             registry: Registry::open(Arc::clone(&documents), Arc::clone(&clock))?,
             twins: Twins::open(Arc::clone(&documents), Arc::clone(&clock))?,
             configurations: Configurations::open(Arc::clone(&documents), Arc::clone(&clock))?,
+            uploads: Uploads::open(Arc::clone(&documents), Arc::clone(&clock))?,
             jobs: Jobs::open(documents)?,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -151,6 +154,11 @@ impl CloudHub {
     pub fn send_to_device(&self, device: &DeviceId, message: Message) -> Result<(), SendError> {
         let registration = self.registry.require(&Identity::device(device.clone()))?;
         Ok(self.messages.enqueue(device, &registration.record.generation_id, message)?)
+    }
+
+    /// Files that devices bring.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// What became of messages to devices.

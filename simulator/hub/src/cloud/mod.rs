@@ -17,6 +17,8 @@ pub mod outbox;
 pub mod policies;
 pub mod provisioner;
 pub mod query;
+pub mod records;
 pub mod registry;
 pub mod target;
 pub mod twins;
+pub mod uploads;

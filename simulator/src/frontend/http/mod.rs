@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod answer;
+pub mod blobs;
 pub mod body;
 pub mod bulk;
 pub mod configurations;

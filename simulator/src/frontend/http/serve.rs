@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::frontend::amqp::connection::Hub;
+use crate::frontend::http::blobs;
 use crate::frontend::websocket::{self, Accepted};
 use crate::listen::Certificate;
 
@@ -103,6 +104,10 @@ async fn answer(
         return Ok(response);
     }
     let (mut parts, body) = request.into_parts();
+    if blobs::is_stored(parts.uri.path()) {
+        parts.extensions.insert(certificate);
+        return router.call(Request::from_parts(parts, Body::new(body))).await;
+    }
     let length =
         parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > MAX_BODY_BYTES) {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events::{Consumers, PartitionAddress};
-use super::{feedback, management};
+use super::{management, told};
 use crate::amqp::address::{HubEnd, path};
 use crate::amqp::message::read;
 use crate::frontend::amqp::desk::{Desk, LinkEnd};
@@ -140,9 +140,8 @@ impl Desk for ServiceDesk {
                 let consumer = self.consumers.begin(address, attach, &hub, end)?;
                 Box::pin(consumer.run(hub, sender))
             }
-            Some(Place::Feedback) => Box::pin(feedback::hand_out(hub, sender)),
-            // Nothing is ever told of files: devices upload none here.
-            Some(Place::Files) => Box::pin(async move { sender.closed().await }),
+            Some(Place::Feedback) => Box::pin(told::feedback(hub, sender)),
+            Some(Place::Files) => Box::pin(told::files(hub, sender)),
             Some(Place::Management) => return Ok(None),
             Some(Place::ToDevices) | None => return Err(ErrorCondition::new(NOT_FOUND, name)),
         };
