@@ -40,12 +40,13 @@ fn devices_bring_files_with_the_python_sdk() {
 }
 
 #[test]
-fn devices_bring_files_with_the_node_sdk_and_services_are_told() {
+fn devices_bring_files_with_the_node_sdk_services_are_told_and_tools_find_the_endpoint() {
     let (node, modules) = node("node_service");
     let site = Site::start();
     let mut facts = site.facts();
     facts["nodeModules"] = json!(modules);
     site.run(&node, "node_service/files.js", &facts);
+    site.run(&node, "node_service/redirect.js", &facts);
     site.edgectl(&["sim", "down"]).assert().success();
 }
 

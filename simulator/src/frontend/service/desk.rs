@@ -10,9 +10,9 @@ use edgectl_hub::message::system;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::decode;
 use edgectl_wire::amqp::attach::Attach;
-use edgectl_wire::amqp::condition::{ARGUMENT, ErrorCondition, INTERNAL, MESSAGE_SIZE, NOT_FOUND};
+use edgectl_wire::amqp::condition::{ARGUMENT, ErrorCondition, INTERNAL, MESSAGE_SIZE, NOT_FOUND, REDIRECT};
 use edgectl_wire::amqp::message::AnnotatedMessage;
-use edgectl_wire::amqp::value::Symbol;
+use edgectl_wire::amqp::value::{Symbol, Value};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,8 +23,11 @@ use crate::amqp::address::{HubEnd, path};
 use crate::amqp::message::read;
 use crate::frontend::amqp::desk::{Desk, LinkEnd};
 use crate::frontend::amqp::link::Outbound;
+use crate::ports::AMQP_PORT;
 
 /// The name of a device's queue is full, in the service's words.
+/// The name of the endpoint of events; any other will do as well.
+const ENTITY: &str = "events";
 const QUEUE_FULL: Symbol = Symbol::new("com.microsoft:device-maximum-queue-depth-exceeded");
 /// Messages that wait for a link's credit.
 pub(super) const LINE: usize = 64;
@@ -50,6 +53,8 @@ enum Place {
     Management,
     /// Messages of devices.
     Partition(PartitionAddress),
+    /// What tools ask the hub for to find the endpoint.
+    Elsewhere,
 }
 
 impl Place {
@@ -61,6 +66,7 @@ impl Place {
             ("messages/devicebound", HubEnd::Receives) => return Some(Self::ToDevices),
             ("messages/servicebound/feedback", HubEnd::Sends) => return Some(Self::Feedback),
             ("messages/servicebound/filenotifications", HubEnd::Sends) => return Some(Self::Files),
+            ("messages/events" | "messages/events/$management", HubEnd::Sends) => return Some(Self::Elsewhere),
             _ => {}
         }
         if lower.split('/').next_back() == Some("$management") {
@@ -112,6 +118,17 @@ impl ServiceDesk {
     }
 }
 
+/// Where the endpoint is: at the same hub, but by an address of its own.
+fn redirect(host: &str) -> ErrorCondition {
+    let mut error = ErrorCondition::new(REDIRECT, "the endpoint of events is elsewhere");
+    let address = format!("amqps://{host}:{AMQP_PORT}/{ENTITY}/$management");
+    for (name, value) in [("hostname", host), ("network-host", host), ("address", &address)] {
+        error.info.put_symbol(name, value.into());
+    }
+    error.info.put_symbol("port", Value::Int(i32::from(AMQP_PORT)));
+    error
+}
+
 fn is_known(hub: &CloudHub, device: &DeviceId) -> bool {
     hub.registry().get(&Identity::device(device.clone())).is_some()
 }
@@ -143,6 +160,7 @@ impl Desk for ServiceDesk {
             Some(Place::Feedback) => Box::pin(told::feedback(hub, sender)),
             Some(Place::Files) => Box::pin(told::files(hub, sender)),
             Some(Place::Management) => return Ok(None),
+            Some(Place::Elsewhere) => return Err(redirect(hub.host())),
             Some(Place::ToDevices) | None => return Err(ErrorCondition::new(NOT_FOUND, name)),
         };
         let shutdown = self.shutdown.clone();

@@ -42,6 +42,8 @@ pub const MESSAGE_SIZE: Symbol = Symbol::new("amqp:link:message-size-exceeded");
 pub const TRANSFER_LIMIT: Symbol = Symbol::new("amqp:link:transfer-limit-exceeded");
 /// Another link took over.
 pub const STOLEN: Symbol = Symbol::new("amqp:link:stolen");
+/// What is asked for is elsewhere; the information says where.
+pub const REDIRECT: Symbol = Symbol::new("amqp:link:redirect");
 /// An operator, or the end of the service, ends a link.
 pub const DETACH_FORCED: Symbol = Symbol::new("amqp:link:detach-forced");
 /// The same for a connection.
