@@ -55,8 +55,15 @@ fn what_services_did_survives_a_kill() {
     let python = sdk::service_python();
     let site = Site::start();
     site.run(python, "python/service.py", &site.facts());
+    let events = || {
+        let told = site.edgectl(&["events", "--json", "--source", "all"]).assert().success();
+        String::from_utf8(told.get_output().stdout.clone()).unwrap()
+    };
+    let before = events();
+    assert!(before.lines().count() > 10, "{before}");
     site.kill();
     site.edgectl(&["sim", "up", "-d"]).assert().success();
+    assert!(events().starts_with(&before), "what was received is still there");
     let mut facts = site.facts();
     facts["after"] = json!(true);
     site.run(python, "python/after.py", &facts);
