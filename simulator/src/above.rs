@@ -86,6 +86,7 @@ pub fn endpoints(
         hub_https_port: above.hub_https_port,
         gateway_https_port: gateway_https.port(),
         gateway_has_https: gateway_https.port() == HTTPS_PORT,
+        fleet_devices: None,
         parent: parent.map(|parent| parent.endpoints.device_id.clone()),
         metrics_url,
         profile: None,

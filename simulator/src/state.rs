@@ -214,6 +214,9 @@ pub struct Endpoints {
     pub gateway_https_port: u16,
     /// Whether the edge hub's HTTPS listener has its port 443, which calls from module to module need.
     pub gateway_has_https: bool,
+    /// How many devices a fleet has; none for one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet_devices: Option<usize>,
     /// The device above this one, whose edge hub is this one's way to the cloud hub; none for a device at the top.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,

@@ -93,6 +93,7 @@ fn a_rollout_reaches_those_it_is_for_and_tells_of_those_that_fail() {
     assert_eq!(applied(device), ["base", "layer"]);
 
     refused(fleet.edgectl(&["status"]).assert(), 1, "fleet is a fleet");
+    refused(fleet.edgectl(&["deploy"]).assert(), 2, "fleet is a fleet");
     fleet.solution.edgectl(&["fleet", "down"]).assert().success();
     refused(fleet.solution.edgectl(&["fleet", "status"]).assert(), 1, "no fleet is running");
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_simulator::requests::ModuleStatus;
+use edgectl_simulator::state::{Endpoints, read_json};
 use serde_json::{Value, json};
 
 use super::apply;
@@ -35,6 +36,12 @@ impl Place {
     /// The device of a target, or else the solution's own.
     pub fn find(to: Option<&str>, solution: &Solution, context: &Context) -> Result<Self, CommandError> {
         let Some(name) = to else {
+            let endpoints: Option<Endpoints> =
+                read_json(&solution.device_state().endpoints()).map_err(access::damaged)?;
+            if endpoints.is_some_and(|endpoints| endpoints.fleet_devices.is_some()) {
+                return Err(CommandError::usage(format!("{} is a fleet", solution.device))
+                    .hint("Deploy to its devices with `--configuration NAME --target-condition CONDITION`."));
+            }
             let service = ServiceClient::new(access::simulated(solution)?)?;
             let history = History::of_device(solution, &solution.device);
             return Ok(Self { service, device: solution.device.clone(), history, is_simulated: true });

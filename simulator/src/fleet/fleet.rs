@@ -92,7 +92,10 @@ impl Fleet {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let authority = Arc::new(Authority::open(&state.authority(), &options.name, clock.timestamp())?);
         let above = Above::new(&listeners, None)?;
-        let endpoints = endpoints(&options.name, &listeners, &above, None, &authority, None)?;
+        let endpoints = Endpoints {
+            fleet_devices: Some(options.devices.len()),
+            ..endpoints(&options.name, &listeners, &above, None, &authority, None)?
+        };
         let hub = listeners.hub.ok_or_else(|| other("the cloud hub")(&"it does not listen"))?;
         let (cloud, files) = cloud::open(&state, &endpoints.hub_host_name, &clock)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());

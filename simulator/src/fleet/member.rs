@@ -32,6 +32,10 @@ const AGENT_PERIOD: Duration = Duration::from_secs(30);
 /// A running device of a fleet.
 pub struct Member {
     edge: Arc<EdgeHub>,
+    /// Ends the agent, which stops its modules and says so.
+    agent: CancellationToken,
+    agent_tasks: TaskTracker,
+    /// Ends all else.
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -82,7 +86,8 @@ impl Member {
         };
         let known = cloud.twin_of(&Identity::module(device.clone(), ModuleId::edge_agent()))?;
         let agent = Agent::new(options, Value::Object(known.reported.properties.clone()));
-        tasks.spawn(agent.run(desired_seen, reports, shutdown.clone()));
+        let (agent_shutdown, agent_tasks) = (CancellationToken::new(), TaskTracker::new());
+        agent_tasks.spawn(agent.run(desired_seen, reports, agent_shutdown.clone()));
 
         let identity = AgentIdentity { hub: endpoints.hub_host_name.clone(), device: device.to_string() };
         let background = BackgroundTasks::new(tasks.clone(), shutdown.clone(), Arc::clone(clock));
@@ -102,11 +107,14 @@ impl Member {
         };
         tasks.spawn(link.run(events, reports_to_send, shutdown.clone()));
         tasks.spawn(connection.keep(shutdown.clone()));
-        Ok(Self { edge, shutdown, tasks })
+        Ok(Self { edge, agent: agent_shutdown, agent_tasks, shutdown, tasks })
     }
 
     /// Stops it with its modules.
     pub async fn stop(self) {
+        self.agent.cancel();
+        self.agent_tasks.close();
+        self.agent_tasks.wait().await;
         self.shutdown.cancel();
         self.edge.stop().await;
         self.tasks.close();
