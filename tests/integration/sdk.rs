@@ -28,7 +28,7 @@ pub fn service_python() -> &'static Path {
     PYTHON.get_or_init(|| {
         let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python/service.txt");
         let wanted = ["-r", list.to_str().unwrap()];
-        python_with("python-service", &wanted, "azure.iot.hub, azure.eventhub, websocket, six")
+        python_with("python-service", &wanted, "azure.iot.hub, azure.eventhub, azure.storage.blob, websocket, six")
     })
 }
 
