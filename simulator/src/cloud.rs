@@ -27,7 +27,7 @@ pub fn open(state: &StateDirectory, host: &str, clock: &Arc<dyn Clock>) -> Resul
     let options = CloudHubOptions { host: host.to_owned(), directory: state.cloud(), owner_key };
     let cloud = CloudHub::open(options, Arc::clone(clock))?;
     cloud.resume_jobs();
-    let store = BlobStore::new(state.cloud().join(blobs::CONTAINER));
+    let store = BlobStore::new(state.cloud().join(blobs::CONTAINER), Arc::clone(clock));
     let files = Files { hub: Arc::clone(&cloud), grants, store };
     Ok((cloud, files))
 }

@@ -1,28 +1,36 @@
 //! Files on disk, whole or not there: each in one file whose name is the blob's, encoded.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
+use edgectl_hub::clock::{Clock, within};
 use edgectl_schemas::sas::encode;
-use futures_util::TryStreamExt as _;
+use futures_util::{TryStreamExt as _, stream};
 use uuid::Uuid;
 
+/// Bytes of a blob that are read at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Who brings a blob may be silent for so long.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest name of a file here, in bytes; longer ones are cut, with a number made from all of it.
 const MAX_NAME_BYTES: usize = 200;
 
 /// The blobs of one container.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct BlobStore {
     folder: PathBuf,
+    clock: Arc<dyn Clock>,
 }
 
 impl BlobStore {
     /// The blobs in a folder, which need not be there yet.
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub fn new(folder: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        Self { folder, clock }
     }
 
     /// Where a blob is, or would be.
@@ -34,6 +42,19 @@ impl BlobStore {
     pub async fn put(&self, blob: &str, body: Body) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         self.whole(&self.path(blob), body).await
+    }
+
+    /// A blob to be read, with its size.
+    pub fn read(&self, blob: &str) -> io::Result<(Body, u64)> {
+        let file = File::open(self.path(blob))?;
+        let size = file.metadata()?.len();
+        let pieces = stream::try_unfold(file, async |mut file| {
+            let mut piece = vec![0; PIECE_BYTES];
+            let read = file.read(&mut piece)?;
+            piece.truncate(read);
+            io::Result::Ok((read > 0).then_some((piece, file)))
+        });
+        Ok((Body::from_stream(pieces), size))
     }
 
     /// Writes a part of a blob that is not put together yet.
@@ -63,10 +84,13 @@ impl BlobStore {
         let (temporary, mut file) = self.temporary()?;
         let mut pieces = body.into_data_stream();
         let written = async {
-            while let Some(piece) = pieces.try_next().await.map_err(io::Error::other)? {
-                file.write_all(&piece)?;
+            loop {
+                let piece = within(self.clock.as_ref(), PIECE_TIMEOUT, pieces.try_next()).await;
+                match piece.ok_or(io::ErrorKind::TimedOut)?.map_err(io::Error::other)? {
+                    Some(piece) => file.write_all(&piece)?,
+                    None => return file.sync_data(),
+                }
             }
-            file.sync_data()
         };
         finish(written.await, &temporary, path)
     }

@@ -1,6 +1,6 @@
 //! A fleet as a whole: the cloud hub, which listens as that of one device does, and the devices behind it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -180,9 +180,15 @@ fn register(cloud: &CloudHub, options: &FleetOptions) -> Result<(), DeviceError>
         .filter(|(_, change)| change.tags.as_ref().and_then(Value::as_object).is_some_and(|tags| !tags.is_empty()))
         .collect();
     cloud.change_many(&tagged).map_err(|error| other("the tags")(&error))?;
+    let stem =
+        options.devices.first().map_or("", |first| first.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
+    let wanted: HashSet<&DeviceId> = options.devices.iter().collect();
+    let is_of_fleet = |name: &str| {
+        name.strip_prefix(stem).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
     for registration in cloud.registry().devices() {
         let identity = &registration.record.identity;
-        if registration.edge && !options.devices.contains(&identity.device) {
+        if registration.edge && is_of_fleet(identity.device.as_str()) && !wanted.contains(&identity.device) {
             cloud.remove_identity(identity, None)?;
         }
     }

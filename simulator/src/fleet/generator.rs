@@ -4,6 +4,7 @@
 //! measurements of a simulated machine. It uses the output that a route begins at.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use async_trait::async_trait;
 use edgectl_hub::clock::Clock;
 use edgectl_hub::edge::hub::EdgeHub;
 use edgectl_hub::gateway::{
-    Client, ClientLink, CloseReason, Delivery, Feature, Gateway as _, LinkClosed, Refusal, SessionKind, Settlement,
+    Client, ClientLink, CloseReason, Delivery, Feature, Gateway as _, LinkClosed, SessionKind, Settlement,
 };
 use edgectl_hub::message::{Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -57,18 +58,23 @@ impl Generator {
                 return;
             }
         };
-        let work = async {
-            self.edge.subscribe(&attachment, Feature::Inputs).await?;
-            self.generate(&client, inputs).await
-        };
+        if let Err(refusal) = self.edge.subscribe(&attachment, Feature::Inputs).await {
+            tracing::warn!(module = %self.identity, %refusal, "a generator gets no messages");
+        }
         tokio::select! {
             () = stop.cancelled() => {}
-            Err(refusal) = work => tracing::warn!(module = %self.identity, %refusal, "a generator ended"),
+            never = self.generate(&client, inputs) => match never {},
         }
         self.edge.detach(&attachment).await;
     }
 
-    async fn generate(&self, client: &Client, mut inputs: mpsc::Receiver<(Delivery, Receipt)>) -> Result<(), Refusal> {
+    /// Sends a message, if the hub takes it.
+    async fn send(&self, client: &Client, message: Message) -> bool {
+        let sent = self.edge.send(client, vec![message]).await;
+        sent.inspect_err(|refusal| tracing::debug!(module = %self.identity, %refusal, "a message is not taken")).is_ok()
+    }
+
+    async fn generate(&self, client: &Client, mut inputs: mpsc::Receiver<(Delivery, Receipt)>) -> Infallible {
         let module = self.identity.module.as_ref().map(ModuleId::as_str).unwrap_or_default();
         let mut walk = Walk::new(Ranges::default(), Some(self.seed));
         let mut sequence = 0_u64;
@@ -87,13 +93,15 @@ impl Generator {
                     message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
                     message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
                     message.system.set(system::OUTPUT_NAME, part.output);
-                    self.edge.send(client, vec![message]).await?;
+                    self.send(client, message).await;
                 }
                 Some((delivery, receipt)) = inputs.recv() => {
                     let mut message = Message::clone(&delivery.message);
                     message.system.set(system::OUTPUT_NAME, Part::of(module, &self.edge.status().routes).output);
-                    self.edge.send(client, vec![message]).await?;
-                    receipt.settle(Settlement::Complete);
+                    // Without a receipt it comes again.
+                    if self.send(client, message).await {
+                        receipt.settle(Settlement::Complete);
+                    }
                 }
             }
         }

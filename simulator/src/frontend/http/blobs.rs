@@ -195,8 +195,11 @@ async fn read(State(files): State<Files>, Path(blob): Path<String>, Query(operat
     if !allows(&files, &blob, &operation) {
         return storage_error(StatusCode::FORBIDDEN, "AuthenticationFailed");
     }
-    match std::fs::read(files.store.path(&blob)) {
-        Ok(bytes) => (described(&files, &blob), bytes).into_response(),
+    match files.store.read(&blob) {
+        Ok((body, size)) => {
+            let length = [(header::CONTENT_LENGTH, HeaderValue::from(size))];
+            (length, described(&files, &blob), body).into_response()
+        }
         Err(_) => storage_error(StatusCode::NOT_FOUND, "BlobNotFound"),
     }
 }
