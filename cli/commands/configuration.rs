@@ -252,6 +252,11 @@ async fn put(
     }
     let etag = old.as_ref().and_then(|old| old.get("etag")).and_then(Value::as_str);
     let mut progress = Progress::of(&service.put_configuration(id, configuration, etag).await?);
+    if progress.targeted == 0 {
+        context
+            .printer
+            .note("The target condition is true of no edge device now; those that it becomes true of will get it.");
+    }
     let Some(timeout) = timeout else { return Ok(progress) };
     let deadline = Instant::now() + timeout;
     while progress.succeeded + progress.failed < progress.targeted {

@@ -92,6 +92,10 @@ fn a_rollout_reaches_those_it_is_for_and_tells_of_those_that_fail() {
     fleet.edgectl(&["twin", "patch", "--leaf", device, "--tags", r#"{"site": "berlin"}"#]).assert().success();
     assert_eq!(applied(device), ["base", "layer"]);
 
+    let list = fleet.solution.edgectl(&["sim", "list"]).assert().success();
+    list.stdout(predicates::str::contains("fleet of 40"));
+    let nobody = ["deploy", "--configuration", "nobody", "--target-condition", "tags.site = 'rome'"];
+    fleet.edgectl(&nobody).assert().success().stderr(predicates::str::contains("true of no edge device now"));
     refused(fleet.edgectl(&["status"]).assert(), 1, "fleet is a fleet");
     refused(fleet.edgectl(&["deploy"]).assert(), 2, "fleet is a fleet");
     fleet.solution.edgectl(&["fleet", "down"]).assert().success();

@@ -47,7 +47,10 @@ impl Report for Devices {
                 device.device.clone(),
                 if device.running { "running" } else { "stopped" }.to_owned(),
                 device.process.map_or_else(|| "-".to_owned(), |process| process.to_string()),
-                endpoint(endpoints.map(|endpoints| endpoints.gateway_host_name.as_str())),
+                match endpoints.and_then(|endpoints| endpoints.fleet_devices) {
+                    Some(devices) => format!("fleet of {devices}"),
+                    None => endpoint(endpoints.map(|endpoints| endpoints.gateway_host_name.as_str())),
+                },
                 endpoint(endpoints.and_then(|endpoints| endpoints.parent.as_deref())),
                 device.solution.display().to_string(),
             ]
