@@ -47,6 +47,16 @@ pub enum ImageError {
         /// Why.
         reason: String,
     },
+    /// A registry does not give a base image to who asks.
+    #[error("the base image {name} cannot be fetched: {reason}")]
+    DeniedBase {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: String,
+    },
     /// The container engine is not there, or did not do what was asked.
     #[error("{reason}")]
     Engine {
@@ -99,6 +109,7 @@ impl ImageError {
                 ErrorKind::Build
             }
             Self::Missing { .. } | Self::NoEngine { .. } => ErrorKind::Missing,
+            Self::DeniedBase { .. } => ErrorKind::Denied,
             Self::Io { .. } | Self::Corrupt { .. } | Self::NoBase { .. } | Self::Engine { .. } => ErrorKind::Failed,
         }
     }
@@ -106,7 +117,10 @@ impl ImageError {
     /// What can be done about it.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Missing { hint, .. } | Self::Unbuildable { hint, .. } | Self::Unfit { hint, .. } => Some(hint),
+            Self::Missing { hint, .. }
+            | Self::Unbuildable { hint, .. }
+            | Self::DeniedBase { hint, .. }
+            | Self::Unfit { hint, .. } => Some(hint),
             Self::NoBase { .. } => Some(
                 "Name one that can be, `\"edgectl\": { \"base\": … }` in module.json: of a registry, or `oci:DIRECTORY`, \
                  `docker-archive:FILE`.",

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::commands::device::Signals;
 use crate::image::at_once::at_once;
 use crate::image::content::content::{self, Content, Job, Package, Part};
 use crate::image::content::{node, python, stage};
@@ -22,16 +23,16 @@ use crate::image::oci::layer::{self, Layer};
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
 use crate::image::oci::sweep;
-use crate::image::plan::PlannedModule;
+use crate::image::plan::{self, PlannedModule};
 use crate::image::platform::Platform;
-use crate::image::registry::client::{Logins, RegistryError};
+use crate::image::registry::client::{Logins, RegistryError, log_in_hint};
 use crate::image::registry::pull::pull;
 use crate::image::registry::reference::{InvalidReference, Reference};
 use crate::image::revision::{self, Revision};
 use crate::image::sbom::{self, Subject};
 use crate::image::{tool, workspace};
 use crate::output::file::write_atomically;
-use crate::output::progress::{Line, Progress};
+use crate::output::progress::{Line, Progress, Transfer};
 use crate::settings::Context;
 use crate::solution::module_json::Builder;
 use crate::solution::solution::Solution;
@@ -216,22 +217,45 @@ impl Site<'_> {
         {
             return Ok(Some(base));
         }
-        line.update(&format!("fetching {name}"));
-        base::import(&self.store, &origin, platform, |name| self.pull(name, platform)).map(Some)
+        let doing = format!("fetching {name}");
+        line.update(&doing);
+        let pull = |name: &str| self.pull(module, name, platform, &line.transfer(&doing));
+        base::import(&self.store, &origin, platform, pull).map(Some)
     }
 
-    fn pull(&self, name: &str, platform: &Platform) -> Result<Descriptor, ImageError> {
+    fn pull(
+        &self,
+        module: &PlannedModule,
+        name: &str,
+        platform: &Platform,
+        transfer: &Transfer,
+    ) -> Result<Descriptor, ImageError> {
         let reference: Reference = name.parse().map_err(|error: InvalidReference| ImageError::Unbuildable {
             reason: error.to_string(),
             hint: "Correct `base` under `edgectl` in module.json.".to_owned(),
         })?;
-        let logins = Logins { settings: self.context.settings.engine_config.clone(), manifest: Vec::new() };
+        let logins = Logins {
+            settings: self.context.settings.engine_config.clone(),
+            manifest: plan::credentials(self.solution, self.context, &module.platform),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ImageError::io("the asynchronous runtime"))?;
-        runtime.block_on(pull(&self.store, &reference, platform, &logins)).map_err(|error| match error {
+        let pulled = runtime.block_on(async {
+            let pulling = pull(&self.store, &reference, platform, &logins, transfer);
+            let Ok(mut signals) = Signals::listen() else { return pulling.await };
+            tokio::select! {
+                pulled = pulling => pulled,
+                // The command hears it too, and ends as signals want it.
+                _ = signals.next() => Err(ImageError::Failed { tool: "fetching", reason: None }.into()),
+            }
+        });
+        pulled.map_err(|error| match error {
             RegistryError::Image(error) => error,
+            RegistryError::Denied { ref registry, .. } => {
+                ImageError::DeniedBase { name: name.to_owned(), reason: error.to_string(), hint: log_in_hint(registry) }
+            }
             error => ImageError::NoBase { name: name.to_owned(), reason: error.to_string() },
         })
     }

@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod kind;
 pub mod oci;
 pub mod output;
+pub mod own;
 pub mod pin;
 pub mod plan;
 pub mod platform;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use crate::commands::device::block_on;
+use crate::commands::device::block_on_until_signal;
 use crate::error::CommandError;
 use crate::image::error::ImageError;
 use crate::image::images::{ForAll, Image};
@@ -18,6 +18,8 @@ use crate::image::plan::PlannedModule;
 use crate::image::registry::client::{Logins, Registry};
 use crate::image::registry::push::{Sent, push, push_referrer};
 use crate::image::registry::reference::{InvalidReference, Reference};
+use crate::output::printer::Printer;
+use crate::output::progress::Transfer;
 
 /// A place on disk for images.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl Images<'_> {
             }
             Place::Archive(path) => {
                 let path = directory.join(path);
-                self.archive(&path)?;
+                archive(self.store, &self.packed(), &path)?;
                 Ok(path)
             }
         }
@@ -78,29 +80,33 @@ impl Images<'_> {
         images.chain(for_all).chain(bills).collect()
     }
 
-    /// Sends them to their registries.
-    pub fn push(&self, logins: &Logins) -> Result<Vec<Sent>, CommandError> {
-        block_on(async {
-            let mut registries: BTreeMap<String, Registry> = BTreeMap::new();
-            let mut all = Vec::new();
-            let images = self.each.iter().map(|(module, image)| (&module.image, &image.manifest, image.bill.as_ref()));
-            let for_all = self.for_all.iter().map(|all| (&all.name, &all.index, None));
-            for (name, entry, bill) in images.chain(for_all) {
-                let reference: Reference =
-                    name.parse().map_err(|error: InvalidReference| CommandError::usage(error.to_string()))?;
-                let registry = match registries.entry(reference.registry.clone()) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(place) => place.insert(Registry::of(&reference, logins).await?),
-                };
-                let sent = push(registry, self.store, entry, &reference).await?;
-                // What was there was sent with its bill.
-                if let Some((bill, _)) = bill.filter(|_| !sent.is_unchanged()) {
-                    push_referrer(registry, self.store, bill, &reference).await?;
-                }
-                all.push(sent);
+    /// Sends them to their registries; a signal ends that at once.
+    pub fn push(&self, logins: &Logins, printer: &Printer) -> Result<Vec<Sent>, CommandError> {
+        block_on_until_signal(self.send(logins, printer))
+    }
+
+    async fn send(&self, logins: &Logins, printer: &Printer) -> Result<Vec<Sent>, CommandError> {
+        let mut registries: BTreeMap<String, Registry> = BTreeMap::new();
+        let mut all = Vec::new();
+        let images = self.each.iter().map(|(module, image)| (&module.image, &image.manifest, image.bill.as_ref()));
+        let for_all = self.for_all.iter().map(|all| (&all.name, &all.index, None));
+        for (name, entry, bill) in images.chain(for_all) {
+            let reference: Reference =
+                name.parse().map_err(|error: InvalidReference| CommandError::usage(error.to_string()))?;
+            let registry = match registries.entry(reference.registry.clone()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(Registry::of(&reference, logins).await?),
+            };
+            let transfer = Transfer::new(printer, name, "pushing");
+            let sent = push(registry, self.store, entry, &reference, &transfer).await?;
+            transfer.end();
+            // What was there was sent with its bill.
+            if let Some((bill, _)) = bill.filter(|_| !sent.is_unchanged()) {
+                push_referrer(registry, self.store, bill, &reference).await?;
             }
-            Ok(all)
-        })?
+            all.push(sent);
+        }
+        Ok(all)
     }
 
     /// The images as archives have them.
@@ -110,22 +116,22 @@ impl Images<'_> {
             .map(|(module, image)| Packed { manifest: image.manifest.clone(), names: vec![module.image.clone()] })
             .collect()
     }
+}
 
-    /// Writes an archive in one step.
-    fn archive(&self, path: &Path) -> Result<(), ImageError> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".{}.part", std::process::id()));
-        let partial = PathBuf::from(partial);
-        let write = || {
-            let file = File::create(&partial).map_err(ImageError::io(&partial))?;
-            archive::write(self.store, &self.packed(), BufWriter::new(file))?;
-            fs::rename(&partial, path).map_err(ImageError::io(path))
-        };
-        let written = write();
-        if written.is_err() {
-            // The first failure is the one to report.
-            let _ = fs::remove_file(&partial);
-        }
-        written
+/// Writes an archive in one step.
+pub fn archive(store: &Store, images: &[Packed], path: &Path) -> Result<(), ImageError> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.part", std::process::id()));
+    let partial = PathBuf::from(partial);
+    let write = || {
+        let file = File::create(&partial).map_err(ImageError::io(&partial))?;
+        archive::write(store, images, BufWriter::new(file))?;
+        fs::rename(&partial, path).map_err(ImageError::io(path))
+    };
+    let written = write();
+    if written.is_err() {
+        // The first failure is the one to report.
+        let _ = fs::remove_file(&partial);
     }
+    written
 }

@@ -1,5 +1,8 @@
 //! Questions, for where a person can answer them.
 
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::commands::device::block_on;
 use crate::error::{CommandError, ErrorKind};
 
 /// Asks which of some choices is meant. The first one is offered.
@@ -9,21 +12,13 @@ pub fn choose(question: &str, choices: &[String]) -> Result<usize, CommandError>
 
 /// Asks which of some choices is meant, and offers one of them.
 pub fn choose_from(question: &str, choices: &[String], offered: usize) -> Result<usize, CommandError> {
-    let answer = dialoguer::Select::new().with_prompt(question).items(choices).default(offered).interact_opt();
-    match answer {
-        Ok(Some(index)) => Ok(index),
-        Ok(None) => Err(given_up()),
-        Err(error) => Err(failed(error)),
-    }
+    answered(|| dialoguer::Select::new().with_prompt(question).items(choices).default(offered).interact_opt())?
+        .ok_or_else(given_up)
 }
 
 /// Asks for yes or no, and offers one.
 pub fn confirm(question: &str, offered: bool) -> Result<bool, CommandError> {
-    match dialoguer::Confirm::new().with_prompt(question).default(offered).interact_opt() {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(given_up()),
-        Err(error) => Err(failed(error)),
-    }
+    answered(|| dialoguer::Confirm::new().with_prompt(question).default(offered).interact_opt())?.ok_or_else(given_up)
 }
 
 /// Asks for a text, offers one if there is one, and asks again while `check` says that something is wrong.
@@ -36,7 +31,20 @@ pub fn text(
     if let Some(offered) = offered {
         input = input.default(offered.to_owned());
     }
-    input.validate_with(|text: &String| check(text)).interact_text().map_err(failed)
+    answered(|| input.validate_with(|text: &String| check(text)).interact_text())
+}
+
+/// Asks, and leaves the terminal as it was, whatever the answer is.
+fn answered<T>(ask: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, CommandError> {
+    // Ctrl-C raises the signal, which would end the process at once, with the cursor hidden. From now on it makes the question
+    // end; who works on after the last one listens for signals.
+    let heard = block_on(async { signal(SignalKind::interrupt()).map(drop) })?;
+    heard.map_err(|error| CommandError::failed(format!("signals: {error}")))?;
+    ask().map_err(|error| {
+        // A terminal that is gone has no cursor.
+        let _ = dialoguer::console::Term::stderr().show_cursor();
+        failed(error)
+    })
 }
 
 fn given_up() -> CommandError {

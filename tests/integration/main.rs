@@ -33,6 +33,8 @@ mod plan;
 mod profiles;
 mod registry;
 mod registry_clients;
+mod registry_faults;
+mod registry_logins;
 mod render;
 mod route;
 mod schema;

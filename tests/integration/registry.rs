@@ -18,9 +18,10 @@ use crate::docker_engine;
 use crate::images::{C, PYTHON, digests, result};
 
 /// A registry that is running, and is no more when this is dropped.
-struct Running {
+pub struct Running {
     child: Child,
-    address: String,
+    /// Its host and port.
+    pub address: String,
     _place: TempDir,
 }
 
@@ -47,7 +48,20 @@ fn own_registry() -> Running {
 }
 
 /// Debian's registry; with a user `me` whose password is `secret`, if that is asked for.
-fn debian_registry(with_login: bool) -> Running {
+pub fn debian_registry(with_login: bool) -> Running {
+    debian_registry_with(|place| {
+        if !with_login {
+            return String::new();
+        }
+        // The password's hash, made with bcrypt at its least cost.
+        let users = place.join("users");
+        fs::write(&users, "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n").unwrap();
+        format!("auth: {{ htpasswd: {{ realm: tests, path: {} }} }}\n", users.display())
+    })
+}
+
+/// Debian's registry, with more in its configuration; files for that are put into the folder that is given.
+pub fn debian_registry_with(more: impl FnOnce(&Path) -> String) -> Running {
     let place = tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let root = place.path().join("data");
@@ -55,12 +69,7 @@ fn debian_registry(with_login: bool) -> Running {
         "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"127.0.0.1:{port}\" }}\n",
         root.display()
     );
-    if with_login {
-        // The password's hash, made with bcrypt at its least cost.
-        let users = place.path().join("users");
-        fs::write(&users, "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n").unwrap();
-        config.push_str(&format!("auth: {{ htpasswd: {{ realm: tests, path: {} }} }}\n", users.display()));
-    }
+    config.push_str(&more(place.path()));
     let file = place.path().join("config.yml");
     fs::write(&file, config).unwrap();
     let child =
@@ -73,7 +82,7 @@ fn debian_registry(with_login: bool) -> Running {
 }
 
 /// Sends the modules' images to a registry instead.
-fn at(place: &Path, modules: &[&str], registry: &str) {
+pub fn at(place: &Path, modules: &[&str], registry: &str) {
     for module in modules {
         let path = place.join("modules").join(module).join("module.json");
         let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -82,7 +91,15 @@ fn at(place: &Path, modules: &[&str], registry: &str) {
     }
 }
 
-fn skopeo(image: &str) -> Value {
+/// Puts a module's images on a base.
+pub fn based(place: &Path, module: &str, base: &str) {
+    let path = place.join("modules").join(module).join("module.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    file["edgectl"] = json!({ "base": base });
+    fs::write(path, file.to_string()).unwrap();
+}
+
+pub fn skopeo(image: &str) -> Value {
     let output = Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", image]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -209,14 +226,10 @@ fn a_real_engine_pulls_from_the_own_registry_and_a_base_comes_from_it() {
     docker_engine::docker(&["rmi", "-f", &image, &other]);
 
     let snake = solution(&[("snake", "python", PYTHON)]);
-    let path = snake.path().join("modules/snake/module.json");
-    let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    file["edgectl"] = json!({ "base": image });
-    fs::write(&path, file.to_string()).unwrap();
+    based(snake.path(), "snake", &image);
     let built = result(snake.path(), &["--image", "-P", "arm64v8"]);
     assert_eq!(built["modules"][0]["status"], "built");
-    file["edgectl"] = json!({ "base": format!("{}/nothing:1", registry.address) });
-    fs::write(&path, file.to_string()).unwrap();
+    based(snake.path(), "snake", &format!("{}/nothing:1", registry.address));
     refused(edgectl(snake.path()).args(["build", "--image"]).assert(), 5, "cannot be fetched");
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use edgectl_schemas::ids::Identity;
-use edgectl_simulator::authority::self_signed_client;
+use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_simulator::authority::{Authority, self_signed_client};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -58,10 +58,13 @@ fn the_python_provisioning_client_registers() {
     let site = Site::start();
     let (now, mut facts) = (Timestamp::now(), facts(&site));
     let id = |name: &str| Identity::parse(name).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let foreign = Authority::open(elsewhere.path(), &DeviceId::new("elsewhere").unwrap(), now).unwrap();
+    facts["foreignAuthority"] = json!(foreign.trust_bundle_path());
     facts["certificates"] = json!({
         "alone": site.place("alone", &self_signed_client(&id("alone"), now).unwrap()),
         "vouched": site.place("vouched", &site.authority().issue_client(&id("vouched"), now).unwrap()),
-        "stranger": site.place("stranger", &self_signed_client(&id("stranger"), now).unwrap()),
+        "stranger": site.place("stranger", &foreign.issue_client(&id("stranger"), now).unwrap()),
     });
     run(&site, python, "python/provisioning.py", &facts);
 }

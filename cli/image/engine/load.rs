@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::error::{CommandError, ErrorKind};
 use crate::image::error::ImageError;
-use crate::image::oci::archive;
-use crate::image::output::Images;
+use crate::image::oci::archive::{self, Packed};
+use crate::image::oci::store::Store;
 
 /// What is handed to the engine at once.
 const CHUNK: usize = 256 * 1024;
@@ -43,7 +43,7 @@ pub fn engine_error(error: EngineError) -> CommandError {
 }
 
 /// Loads images. Returns where the engine is.
-pub fn load(host: Option<&str>, images: Images<'_>) -> Result<String, CommandError> {
+pub fn load(host: Option<&str>, store: &Store, images: &[Packed]) -> Result<String, CommandError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -51,10 +51,9 @@ pub fn load(host: Option<&str>, images: Images<'_>) -> Result<String, CommandErr
         .map_err(|error| CommandError::failed(format!("could not start: {error}")))?;
     let engine = runtime.block_on(connect(host))?;
     let (sender, receiver) = mpsc::channel(WAITING);
-    let packed = images.packed();
     // The archive is written by a thread of its own while the engine reads it.
     let written = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| archive::write(images.store, &packed, Chunks { sender, chunk: Vec::new() }));
+        let writer = scope.spawn(|| archive::write(store, images, Chunks { sender, chunk: Vec::new() }));
         let loaded = runtime.block_on(send(&engine, receiver));
         let written =
             writer.join().unwrap_or_else(|_| Err(ImageError::io("the archive")(std::io::ErrorKind::Other.into())));

@@ -17,6 +17,7 @@ use crate::image::oci::document::{CONFIG, Descriptor, Index, LAYER, LAYER_GZIP, 
 use crate::image::oci::files::climbs_out;
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
+use crate::image::oci::zstd;
 use crate::image::platform::Platform;
 use crate::output::file::write_atomically;
 
@@ -285,6 +286,8 @@ pub fn platform_of(config: &Value) -> Option<Platform> {
 
 /// Examines the layers of a base image and remembers it.
 fn keep(store: &Store, base: Base, origin: &Origin, platform: &Platform) -> Result<Base, ImageError> {
+    let layers = base.layers.iter().map(|layer| zstd::in_gzip(store, layer)).collect::<Result<_, _>>()?;
+    let base = Base { layers, ..base };
     let told: Vec<&str> = base
         .config
         .pointer("/rootfs/diff_ids")
@@ -445,5 +448,41 @@ mod tests {
         assert!(error.contains("no image for linux/amd64, but for linux/arm64"), "{error}");
         let error = taken(b"no archive at all, but longer than a block", "amd64").unwrap_err().to_string();
         assert!(error.contains("it is no archive"), "{error}");
+    }
+
+    /// A frame of zstd with blocks that are as they are.
+    fn framed(plain: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(plain.len()).unwrap();
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0xa0];
+        frame.extend(size.to_le_bytes());
+        let blocks = plain.chunks(1024);
+        let last = blocks.len() - 1;
+        for (number, block) in blocks.enumerate() {
+            let header = u32::try_from(block.len() << 3).unwrap() | u32::from(number == last);
+            frame.extend(&header.to_le_bytes()[..3]);
+            frame.extend(block);
+        }
+        frame
+    }
+
+    #[test]
+    fn layers_in_zstd_are_kept_in_gzip_and_say_the_same() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let plain = layer("bin/sh", None);
+        let from = Store::new(there.path());
+        let compressed = from.put(zstd::LAYER_ZSTD, &framed(&plain)).unwrap();
+        let told = Digest::of(&plain);
+        let rootfs = json!({ "type": "layers", "diff_ids": [told] });
+        let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs }).to_string();
+        let config = from.put(CONFIG, config.as_bytes()).unwrap();
+        let manifest = json!(Manifest::new(config, vec![compressed])).to_string();
+        let manifest = from.put(MANIFEST, manifest.as_bytes()).unwrap();
+        layout::add(there.path(), &[manifest.named("base:1")]).unwrap();
+        let (store, origin) = (Store::new(here.path()), Origin::Layout(there.path().to_owned()));
+        let platform = "linux/amd64".parse().unwrap();
+        let base = import(&store, &origin, &platform, |_| unreachable!()).unwrap();
+        assert_eq!(base.layers[0].media_type, LAYER_GZIP);
+        assert_eq!(examine(&store, &base.layers[0]).unwrap(), told);
+        assert_eq!(known(&store, &origin, &platform), Some(base));
     }
 }

@@ -10,3 +10,4 @@ pub mod layer;
 pub mod layout;
 pub mod store;
 pub mod sweep;
+pub mod zstd;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use edgectl_simulator::runtime::docker::credentials;
+use edgectl_simulator::runtime::docker::credentials::{self, HelperError, TOKEN};
 use edgectl_simulator::runtime::module_runtime::RegistryCredential;
+use jiff::Timestamp;
 use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -56,6 +57,16 @@ pub enum RegistryError {
         /// What.
         what: String,
     },
+    /// It went away in the middle of what it sent.
+    #[error("the registry {registry} broke off in the middle of {what}: {reason}")]
+    BrokenOff {
+        /// Which.
+        registry: String,
+        /// What it sent.
+        what: String,
+        /// What happened.
+        reason: String,
+    },
     /// It answered something else.
     #[error("the registry {registry} answered {status} to {what}: {message}")]
     Refused {
@@ -79,12 +90,20 @@ impl From<RegistryError> for CommandError {
         match error {
             RegistryError::Unreachable { .. } => Self::failed(message)
                 .hint("See that its name is right and that it runs; `edgectl registry serve` is one for this machine."),
-            RegistryError::Denied { registry, .. } => Self::new(ErrorKind::Denied, message)
-                .hint(format!("`docker login {registry}` anew, or put credentials into the manifest; tokens expire.")),
-            RegistryError::NotFound { .. } | RegistryError::Refused { .. } => Self::failed(message),
+            RegistryError::Denied { registry, .. } => {
+                Self::new(ErrorKind::Denied, message).hint(log_in_hint(&registry))
+            }
+            RegistryError::NotFound { .. } | RegistryError::BrokenOff { .. } | RegistryError::Refused { .. } => {
+                Self::failed(message)
+            }
             RegistryError::Image(error) => error.into(),
         }
     }
+}
+
+/// What to do where a registry wants to know who asks.
+pub fn log_in_hint(registry: &str) -> String {
+    format!("`docker login {registry}` anew, or put credentials into the manifest; tokens expire.")
 }
 
 /// Who the user is at registries.
@@ -97,13 +116,17 @@ pub struct Logins {
 }
 
 impl Logins {
-    async fn find(&self, reference: &Reference) -> Option<RegistryCredential> {
-        if let Some(settings) = &self.settings
-            && let Some(found) = credentials::find(settings, reference.login()).await
-        {
-            return Some(found);
+    async fn find(&self, reference: &Reference) -> (Option<RegistryCredential>, Option<HelperError>) {
+        let own = match &self.settings {
+            Some(settings) => credentials::find(settings, reference.login()).await,
+            None => Ok(None),
+        };
+        let of_manifest = || self.manifest.iter().find(|known| known.address == reference.registry).cloned();
+        match own {
+            Ok(found) => (found.or_else(of_manifest), None),
+            // Everybody may do some things, so this is told only where the registry says no.
+            Err(trouble) => (of_manifest(), Some(trouble)),
         }
-        self.manifest.iter().find(|known| known.address == reference.registry).cloned()
     }
 }
 
@@ -114,6 +137,8 @@ pub struct Registry {
     name: String,
     address: String,
     credential: Option<RegistryCredential>,
+    /// Why there may be none.
+    trouble: Option<HelperError>,
     /// The header that lets us in, by what it lets us do.
     headers: Mutex<HashMap<String, String>>,
 }
@@ -131,11 +156,13 @@ impl Registry {
                 registry: reference.registry.clone(),
                 reason: chain(&error),
             })?;
+        let (credential, trouble) = logins.find(reference).await;
         Ok(Self {
             http,
             name: reference.registry.clone(),
             address: reference.address(),
-            credential: logins.find(reference).await,
+            credential,
+            trouble,
             headers: Mutex::default(),
         })
     }
@@ -169,42 +196,74 @@ impl Registry {
         what: &str,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Response, RegistryError> {
+        self.send_made(repository, actions, what, async || Ok(request())).await
+    }
+
+    /// The same with a request that takes something to make, for each time that it is sent.
+    pub async fn send_made(
+        &self,
+        repository: &str,
+        actions: &str,
+        what: &str,
+        request: impl AsyncFn() -> Result<RequestBuilder, RegistryError>,
+    ) -> Result<Response, RegistryError> {
         let scope = format!("repository:{repository}:{actions}");
-        let (mut tries, mut has_asked, mut pause) = (0, false, FIRST_PAUSE);
+        let mut has_asked = false;
+        loop {
+            let header = self.headers().get(&scope).cloned();
+            let allowed = async || {
+                let request = request().await?;
+                Ok(match &header {
+                    Some(header) => request.header("authorization", header),
+                    None => request,
+                })
+            };
+            let answer = self.patiently(allowed).await?.map_err(|error| self.unreachable(&error))?;
+            match answer.status() {
+                StatusCode::UNAUTHORIZED if !has_asked => {
+                    has_asked = true;
+                    let header = self.log_in(&answer, &scope, what).await?;
+                    self.headers().insert(scope.clone(), header);
+                }
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(self.denied(what)),
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// Sends a request, again while what hinders it may pass.
+    async fn patiently(
+        &self,
+        request: impl AsyncFn() -> Result<RequestBuilder, RegistryError>,
+    ) -> Result<reqwest::Result<Response>, RegistryError> {
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
         loop {
             tries += 1;
-            let header = self.headers().get(&scope).cloned();
-            let request = match &header {
-                Some(header) => request().header("authorization", header),
-                None => request(),
-            };
-            let answer = match request.send().await {
-                Ok(answer) => answer,
-                Err(error) if tries < TRIES && !error.is_builder() && !is_absent(&error) => {
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                    continue;
+            let answer = request().await?.send().await;
+            let asked = match &answer {
+                _ if tries == TRIES => return Ok(answer),
+                Ok(answer) if is_passing(answer.status()) => {
+                    let told = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                    told.and_then(|told| retry_after(told, Timestamp::now()))
                 }
-                Err(error) => return Err(self.unreachable(&error)),
+                Err(error) if !error.is_builder() && !is_absent(error) => None,
+                _ => return Ok(answer),
             };
-            let status = answer.status();
-            if status == StatusCode::UNAUTHORIZED && !has_asked {
-                has_asked = true;
-                let header = self.log_in(&answer, &scope, what).await?;
-                self.headers().insert(scope.clone(), header);
-                continue;
+            tokio::time::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            pause *= 2;
+        }
+    }
+
+    /// Does something with what a registry sends, again where it broke off.
+    pub async fn again<T>(work: impl AsyncFn() -> Result<T, RegistryError>) -> Result<T, RegistryError> {
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            tries += 1;
+            match work().await {
+                Err(RegistryError::BrokenOff { .. }) if tries < TRIES => tokio::time::sleep(pause).await,
+                done => return done,
             }
-            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-                return Err(self.denied(what));
-            }
-            let is_passing = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-            if is_passing && tries < TRIES {
-                let told = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                tokio::time::sleep(told.map_or(pause, Duration::from_secs).min(LONGEST_PAUSE)).await;
-                pause *= 2;
-                continue;
-            }
-            return Ok(answer);
+            pause *= 2;
         }
     }
 
@@ -217,19 +276,27 @@ impl Registry {
         let text = answer.text().await.unwrap_or_default();
         let told = serde_json::from_str::<Value>(&text).ok();
         let message = told.as_ref().and_then(|told| told.pointer("/errors/0/message")?.as_str());
-        let message: String = message.unwrap_or(text.trim()).chars().take(TOLD).collect();
+        let message = message.unwrap_or(text.trim());
+        let message = if message.is_empty() { status.canonical_reason().unwrap_or("nothing else") } else { message };
+        let message = message.chars().take(TOLD).collect();
         RegistryError::Refused { registry: self.name.clone(), status: status.as_u16(), what: what.to_owned(), message }
     }
 
-    /// The registry went away in the middle.
-    pub fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
+    fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
         RegistryError::Unreachable { registry: self.name.clone(), reason: chain(error) }
     }
 
+    /// The registry went away in the middle of what it sent.
+    pub fn broken_off(&self, what: &str, error: &reqwest::Error) -> RegistryError {
+        RegistryError::BrokenOff { registry: self.name.clone(), what: what.to_owned(), reason: chain(error) }
+    }
+
     fn denied(&self, what: &str) -> RegistryError {
-        let who = match &self.credential {
-            Some(credential) => credential.username.clone(),
-            None => "somebody who has not logged in".to_owned(),
+        let who = match (&self.credential, &self.trouble) {
+            (Some(credential), _) if credential.username == TOKEN => "the holder of this token".to_owned(),
+            (Some(credential), _) => credential.username.clone(),
+            (None, None) => "somebody who has not logged in".to_owned(),
+            (None, Some(trouble)) => format!("somebody whose login is not known ({trouble})"),
         };
         RegistryError::Denied { registry: self.name.clone(), who, what: what.to_owned() }
     }
@@ -241,9 +308,9 @@ impl Registry {
         match asked.next_back() {
             Some(Challenge::Basic) => self.basic().ok_or_else(|| self.denied(what)),
             Some(Challenge::Bearer { realm, service, scope: asked }) => {
-                // What it asks for may be less than what comes next.
-                let scopes: Vec<&str> =
-                    asked.as_deref().filter(|asked| *asked != scope).into_iter().chain([scope]).collect();
+                // What it asks for may be less than what comes next, and more: another repository to take a blob from.
+                let asked = asked.as_deref().unwrap_or_default().split_whitespace();
+                let scopes: Vec<&str> = asked.filter(|asked| *asked != scope).chain([scope]).collect();
                 self.token(&realm, service.as_deref(), &scopes, what).await
             }
             None => Err(self.denied(what)),
@@ -264,46 +331,71 @@ impl Registry {
         scopes: &[&str],
         what: &str,
     ) -> Result<String, RegistryError> {
-        let service = service.unwrap_or_default();
-        // Helpers give a token in the place of a password under this name.
-        let refresh = self.credential.as_ref().filter(|credential| credential.username == "<token>");
-        let request = match refresh {
-            Some(credential) => {
-                self.http.post(realm).header("content-type", "application/x-www-form-urlencoded").body(format!(
-                    "grant_type=refresh_token&client_id=edgectl&service={}&scope={}&refresh_token={}",
-                    encode(service),
-                    encode(&scopes.join(" ")),
-                    encode(&credential.password)
-                ))
-            }
-            None => {
-                let mut query = format!("service={}", encode(service));
-                for scope in scopes {
-                    query.push_str(&format!("&scope={}", encode(scope)));
-                }
-                let separator = if realm.contains('?') { '&' } else { '?' };
-                let request = self.http.get(format!("{realm}{separator}{query}"));
-                match self.basic() {
-                    Some(basic) => request.header("authorization", basic),
-                    None => request,
-                }
-            }
+        if self.credential.is_some() && self.address.starts_with("https:") && !realm.starts_with("https:") {
+            return Err(RegistryError::Refused {
+                registry: self.name.clone(),
+                status: StatusCode::UNAUTHORIZED.as_u16(),
+                what: what.to_owned(),
+                message: format!("logins are to go to {realm}, which is not encrypted, so none was sent"),
+            });
+        }
+        let request = || self.token_request(realm, service.unwrap_or_default(), scopes);
+        let gone = |error: reqwest::Error| RegistryError::Unreachable {
+            registry: self.name.clone(),
+            reason: format!("{realm}, which gives tokens for it, does not answer: {}", chain(&error)),
         };
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.patiently(async || Ok(request())).await?.map_err(gone)?;
         if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
             return Err(self.denied(what));
         }
         if !answer.status().is_success() {
-            return Err(self.refused(answer, "a request for a token").await);
+            return Err(self.refused(answer, &format!("a request for a token at {realm}")).await);
         }
-        let told: Value = answer.json().await.map_err(|error| self.unreachable(&error))?;
+        let told: Value = answer.json().await.map_err(gone)?;
         let token = ["token", "access_token"].iter().find_map(|name| told.get(name)?.as_str());
         token.map(|token| format!("Bearer {token}")).ok_or_else(|| self.denied(what))
+    }
+
+    fn token_request(&self, realm: &str, service: &str, scopes: &[&str]) -> RequestBuilder {
+        if let Some(credential) = self.credential.as_ref().filter(|credential| credential.username == TOKEN) {
+            let form = self.http.post(realm).header("content-type", "application/x-www-form-urlencoded");
+            return form.body(format!(
+                "grant_type=refresh_token&client_id=edgectl&service={}&scope={}&refresh_token={}",
+                encode(service),
+                encode(&scopes.join(" ")),
+                encode(&credential.password)
+            ));
+        }
+        let mut query = format!("service={}", encode(service));
+        for scope in scopes {
+            query.push_str(&format!("&scope={}", encode(scope)));
+        }
+        let separator = if realm.contains('?') { '&' } else { '?' };
+        let request = self.http.get(format!("{realm}{separator}{query}"));
+        match self.basic() {
+            Some(basic) => request.header("authorization", basic),
+            None => request,
+        }
     }
 
     fn headers(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
         self.headers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an answer may be another one a moment later.
+pub fn is_passing(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// How long a header `Retry-After` asks to wait: so many seconds, or until a time.
+fn retry_after(told: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = told.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(told).ok()?;
+    // A time that is over asks for nothing.
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
 }
 
 /// Whether nobody is there at all: then another try changes nothing.
@@ -322,4 +414,25 @@ pub fn encode(text: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait_is_read_as_seconds_and_as_a_time() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let cases = [
+            ("0", Some(0)),
+            ("120", Some(120)),
+            ("Fri, 02 Jan 2026 03:04:15 GMT", Some(10)),
+            ("Fri, 02 Jan 2026 03:04:00 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ];
+        for (told, seconds) in cases {
+            assert_eq!(retry_after(told, now), seconds.map(Duration::from_secs), "{told}");
+        }
+    }
 }

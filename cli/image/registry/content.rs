@@ -16,6 +16,7 @@ use crate::image::error::ImageError;
 use crate::image::oci::digest::Digest;
 use crate::image::oci::document::Descriptor;
 use crate::image::oci::store::Store;
+use crate::output::progress::Part;
 
 /// What is read at once.
 const CHUNK: usize = 256 * 1024;
@@ -44,13 +45,15 @@ pub async fn receive(
     store: &Store,
     wanted: &Descriptor,
     answer: Response,
+    mut part: Part,
 ) -> Result<(), RegistryError> {
     let mut incoming = store.receive()?;
     let (mut hash, mut size) = (Sha256::new(), 0_u64);
     let mut chunks = answer.bytes_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| registry.unreachable(&error))?;
+        let chunk = chunk.map_err(|error| registry.broken_off(wanted.digest.as_str(), &error))?;
         size += chunk.len() as u64;
+        part.add(chunk.len());
         if size > wanted.size {
             break;
         }

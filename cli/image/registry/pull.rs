@@ -11,6 +11,7 @@ use crate::image::oci::digest::Digest;
 use crate::image::oci::document::{DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, INDEX, Index, MANIFEST, Manifest};
 use crate::image::oci::store::Store;
 use crate::image::platform::Platform;
+use crate::output::progress::Transfer;
 
 /// How much is fetched at once.
 const AT_ONCE: usize = 4;
@@ -25,6 +26,7 @@ pub async fn pull(
     reference: &Reference,
     platform: &Platform,
     logins: &Logins,
+    transfer: &Transfer,
 ) -> Result<Descriptor, RegistryError> {
     let registry = Registry::of(reference, logins).await?;
     let found = manifest(&registry, store, reference, reference.wanted()).await?;
@@ -43,7 +45,7 @@ pub async fn pull(
     };
     let document: Manifest = store.document(&chosen)?;
     iter(document.content().cloned().collect::<Vec<_>>())
-        .map(|blob| fetch(&registry, store, reference, blob))
+        .map(|blob| fetch(&registry, store, reference, blob, transfer))
         .buffer_unordered(AT_ONCE)
         .try_collect::<Vec<()>>()
         .await?;
@@ -59,13 +61,16 @@ async fn manifest(
     let url = registry.url(&reference.repository, &format!("manifests/{name}"));
     let what = reference.to_string();
     let request = || registry.http().get(&url).header("accept", KINDS.join(", "));
-    let answer = registry.send(&reference.repository, "pull", &format!("pull {what}"), request).await?;
-    if !answer.status().is_success() {
-        return Err(registry.refused(answer, &what).await);
-    }
-    let kind =
-        answer.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or(MANIFEST).to_owned();
-    let bytes = answer.bytes().await.map_err(|error| registry.unreachable(&error))?;
+    let (kind, bytes) = Registry::again(async || {
+        let answer = registry.send(&reference.repository, "pull", &format!("pull {what}"), request).await?;
+        if !answer.status().is_success() {
+            return Err(registry.refused(answer, &what).await);
+        }
+        let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or(MANIFEST).to_owned();
+        Ok((kind, answer.bytes().await.map_err(|error| registry.broken_off(&what, &error))?))
+    })
+    .await?;
     let wrong = |reason: &str| ImageError::NoImage { what: what.clone(), reason: reason.to_owned() };
     if bytes.len() > LIMIT {
         return Err(wrong("its manifest is too long").into());
@@ -84,17 +89,22 @@ async fn fetch(
     store: &Store,
     reference: &Reference,
     blob: Descriptor,
+    transfer: &Transfer,
 ) -> Result<(), RegistryError> {
     if store.verify(&blob) {
         return Ok(());
     }
+    transfer.expect(blob.size);
     let url = registry.url(&reference.repository, &format!("blobs/{}", blob.digest));
     let what = format!("{} of {reference}", blob.digest);
-    let answer = registry
-        .send(&reference.repository, "pull", &format!("pull {reference}"), || registry.http().get(&url))
-        .await?;
-    if !answer.status().is_success() {
-        return Err(registry.refused(answer, &what).await);
-    }
-    content::receive(registry, store, &blob, answer).await
+    Registry::again(async || {
+        let answer = registry
+            .send(&reference.repository, "pull", &format!("pull {reference}"), || registry.http().get(&url))
+            .await?;
+        if !answer.status().is_success() {
+            return Err(registry.refused(answer, &what).await);
+        }
+        content::receive(registry, store, &blob, answer, transfer.part(blob.size)).await
+    })
+    .await
 }

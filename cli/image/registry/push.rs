@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use reqwest::{Body, StatusCode};
+use reqwest::{Body, Response, StatusCode};
 use serde::Serialize;
 
-use super::client::{Registry, RegistryError};
+use super::client::{Registry, RegistryError, is_passing};
 use super::content;
 use super::reference::Reference;
 use crate::image::error::ImageError;
@@ -20,11 +19,10 @@ use crate::image::oci::document::Descriptor;
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
 use crate::output::file::write_atomically;
+use crate::output::progress::Transfer;
 
 /// How much is sent at once.
 const AT_ONCE: usize = 4;
-/// Blobs up to so many bytes are held in memory while they are sent, and can be sent again.
-const HELD: u64 = 64 * 1024 * 1024;
 /// What both sides may do.
 const ACTIONS: &str = "pull,push";
 /// The file with what is known to be in which repository.
@@ -76,6 +74,7 @@ pub async fn push(
     store: &Store,
     entry: &Descriptor,
     reference: &Reference,
+    transfer: &Transfer,
 ) -> Result<Sent, RegistryError> {
     let started = Instant::now();
     let mut sent = Sent { image: reference.to_string(), digest: entry.digest.to_string(), ..Sent::default() };
@@ -90,7 +89,7 @@ pub async fn push(
     let outcomes: Vec<(Descriptor, How)> = iter(&blobs)
         .map(|blob| {
             let from = places.another(blob, &reference.repository);
-            async move { Ok((blob.clone(), send(registry, store, blob, reference, from).await?)) }
+            async move { Ok((blob.clone(), send(registry, store, blob, reference, from, transfer).await?)) }
         })
         .buffer_unordered(AT_ONCE)
         .try_collect()
@@ -128,7 +127,7 @@ pub async fn push_referrer(
         if part.digest == entry.digest {
             put_manifest(registry, store, entry, reference, entry.digest.as_str()).await?;
         } else {
-            send(registry, store, &part, reference, None).await?;
+            send(registry, store, &part, reference, None, &Transfer::default()).await?;
         }
     }
     Ok(())
@@ -144,7 +143,16 @@ async fn has_manifest(
     let request = || registry.http().head(&url).header("accept", &entry.media_type);
     let answer = registry.send(&reference.repository, ACTIONS, &format!("push {reference}"), request).await?;
     let known = answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
-    Ok(answer.status().is_success() && known == Some(entry.digest.as_str()))
+    let is_known = known == Some(entry.digest.as_str());
+    Ok(has(registry, answer, &format!("push {reference}")).await? && is_known)
+}
+
+/// What an answer to `HEAD` says. A registry that is in trouble is not asked for more.
+async fn has(registry: &Registry, answer: Response, what: &str) -> Result<bool, RegistryError> {
+    if is_passing(answer.status()) {
+        return Err(registry.refused(answer, what).await);
+    }
+    Ok(answer.status().is_success())
 }
 
 /// How a blob came to be in a repository.
@@ -160,42 +168,53 @@ async fn send(
     blob: &Descriptor,
     reference: &Reference,
     from: Option<String>,
+    transfer: &Transfer,
 ) -> Result<How, RegistryError> {
     let repository = &reference.repository;
     let what = format!("push {} to {repository}", blob.digest);
     let url = registry.url(repository, &format!("blobs/{}", blob.digest));
-    if registry.send(repository, ACTIONS, &what, || registry.http().head(&url)).await?.status().is_success() {
+    let answer = registry.send(repository, ACTIONS, &what, || registry.http().head(&url)).await?;
+    if has(registry, answer, &what).await? {
         return Ok(How::Present);
     }
     if !store.verify(blob) {
         return Err(ImageError::Corrupt { digest: blob.digest.to_string() }.into());
     }
     let mount = from.map(|from| format!("?mount={}&from={from}", blob.digest)).unwrap_or_default();
-    let url = registry.url(repository, &format!("blobs/uploads/{mount}"));
-    let request = || registry.http().post(&url).header(CONTENT_LENGTH, 0);
-    let answer = registry.send(repository, ACTIONS, &what, request).await?;
-    if answer.status() == StatusCode::CREATED {
+    let begun = begin(registry, repository, &mount, &what).await?;
+    if begun.status() == StatusCode::CREATED {
         return Ok(How::Mounted);
     }
-    if answer.status() != StatusCode::ACCEPTED {
-        return Err(registry.refused(answer, &what).await);
-    }
-    let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let separator = if location.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}digest={}", registry.absolute(location), blob.digest);
-    let put =
-        || registry.http().put(&url).header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, blob.size);
-    let answer = if blob.size <= HELD {
-        let bytes = Bytes::from(store.read(blob)?);
-        registry.send(repository, ACTIONS, &what, || put().body(bytes.clone())).await?
-    } else {
-        // A stream can be sent once only: the second time it is empty, and the registry says so.
+    transfer.expect(blob.size);
+    // An upload that broke off may have left some of it behind, so another try begins another.
+    let begun = Mutex::new(Some(begun));
+    let put = async || {
+        let known = begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = match known {
+            Some(begun) => begun,
+            None => begin(registry, repository, "", &what).await?,
+        };
+        let location = begun.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let put = registry.http().put(format!("{}{separator}digest={}", registry.absolute(location), blob.digest));
         let file = content::stream(&store.path(&blob.digest), 0).await?;
-        let body = Mutex::new(Some(Body::wrap_stream(file)));
-        let once = || put().body(body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default());
-        registry.send(repository, ACTIONS, &what, once).await?
+        let put = put.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, blob.size);
+        let mut part = transfer.part(blob.size);
+        Ok(put.body(Body::wrap_stream(file.inspect_ok(move |chunk| part.add(chunk.len())))))
     };
+    let answer = registry.send_made(repository, ACTIONS, &what, put).await?;
     if answer.status().is_success() { Ok(How::Sent) } else { Err(registry.refused(answer, &what).await) }
+}
+
+/// Begins an upload; `mount` says where the registry may take the blob from instead.
+async fn begin(registry: &Registry, repository: &str, mount: &str, what: &str) -> Result<Response, RegistryError> {
+    let url = registry.url(repository, &format!("blobs/uploads/{mount}"));
+    let request = || registry.http().post(&url).header(CONTENT_LENGTH, 0);
+    let answer = registry.send(repository, ACTIONS, what, request).await?;
+    match answer.status() {
+        StatusCode::CREATED | StatusCode::ACCEPTED => Ok(answer),
+        _ => Err(registry.refused(answer, what).await),
+    }
 }
 
 async fn put_manifest(

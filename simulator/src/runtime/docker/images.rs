@@ -98,9 +98,13 @@ impl Images {
         };
         let mut docker = self.engine.docker().clone();
         if let Some(credential) = own {
-            let login = json!({
-                "username": credential.username, "password": credential.password, "serveraddress": credential.address
-            });
+            let login = if credential.username == credentials::TOKEN {
+                json!({ "identitytoken": credential.password, "serveraddress": credential.address })
+            } else {
+                json!({
+                    "username": credential.username, "password": credential.password, "serveraddress": credential.address
+                })
+            };
             // Set here, because the engine wants the alphabet for addresses, which the client does not use.
             let header = URL_SAFE.encode(login.to_string());
             docker = docker.with_request_modifier(move |mut request| {
@@ -123,7 +127,12 @@ impl Images {
 
     async fn own_credential(&self, image: &str) -> Option<RegistryCredential> {
         let settings = self.settings.as_deref()?;
-        credentials::find(settings, image_reference::registry(image)).await
+        // What everybody may pull needs no login; where one is needed, the engine says so.
+        credentials::find(settings, image_reference::registry(image))
+            .await
+            .inspect_err(|error| tracing::warn!(image, %error, "pulling without a login"))
+            .ok()
+            .flatten()
     }
 }
 
