@@ -21,6 +21,7 @@ Examples:
   edgectl enrollment add thermometer -o key.txt            write it into a file that only you can read
   edgectl enrollment add pump --certificate pump.cert.pem  a device that registers with a certificate
   edgectl enrollment add floor --group --edge              many devices, with keys derived from the group's
+  edgectl enrollment add hall --group --certificate ca.pem many devices, with certificates that an authority signed
   edgectl enrollment list
   edgectl enrollment remove floor --group";
 
@@ -64,11 +65,11 @@ struct Add {
     /// A tag that the device's twin begins with
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
-    /// The certificate with which the device registers, PEM
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["group", "output"])]
+    /// The certificate with which the device registers, or the authority that signed those of a group's devices, PEM
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
     certificate: Option<PathBuf>,
     /// Devices register with certificates of the solution's development authority
-    #[arg(long, requires = "group", conflicts_with = "output")]
+    #[arg(long, requires = "group", conflicts_with_all = ["output", "certificate"])]
     authority: bool,
     /// Write the key into this file, for you alone, and do not print it
     #[arg(short, long, value_name = "FILE")]
@@ -182,7 +183,8 @@ fn terms(args: &Add, context: &Context) -> Result<Value, CommandError> {
             let path = context.settings.directory.join(path);
             let pem = std::fs::read_to_string(&path)
                 .map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))?;
-            json!({ "type": "x509", "x509": { "clientCertificates": { "primary": { "certificate": pem } } } })
+            let member = if args.group { "signingCertificates" } else { "clientCertificates" };
+            json!({ "type": "x509", "x509": { member: { "primary": { "certificate": pem } } } })
         }
         None if args.authority => json!({ "type": "x509", "x509": { "caReferences": { "primary": "device-ca" } } }),
         None => json!({ "type": "symmetricKey" }),

@@ -2,7 +2,7 @@
 //!
 //! The TLS library reads certificates of X.509 version 3 alone. Devices that a hub knows by thumbprint often have one of
 //! version 1, which `openssl x509 -req` makes. Of such a certificate nothing but the key is needed here, and the key's
-//! signature is checked as that of any other. No authority vouches for one: the library that follows chains refuses it.
+//! signature is checked as that of any other.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};

@@ -163,6 +163,7 @@ fn call(function: Function, arguments: &[Expression], row: &dyn Row) -> Option<V
         Function::StartsWith => Value::Bool(value.as_str()?.starts_with(second()?.as_str()?)),
         Function::EndsWith => Value::Bool(value.as_str()?.ends_with(second()?.as_str()?)),
         Function::Contains => Value::Bool(value.as_str()?.contains(second()?.as_str()?)),
+        Function::ArrayContains => Value::Bool(value.as_array()?.contains(&*second()?)),
         Function::IndexOf => {
             let text = value.as_str()?;
             let at = text.find(second()?.as_str()?).map(|at| text[..at].chars().count());

@@ -140,6 +140,7 @@ functions! {
     StartsWith "STARTS_WITH" 2 "Whether a text begins with another.";
     EndsWith "ENDS_WITH" 2 "Whether a text ends with another.";
     Contains "CONTAINS" 2 "Whether a text has another in it.";
+    ArrayContains "ARRAY_CONTAINS" 2 "Whether a value is one of an array.";
     IndexOf "INDEX_OF" 2 "Where in a text another begins, from 0; -1 if nowhere.";
     Length "LENGTH" 1 "The characters of a text.";
     Lower "LOWER" 1 "A text in lower case.";

@@ -9,7 +9,7 @@ use super::statement::{Aggregate, Collection, Item, Select, Selected, Statement}
 fn device() -> Value {
     json!({
         "deviceId": "line-1",
-        "tags": { "building": 9, "env": "test", "on": true, "odd name": "x", "none": null, "list": [1] },
+        "tags": { "building": 9, "env": "test", "on": true, "odd name": "x", "none": null, "list": [1, 2] },
         "properties": { "desired": { "$version": 4 }, "reported": { "model": "x", "temp": -3.5 } },
     })
 }
@@ -38,6 +38,8 @@ fn conditions_hold_or_do_not() {
         ("startswith_is_no_function", false),
         ("STARTS_WITH(deviceId, 'line') and ends_with(deviceId, '-1')", true),
         ("length(tags.env) = 4", true),
+        ("array_contains(tags.list, 2)", true),
+        ("array_contains(tags.list, '2') OR array_contains(tags.env, 'test')", false),
         ("tags.env = 'te\\u0073t'", true),
         // What is not there has no value, and what is compared with it has none either.
         ("tags.floor = 1", false),

@@ -1,6 +1,8 @@
 //! A client's certificate, as far as a hub has to know it. Reading certificates is for who speaks TLS; whose a
 //! certificate is, and whether it is good, is decided here.
 
+use std::fmt;
+
 use edgectl_schemas::ids::Identity;
 
 use crate::auth::{AuthError, Authentication, IdentityRecord};
@@ -18,6 +20,52 @@ pub struct ClientCertificate {
     pub valid_until: u64,
     /// Whether a chain led from it to an authority that the hub trusts.
     pub is_vouched_for: bool,
+    /// What it came with, for authorities that only some enrolments trust.
+    pub chain: Chain,
+}
+
+/// Follows signatures from a certificate, the first of some, DER, over the others to an authority, at a time in seconds since
+/// the Unix epoch.
+pub type Follow = fn(certificates: &[Vec<u8>], authority: &[u8], now: u64) -> bool;
+
+/// The certificates that a client presented, its own first.
+#[derive(Clone)]
+pub struct Chain {
+    certificates: Vec<Vec<u8>>,
+    follow: Follow,
+}
+
+impl Chain {
+    /// Certificates, DER, and what follows their signatures.
+    pub fn new(certificates: Vec<Vec<u8>>, follow: Follow) -> Self {
+        Self { certificates, follow }
+    }
+
+    /// Whether an authority, DER, signed the client's certificate, or one that leads to it.
+    pub fn leads_to(&self, authority: &[u8], now: u64) -> bool {
+        (self.follow)(&self.certificates, authority, now)
+    }
+}
+
+impl Default for Chain {
+    /// Leads nowhere.
+    fn default() -> Self {
+        Self::new(Vec::new(), |_, _, _| false)
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificates == other.certificates
+    }
+}
+
+impl Eq for Chain {}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} certificates", self.certificates.len())
+    }
 }
 
 impl ClientCertificate {
@@ -75,6 +123,7 @@ mod tests {
             valid_from: 100,
             valid_until: 200,
             is_vouched_for: true,
+            chain: Chain::default(),
         }
     }
 

@@ -11,12 +11,12 @@ use edgectl_hub::clock::within;
 use edgectl_hub::edge::scope::ScopeSource;
 use edgectl_hub::family::{MAX_DEPTH, Member};
 use edgectl_hub::gateway::Refusal;
-use edgectl_schemas::ids::{DeviceId, Identity};
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use edgectl_schemas::sas::encode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::token::TokenSource;
+use super::token::{KeyTokens, TokenSource};
 use crate::frontend::http::member::{read_member, read_members};
 use crate::link::Link;
 
@@ -24,6 +24,11 @@ const API_VERSION: &str = "2021-04-12";
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// A connection that was not used for so long is not used again: the hub may be about to close it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What requests to hubs are made with, for one device or many.
+pub fn http(tls: &rustls::ClientConfig) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().no_proxy().pool_idle_timeout(IDLE_TIMEOUT).tls_backend_preconfigured(tls.clone()).build()
+}
 
 /// A device's access to the registry of its hub.
 pub struct RegistryClient {
@@ -39,16 +44,25 @@ impl RegistryClient {
     pub fn new(
         address: SocketAddr,
         link: Link,
-        tls: &rustls::ClientConfig,
+        http: reqwest::Client,
         device: DeviceId,
         tokens: Arc<dyn TokenSource>,
-    ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tls_backend_preconfigured(tls.clone())
-            .build()?;
-        Ok(Self { http, address, link, device, tokens })
+    ) -> Self {
+        Self { http, address, link, device, tokens }
+    }
+
+    /// One of the runtime's own modules, and tokens of its own: the device asks for its key like for those of the others.
+    pub async fn runtime_module(
+        &self,
+        hub_host: &str,
+        module: ModuleId,
+    ) -> Result<(Identity, Arc<KeyTokens>), Refusal> {
+        let record = self.ensure_module(module.as_str()).await?;
+        let key = record.keys().into_iter().next();
+        let key = key.ok_or_else(|| Refusal::Unauthorized(format!("{module} has no key")))?;
+        let identity = Identity::module(self.device.clone(), module);
+        let tokens = Arc::new(KeyTokens::new(hub_host, &identity, key));
+        Ok((identity, tokens))
     }
 
     /// The identity of a module of the device; it is made if it does not exist.

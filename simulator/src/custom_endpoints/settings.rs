@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::event_view::EventView;
 
-/// Endpoints beside the built-in one, and the routes to them.
+/// The built-in endpoint, in routes.
+pub const BUILT_IN: &str = "events";
+
+/// Endpoints beside the built-in one, and routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HubSettings {
@@ -49,7 +52,7 @@ pub struct HubRoute {
     /// For which messages, in the language of routes; for all where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// The name of the endpoint.
+    /// The name of the endpoint; `events` is the built-in one.
     pub endpoint: String,
     /// Whether it is in force.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
@@ -121,13 +124,16 @@ impl HubSettings {
     pub fn mistakes(&self) -> Vec<(Vec<String>, String)> {
         let mut found = Vec::new();
         for (name, endpoint) in &self.endpoints {
-            if let Err(what) = endpoint.address(Path::new("")) {
+            let address = endpoint.address(Path::new("")).map(drop);
+            let is_free =
+                if name == BUILT_IN { Err("this is the name of the built-in endpoint".to_owned()) } else { Ok(()) };
+            if let Err(what) = is_free.and(address) {
                 found.push((vec!["endpoints".to_owned(), name.clone()], what));
             }
         }
         for (name, route) in &self.routes {
             let at = |member: &str| vec!["routes".to_owned(), name.clone(), member.to_owned()];
-            if !self.endpoints.contains_key(&route.endpoint) {
+            if route.endpoint != BUILT_IN && !self.endpoints.contains_key(&route.endpoint) {
                 found.push((at("endpoint"), format!("there is no endpoint {:?}", route.endpoint)));
             }
             if let Err(what) = compiled(route, &mut BodyPaths::default()) {
@@ -140,14 +146,27 @@ impl HubSettings {
     /// The endpoints that a route leads to, with their routes. Settings with mistakes have been refused before.
     pub fn prepared(&self, root: &Path) -> Vec<(String, Address, Routes)> {
         let endpoints = self.endpoints.iter().filter_map(|(name, endpoint)| {
-            let mut paths = BodyPaths::default();
-            let own = self.routes.values().filter(|route| route.is_enabled && route.endpoint == *name);
-            let routes: Vec<_> =
-                own.filter_map(|route| Some((route.source, compiled(route, &mut paths).ok()?))).collect();
+            let routes = self.routes_to(name);
             let address = endpoint.address(root).ok()?;
-            (!routes.is_empty()).then(|| (name.clone(), address, Routes { routes, paths }))
+            (!routes.routes.is_empty()).then(|| (name.clone(), address, routes))
         });
         endpoints.collect()
+    }
+
+    /// What consumers of the built-in endpoint see: what devices send and how twins change, without a route. The service's own
+    /// tests, and the SDKs', expect these two there and would trip over the others.
+    pub fn built_in(&self) -> Routes {
+        let mut routes = self.routes_to(BUILT_IN);
+        let always = [RouteSource::DeviceMessages, RouteSource::TwinChangeEvents];
+        routes.routes.extend(always.map(|source| (source, None)));
+        routes
+    }
+
+    fn routes_to(&self, endpoint: &str) -> Routes {
+        let mut paths = BodyPaths::default();
+        let own = self.routes.values().filter(|route| route.is_enabled && route.endpoint == endpoint);
+        let routes = own.filter_map(|route| Some((route.source, compiled(route, &mut paths).ok()?))).collect();
+        Routes { routes, paths }
     }
 }
 
@@ -171,4 +190,39 @@ fn compiled(route: &HubRoute, paths: &mut BodyPaths) -> Result<Option<Condition>
     let condition = Condition::compile(text, expression.as_ref(), paths);
     let told = |errors: Vec<_>| errors.iter().map(ToString::to_string).collect::<Vec<String>>().join("; ");
     condition.map(Some).map_err(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_built_in_endpoint_has_what_devices_send_and_what_routes_lead_to_it() {
+        let event = |source: Option<&str>| -> ReceivedEvent {
+            let event = json!({
+                "sequenceNumber": 0, "enqueuedTime": "", "deviceId": "d", "properties": { "opType": "createDeviceIdentity" },
+                "systemProperties": {}, "source": source,
+            });
+            serde_json::from_value(event).unwrap()
+        };
+        let seen = |settings: &HubSettings| {
+            let routes = settings.built_in();
+            [None, Some("twinChangeEvents"), Some("deviceLifecycleEvents"), Some("deviceConnectionStateEvents")]
+                .map(|source| routes.take(&event(source)))
+        };
+        assert_eq!(seen(&HubSettings::default()), [true, true, false, false]);
+        let of = |routes| -> HubSettings { serde_json::from_value(json!({ "routes": routes })).unwrap() };
+        let lives = of(json!({ "a": { "source": "DeviceLifecycleEvents", "endpoint": "events" } }));
+        assert_eq!((seen(&lives), lives.mistakes()), ([true, true, true, false], Vec::new()));
+        let removed = of(json!({
+            "a": { "source": "DeviceLifecycleEvents", "endpoint": "events", "condition": "opType = 'deleteDeviceIdentity'" },
+            "b": { "source": "DeviceConnectionStateEvents", "endpoint": "events", "isEnabled": false },
+        }));
+        assert_eq!(seen(&removed), [true, true, false, false]);
+        let taken: HubSettings =
+            serde_json::from_value(json!({ "endpoints": { "events": { "stdout": true } } })).unwrap();
+        assert_eq!(taken.mistakes().len(), 1);
+    }
 }

@@ -35,6 +35,7 @@ pub fn certificate() -> ClientCertificate {
         valid_from: 0,
         valid_until: 4_102_444_800,
         is_vouched_for: false,
+        chain: edgectl_hub::certificate::Chain::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use edgectl_schemas::ids::{Identity, ModuleId};
 use edgectl_schemas::sas::{SharedKey, encoded_audience, make_token};
 use edgectl_simulator::authority::Authority;
 use edgectl_simulator::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
-use edgectl_simulator::client::registry::RegistryClient;
+use edgectl_simulator::client::registry::{RegistryClient, http};
 use edgectl_simulator::client::token::KeyTokens;
 use edgectl_simulator::frontend::amqp::connection::Hub as AmqpHub;
 use edgectl_simulator::frontend::http::serve::Door;
@@ -109,7 +109,8 @@ impl Site {
         let key = |identity: &str| key_of(&cloud, identity);
         let tls = client_config(authority.trust_bundle()).unwrap();
         let tokens = |identity: &str| Arc::new(KeyTokens::new(HOST, &id(identity), key(identity)));
-        let registry = RegistryClient::new(cloud_at.https, link(), &tls, id("edge").device, tokens("edge")).unwrap();
+        let registry =
+            RegistryClient::new(cloud_at.https, link(), http(&tls).unwrap(), id("edge").device, tokens("edge"));
         let upstream = CloudGateway::new(CloudGatewayOptions {
             link: link(),
             hub_host: HOST.to_owned(),

@@ -45,6 +45,7 @@ pub fn certificate() -> ClientCertificate {
         valid_from: 0,
         valid_until: u64::MAX,
         is_vouched_for: false,
+        chain: edgectl_hub::certificate::Chain::default(),
     }
 }
 

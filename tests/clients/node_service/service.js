@@ -149,6 +149,11 @@ async function endpoint() {
   await consumer.close();
   const bodies = mine().map((event) => (Buffer.isBuffer(event.body) ? event.body.toString() : JSON.stringify(event.body)));
   assert.deepStrictEqual(bodies, ['{"from":"c-amqp"}', '{"from":"c-ws"}']);
+  // What is told of identities and connections comes where a route says so.
+  const sources = new Set(seen.map((event) => event.systemProperties['iothub-message-source']));
+  sources.delete('Telemetry');
+  sources.delete('twinChangeEvents');
+  assert.deepStrictEqual([...sources], []);
 }
 
 async function jobs() {

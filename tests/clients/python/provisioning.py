@@ -138,6 +138,11 @@ def certificates():
     service("PUT", "/enrollmentGroups/vouched", {"enrollmentGroupId": "vouched", "attestation": attestation})
     assert by_certificate("vouched").register().status == "assigned"
     refused(by_certificate("stranger"))
+    with open(PLACE["foreignAuthority"]) as file:
+        signing = {"signingCertificates": {"primary": {"certificate": file.read()}}}
+    attestation = {"type": "x509", "x509": signing}
+    service("PUT", "/enrollmentGroups/strangers", {"enrollmentGroupId": "strangers", "attestation": attestation})
+    assert by_certificate("stranger").register().status == "assigned"
     assert service("GET", "/devices/vouched", policy="iothubowner")["authentication"]["type"] == "selfSigned"
     place = PLACE["certificates"]["vouched"]
     client = IoTHubDeviceClient.create_from_x509_certificate(

@@ -90,6 +90,11 @@ pub enum Attestation {
     },
     /// By a certificate of the authority that the hub trusts, whose subject is the registration.
     Authority,
+    /// By a certificate whose subject is the registration, and that leads to one of these authorities.
+    Signed {
+        /// DER, base64: the first one, and one that may take its place.
+        authorities: Vec<String>,
+    },
 }
 
 /// An enrolment is not made, changed or removed.

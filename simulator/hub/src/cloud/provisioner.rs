@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use edgectl_schemas::ids::{DeviceId, Identity};
 use edgectl_schemas::sas::{SasToken, SharedKey};
 use serde::{Deserialize, Serialize};
@@ -141,6 +143,15 @@ fn proved(applicant: &Applicant, enrollment: &Enrollment, kind: Kind, clock: &dy
         (Attestation::Authority, Credential::Certificate(certificate)) => {
             let is_named = certificate.common_name.as_deref() == Some(applicant.registration_id.as_str());
             (certificate.is_vouched_for && is_named && holds_now(certificate, clock)).then(|| known_by(certificate))
+        }
+        (Attestation::Signed { authorities }, Credential::Certificate(certificate)) => {
+            let is_named = certificate.common_name.as_deref() == Some(applicant.registration_id.as_str());
+            let leads_to = |authority: &String| {
+                let authority = BASE64.decode(authority);
+                authority.is_ok_and(|authority| certificate.chain.leads_to(&authority, clock.now_seconds()))
+            };
+            let is_admitted = is_named && holds_now(certificate, clock) && authorities.iter().any(leads_to);
+            is_admitted.then(|| known_by(certificate))
         }
         _ => None,
     }

@@ -326,20 +326,29 @@ fn changed(mut registration: Registration, wanted: Wanted, now: &str) -> Result<
     if let Some(authentication) = wanted.authentication {
         registration.record.authentication = completed(authentication, &registration.record.authentication)?;
     }
+    let mut parents = wanted.parents;
     if let Some(scope) = wanted.scope {
         if registration.edge && registration.scope.as_ref() != Some(&scope) {
             return Err(RegistryError::Invalid("the scope of an edge device cannot be changed".to_owned()));
         }
+        let is_moved = registration.scope.as_ref() != Some(&scope);
+        // Tools take a device out of a scope with an empty one.
+        let scope = Some(scope).filter(|scope| !scope.is_empty());
         if !registration.edge {
-            registration.parents = vec![scope.clone()];
+            registration.parents = scope.iter().cloned().collect();
         }
-        registration.scope = Some(scope);
+        registration.scope = scope;
+        // Clients send back what they read: a new scope beside the old parents means the scope.
+        parents = parents.filter(|_| !is_moved);
     }
-    if let Some(parents) = wanted.parents {
-        if !registration.edge {
+    match parents {
+        Some(parents) if registration.edge => registration.parents = parents,
+        // Some clients send none of a leaf device with each change.
+        Some(parents) if !parents.is_empty() => {
             registration.scope = parents.first().cloned();
+            registration.parents = parents;
         }
-        registration.parents = parents;
+        _ => {}
     }
     if wanted.managed_by.is_some() {
         registration.managed_by = wanted.managed_by;
@@ -447,6 +456,33 @@ mod tests {
         let mut scope: Vec<_> = scope.iter().map(|item| item.record.identity.to_string()).collect();
         scope.sort();
         assert_eq!(scope, ["edge", "edge/$edgeAgent", "edge/$edgeHub", "leaf"]);
+
+        // Clients send what they read with one member changed.
+        let present = Some(Condition::Present);
+        let moved = |scope: &str, parents: &[String]| Wanted {
+            scope: Some(scope.to_owned()),
+            parents: Some(parents.to_vec()),
+            ..Wanted::default()
+        };
+        let own = edge.scope.clone().unwrap();
+        let elsewhere = registry.put(&id("leaf"), moved("elsewhere", std::slice::from_ref(&own)), present);
+        assert!(matches!(elsewhere, Err(RegistryError::Invalid(_))));
+        let other = registry.put(&id("other"), Wanted { edge: Some(true), ..Wanted::default() }, None).unwrap();
+        let new = other.scope.clone().unwrap();
+        for (wanted, parent) in [
+            (moved(&own, &[]), Some(&own)),
+            (moved(&new, &[]), Some(&new)),
+            (moved(&own, std::slice::from_ref(&new)), Some(&own)),
+            (moved(&own, std::slice::from_ref(&new)), Some(&new)),
+            (moved("", std::slice::from_ref(&new)), None),
+        ] {
+            let leaf = registry.put(&id("leaf"), wanted, present).unwrap();
+            assert_eq!(leaf.parents.first(), parent);
+        }
+        let below = Wanted { parents: Some(vec![own]), ..Wanted::default() };
+        assert_eq!(registry.put(&id("other"), below, present).unwrap().parents.len(), 1);
+        let alone = Wanted { parents: Some(Vec::new()), ..Wanted::default() };
+        assert_eq!(registry.put(&id("other"), alone, present).unwrap().parents.len(), 0);
     }
 
     #[test]

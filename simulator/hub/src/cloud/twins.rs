@@ -98,7 +98,8 @@ impl Twin {
             let old = Value::Object(self.desired.properties.clone());
             let new = combined(&self.desired.properties, desired, change.replace)?;
             check_size(&new, twin::MAX_SECTION_BYTES)?;
-            let mut patch = if change.replace {
+            // Null empties the section: who is told only that could not say which properties are gone.
+            let mut patch = if change.replace || desired.is_null() {
                 twin::diff(&old, &Value::Object(new.clone()))
             } else {
                 twin::strip_metadata(desired)
@@ -305,6 +306,10 @@ mod tests {
         let twin = twins.change(&identity, &replace, Some(twin.etag), |patch| told = patch).unwrap();
         assert_eq!(told, json!({ "c": null, "$version": 3 }));
         assert_eq!(twin.desired.for_device(), json!({ "a": { "b": 1 }, "$version": 3 }));
+        let empty = Change { desired: Some(Value::Null), ..Change::default() };
+        let twin = twins.change(&identity, &empty, None, |patch| told = patch).unwrap();
+        assert_eq!(told, json!({ "a": null, "$version": 4 }));
+        assert_eq!(twin.desired.for_device(), json!({ "$version": 4 }));
 
         assert_eq!(twins.report(&identity, &json!({ "x": 1, "y": 2 })).unwrap().reported, 2);
         assert_eq!(twins.report(&identity, &json!({ "x": null })).unwrap().reported, 3);

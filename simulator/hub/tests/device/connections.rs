@@ -127,6 +127,7 @@ fn certificate(common_name: &str) -> ClientCertificate {
         valid_from: 0,
         valid_until: u64::MAX / 2,
         is_vouched_for: true,
+        chain: edgectl_hub::certificate::Chain::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::ServiceError;
 use super::shape;
+use crate::client_certificate::is_certificate;
 use crate::thumbprint::thumbprints;
 
 /// An enrolment as the service shows it. Keys are shown to who made it, and to who asks for them.
@@ -58,6 +59,14 @@ pub fn attestation(attestation: &Attestation, with_keys: bool) -> Value {
             }
             json!({ "type": "x509", "x509": { "clientCertificates": certificates } })
         }
+        Attestation::Signed { authorities } => {
+            let mut certificates = json!({});
+            for (name, authority) in ["primary", "secondary"].iter().zip(authorities) {
+                let [sha1, sha256] = thumbprints(&BASE64.decode(authority).unwrap_or_default());
+                certificates[*name] = json!({ "info": { "sha1Thumbprint": sha1, "sha256Thumbprint": sha256 } });
+            }
+            json!({ "type": "x509", "x509": { "signingCertificates": certificates } })
+        }
         Attestation::Authority => json!({ "type": "x509", "x509": { "caReferences": { "primary": "device-ca" } } }),
     }
 }
@@ -98,31 +107,34 @@ fn wanted_attestation(body: &Value, kind: Kind) -> Result<Attestation, ServiceEr
             Ok(Attestation::SymmetricKey { primary_key: key("primaryKey"), secondary_key: key("secondaryKey") })
         }
         (Some("x509"), Kind::Individual) => {
-            let mut thumbprints = Vec::new();
-            for name in ["primary", "secondary"] {
-                let pointer = format!("/attestation/x509/clientCertificates/{name}/certificate");
-                if let Some(text) = body.pointer(&pointer).and_then(Value::as_str) {
-                    thumbprints.extend(thumbprints_of(text)?);
-                }
-            }
-            if thumbprints.is_empty() {
-                return invalid("attestation.x509.clientCertificates.primary is missing");
-            }
-            Ok(Attestation::Certificate { thumbprints })
+            let certificates = certificates(body, "clientCertificates")?;
+            Ok(Attestation::Certificate { thumbprints: certificates.iter().flat_map(|der| thumbprints(der)).collect() })
         }
         (Some("x509"), Kind::Group) if body.pointer("/attestation/x509/caReferences/primary").is_some() => {
             Ok(Attestation::Authority)
         }
-        (Some("x509"), Kind::Group) => invalid(
-            "the simulated service trusts one authority, that of the simulated device: name it with x509.caReferences",
-        ),
+        (Some("x509"), Kind::Group) => {
+            let certificates = certificates(body, "signingCertificates")?;
+            Ok(Attestation::Signed { authorities: certificates.iter().map(|der| BASE64.encode(der)).collect() })
+        }
         (Some("tpm"), _) => invalid("the simulated service has no attestation by TPM"),
         _ => invalid("attestation.type is neither symmetricKey nor x509"),
     }
 }
 
-/// The SHA-1 and SHA-256 digests of a certificate: PEM, or PEM or DER in base64, as clients differ.
-fn thumbprints_of(text: &str) -> Result<[String; 2], ServiceError> {
+/// One or two certificates, DER, from a member of an enrolment.
+fn certificates(body: &Value, member: &str) -> Result<Vec<Vec<u8>>, ServiceError> {
+    let texts = ["primary", "secondary"].map(|name| format!("/attestation/x509/{member}/{name}/certificate"));
+    let texts = texts.iter().filter_map(|pointer| body.pointer(pointer).and_then(Value::as_str));
+    let certificates = texts.map(certificate).collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() {
+        return Err(ServiceError::invalid(format!("attestation.x509.{member}.primary is missing")));
+    }
+    Ok(certificates)
+}
+
+/// A certificate, DER: given as PEM, or as PEM or DER in base64, as clients differ.
+fn certificate(text: &str) -> Result<Vec<u8>, ServiceError> {
     let decoded = |text: &str| {
         let kept: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         BASE64.decode(kept).map_err(|_| ServiceError::invalid("the certificate is neither PEM nor base64"))
@@ -136,5 +148,5 @@ fn thumbprints_of(text: &str) -> Result<[String; 2], ServiceError> {
             Err(der) => der.into_bytes(),
         }
     };
-    Ok(thumbprints(&der))
+    if is_certificate(&der) { Ok(der) } else { Err(ServiceError::invalid("what is given as a certificate is none")) }
 }

@@ -109,7 +109,6 @@ pub fn wanted(body: &Value) -> Result<Wanted, ServiceError> {
         parents: body
             .get("parentScopes")
             .and_then(Value::as_array)
-            .filter(|scopes| !scopes.is_empty())
             .map(|scopes| scopes.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
         managed_by: text("/managedBy"),
         status_reason: text("/statusReason"),

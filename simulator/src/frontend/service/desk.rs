@@ -21,6 +21,7 @@ use super::events::{Consumers, PartitionAddress};
 use super::{management, told};
 use crate::amqp::address::{HubEnd, path};
 use crate::amqp::message::read;
+use crate::custom_endpoints::settings::Routes;
 use crate::frontend::amqp::desk::{Desk, LinkEnd};
 use crate::frontend::amqp::link::Outbound;
 use crate::ports::AMQP_PORT;
@@ -35,6 +36,7 @@ pub(super) const LINE: usize = 64;
 /// The desk of a cloud hub.
 pub struct ServiceDesk {
     hub: Weak<CloudHub>,
+    built_in: Arc<Routes>,
     consumers: Arc<Consumers>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -77,9 +79,10 @@ impl Place {
 }
 
 impl ServiceDesk {
-    /// The desk of a hub. What it does for consumers ends at shutdown.
-    pub fn new(hub: &Arc<CloudHub>, tasks: TaskTracker, shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { hub: Arc::downgrade(hub), consumers: Arc::default(), tasks, shutdown })
+    /// The desk of a hub, with what consumers of its built-in endpoint see. What it does for them ends at shutdown.
+    pub fn new(hub: &Arc<CloudHub>, built_in: Routes, tasks: TaskTracker, shutdown: CancellationToken) -> Arc<Self> {
+        let (hub, built_in) = (Arc::downgrade(hub), Arc::new(built_in));
+        Arc::new(Self { hub, built_in, consumers: Arc::default(), tasks, shutdown })
     }
 
     fn hub(&self) -> Result<Arc<CloudHub>, ErrorCondition> {
@@ -155,7 +158,7 @@ impl Desk for ServiceDesk {
         let work: futures_util::future::BoxFuture<'static, ()> = match Place::read(name, HubEnd::Sends) {
             Some(Place::Partition(address)) => {
                 let consumer = self.consumers.begin(address, attach, &hub, end)?;
-                Box::pin(consumer.run(hub, sender))
+                Box::pin(consumer.run(hub, Arc::clone(&self.built_in), sender))
             }
             Some(Place::Feedback) => Box::pin(told::feedback(hub, sender)),
             Some(Place::Files) => Box::pin(told::files(hub, sender)),

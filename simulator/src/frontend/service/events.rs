@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::event_message;
+use crate::custom_endpoints::settings::Routes;
 use crate::frontend::amqp::desk::LinkEnd;
 use crate::frontend::amqp::link::Outbound;
 
@@ -130,7 +131,7 @@ impl Consumers {
 
 impl Consumer {
     /// Sends the events of the partition until nobody takes them any more.
-    pub(super) async fn run(self, hub: Arc<CloudHub>, line: mpsc::Sender<Outbound>) {
+    pub(super) async fn run(self, hub: Arc<CloudHub>, built_in: Arc<Routes>, line: mpsc::Sender<Outbound>) {
         let mut numbers = hub.events().next_number();
         let (mut next, after) = match self.from {
             From::Number(number) => (number, i64::MIN),
@@ -144,7 +145,8 @@ impl Consumer {
             };
             for event in &events {
                 next = event.sequence_number + 1;
-                if partition_of(&event.device_id) != self.partition || millisecond(&event.enqueued_time) <= after {
+                let is_early = millisecond(&event.enqueued_time) <= after;
+                if partition_of(&event.device_id) != self.partition || is_early || !built_in.take(event) {
                     continue;
                 }
                 let message = event_message::write(event, &hub);
@@ -205,7 +207,8 @@ fn selected(text: &str) -> Option<From> {
     };
     match name {
         "offset" | "sequence-number" => Some(From::Number(u64::try_from(number.checked_add(1)?).unwrap_or(0))),
-        "enqueued-time" => Some(From::After(number)),
+        // The second is what the command-line extension says.
+        "enqueued-time" | "enqueuedtimeutc" => Some(From::After(number)),
         _ => None,
     }
 }
@@ -223,6 +226,7 @@ mod tests {
             ("amqp.annotation.x-opt-sequence-number > '7'", Some(From::Number(8))),
             ("amqp.annotation.x-opt-enqueued-time > '1700000000000'", Some(From::After(1_700_000_000_000))),
             ("amqp.annotation.x-opt-enqueued-time >= '1700000000000'", Some(From::After(1_699_999_999_999))),
+            ("amqp.annotation.x-opt-enqueuedtimeutc > 1700000000000", Some(From::After(1_700_000_000_000))),
             ("amqp.annotation.x-opt-offset < '7'", None),
             ("x > '7'", None),
             ("", None),

@@ -78,7 +78,10 @@ impl Configuration {
             self.content.iter().filter(|(_, value)| !value.is_null()).map(|(key, _)| key.as_str()).collect();
         match kinds[..] {
             ["deviceContent"] if target.of == Collection::Devices => check_paths(&self.content["deviceContent"]),
-            ["moduleContent"] if target.of == Collection::Modules => check_paths(&self.content["moduleContent"]),
+            // One that is for nobody yet may be for modules.
+            ["moduleContent"] if target.of == Collection::Modules || self.target_condition.trim().is_empty() => {
+                check_paths(&self.content["moduleContent"])
+            }
             ["modulesContent"] if target.of == Collection::Devices => self.check_modules(),
             ["deviceContent" | "modulesContent"] => {
                 invalid("a target condition over modules needs moduleContent".to_owned())
