@@ -84,6 +84,39 @@ enum Command {
     Internal(commands::internal::Args),
 }
 
+/// What this program starts itself as. A device in the background goes on running for long, and what it had read of all other
+/// commands would stay in its memory.
+#[derive(Debug, Parser)]
+struct Own {
+    #[command(flatten)]
+    global: GlobalFlags,
+    #[command(subcommand)]
+    command: OwnCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OwnCommand {
+    Sim(commands::sim::command::Args),
+    Fleet(commands::fleet::command::Args),
+    Internal(commands::internal::Args),
+}
+
+impl From<Own> for Cli {
+    fn from(own: Own) -> Self {
+        let command = match own.command {
+            OwnCommand::Sim(args) => Command::Sim(args),
+            OwnCommand::Fleet(args) => Command::Fleet(args),
+            OwnCommand::Internal(args) => Command::Internal(args),
+        };
+        Self { global: own.global, command }
+    }
+}
+
+/// Whether nobody typed this.
+fn is_own() -> bool {
+    std::env::args_os().nth(1).is_some_and(|first| first == commands::internal::NAME) || commands::background::is_this()
+}
+
 fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
     match command {
         Command::Demo(args) => commands::demo::run(args, context),
@@ -125,7 +158,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), CommandError> {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = if is_own() { Own::try_parse().map(Cli::from) } else { Cli::try_parse() };
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return usage_error(&error),
     };

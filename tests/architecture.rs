@@ -23,6 +23,21 @@ fn root() -> &'static Path {
 }
 
 #[test]
+fn what_is_measured_is_built_as_what_is_used() {
+    let fast = |manifest: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join(manifest)).unwrap();
+        let packages = text.split("[profile.release.package.").skip(1);
+        packages
+            .filter(|part| part.contains("opt-level = 2"))
+            .map(|part| part[..part.find(']').unwrap()].to_owned())
+            .collect()
+    };
+    let used = fast("Cargo.toml");
+    assert!(used.contains("edgectl-hub"), "{used:?}");
+    assert_eq!(fast("benches/hub/Cargo.toml"), used);
+}
+
+#[test]
 fn packages_know_each_other_by_six_arrows() {
     let metadata = MetadataCommand::new().no_deps().other_options(["--offline".to_owned()]).exec().unwrap();
     let packages = metadata.workspace_packages();

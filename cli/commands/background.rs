@@ -9,9 +9,29 @@ use serde_json::Value;
 use crate::commands::device;
 use crate::error::{CommandError, ErrorKind};
 use crate::service::access;
+use crate::settings::Context;
+use crate::solution::solution::Solution;
 
+/// What has a command `up` that can be started so.
+pub const ROOMS: [&str; 2] = ["sim", "fleet"];
+/// The flag of one that was.
+const DETACHED: &str = "--detached";
 /// Lines of the log that are shown when it does not start.
 const LOG_LINES: usize = 20;
+
+/// The command that is started in the background: `up` of one of the rooms, to which flags are added.
+pub fn command(room: &str, solution: &Solution, context: &Context) -> Command {
+    let mut command = Command::new(&context.settings.program);
+    command.arg("--json").arg("-C").arg(&solution.root).args([room, "up", DETACHED]);
+    command.args((0..context.settings.verbose).map(|_| "-v"));
+    command
+}
+
+/// Whether this process was started so.
+pub fn is_this() -> bool {
+    let argument = |number: usize| std::env::args_os().nth(number).unwrap_or_default();
+    ROOMS.iter().any(|room| argument(4) == *room) && argument(6) == DETACHED
+}
 
 /// Starts a command that prints its endpoints when it is ready and then goes on, and waits for that.
 pub fn start(mut command: Command, state: &StateDirectory) -> Result<Endpoints, CommandError> {

@@ -226,7 +226,7 @@ fn build_images(
     }
     if args.load {
         let host = context.settings.engine_host.as_deref();
-        let loaded = interruptible(|| load::load(host, images))??;
+        let loaded = interruptible(|| load::load(host, &store, &images.packed()))??;
         context.printer.note(&format!("loaded into the container engine at {loaded}"));
     }
     if args.push {
@@ -234,7 +234,7 @@ fn build_images(
             settings: context.settings.engine_config.clone(),
             manifest: plan::credentials(solution, context, &args.platforms[0]),
         };
-        report.pushed = interruptible(|| images.push(&logins))??;
+        report.pushed = images.push(&logins, &context.printer)?;
         for sent in &report.pushed {
             context.printer.note(&sent.told());
         }

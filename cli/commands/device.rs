@@ -20,6 +20,10 @@ use edgectl_simulator::state::{StateDirectory, StateError};
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::commands::internal;
 use crate::error::{CommandError, ErrorKind, chain};
@@ -47,18 +51,29 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
     Ok(result)
 }
 
+/// Runs work that a signal ends at once.
+pub fn block_on_until_signal<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
+    block_on(async {
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            done = work => done,
+            signal = signals.next() => Err(signal),
+        }
+    })?
+}
+
 /// Sends what the simulator logs to standard error.
 pub fn start_logging(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    let filter = tracing_subscriber::EnvFilter::new(format!(
-        "off,edgectl={level},edgectl_simulator={level},edgectl_hub={level}"
-    ));
+    let own = ["edgectl", "edgectl_simulator", "edgectl_hub"].map(|room| (room, level));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logging = tracing_subscriber::registry().with(lines.with_filter(Targets::new().with_targets(own)));
     // A second start in one process keeps the first one's settings.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = logging.try_init();
 }
 
 /// The options of a solution's device.
@@ -172,6 +187,9 @@ pub fn start_error(error: DeviceError) -> CommandError {
         }
         DeviceError::Engine(error) => with_hint(CommandError::missing, &error)
             .hint("Modules that are built here, or built in, run without an engine: `--runtime process`."),
+        DeviceError::Shards(_) => CommandError::failed(text).hint(
+            "Where an image is missing, `edgectl fleet image` makes one that the nodes can pull; else -v tells more.",
+        ),
         _ => CommandError::failed(text).hint(access::START_AFRESH),
     }
 }

@@ -1,12 +1,16 @@
-//! What edgectl starts itself for: modules. Nothing here is for people.
+//! What edgectl starts itself for: modules, and shards of fleets. Nothing here is for people.
 
 use std::ffi::OsString;
+use std::io::{BufRead as _, Read as _};
+use std::path::{Path, PathBuf};
 
 use edgectl_simulator::builtin::catalog::Builtin;
 use edgectl_simulator::builtin::{filter, temperature_sensor};
+use edgectl_simulator::fleet::shard::{self, ShardOrder};
 use edgectl_simulator::runtime::launcher;
+use tokio::sync::oneshot;
 
-use crate::commands::device::{Signals, block_on};
+use crate::commands::device::{self, Signals, block_on};
 use crate::error::{CommandError, chain};
 use crate::settings::Context;
 
@@ -16,6 +20,9 @@ pub const NAME: &str = "internal";
 pub const EXEC: &str = "exec";
 /// Its subcommand that runs a built-in module.
 pub const BUILTIN: &str = "builtin";
+
+/// Its subcommand that runs a shard of a fleet.
+pub const FLEET_SHARD: &str = "fleet-shard";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,6 +39,12 @@ enum Command {
     },
     /// Run a built-in module
     Builtin { name: String },
+    /// Run devices of a fleet
+    FleetShard {
+        /// Where it is said which; a line of standard input where this is not given, whose end is then the shard's
+        #[arg(long)]
+        order: Option<PathBuf>,
+    },
 }
 
 /// Dispatches.
@@ -42,6 +55,7 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
             Err(CommandError::missing(format!("{name}: {}", launcher::exec_module(&argv))))
         }
         Command::Builtin { name } => builtin(&name, context),
+        Command::FleetShard { order } => fleet_shard(order.as_deref(), context),
     }
 }
 
@@ -61,5 +75,44 @@ fn builtin(name: &str, context: &Context) -> Result<(), CommandError> {
             // To be stopped is how a module ends.
             _ = signals.next() => Ok(()),
         }
+    })?
+}
+
+fn fleet_shard(path: Option<&Path>, context: &Context) -> Result<(), CommandError> {
+    device::start_logging(context.settings.verbose);
+    let broken = |what: &dyn std::fmt::Display| CommandError::failed(format!("the shard's order: {what}"));
+    let text = match path {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| broken(&error))?,
+        None => {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).map_err(|error| broken(&error))?;
+            line
+        }
+    };
+    let order: ShardOrder = serde_json::from_str(&text).map_err(|error| broken(&error))?;
+    let (open, closed) = oneshot::channel::<()>();
+    // Without a file there is somebody at the other end, who ends the shard by closing it.
+    let from_file = if path.is_some() {
+        Some(open)
+    } else {
+        std::thread::spawn(move || {
+            let _ = std::io::stdin().lock().read(&mut [0]);
+            drop(open);
+        });
+        None
+    };
+    block_on(async {
+        let mut signals = Signals::listen()?;
+        let mut heard = None;
+        let end = async {
+            tokio::select! {
+                _ = closed => {}
+                signal = signals.next() => heard = Some(signal),
+            }
+        };
+        shard::run(order, end).await.map_err(device::start_error)?;
+        drop(from_file);
+        // Whoever stops a shard by a signal is not the fleet: it is to be started again elsewhere.
+        heard.map_or(Ok(()), Err)
     })?
 }

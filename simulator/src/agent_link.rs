@@ -5,20 +5,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use edgectl_hub::clock::Clock;
-use edgectl_hub::gateway::{Feature, Settlement};
+use edgectl_hub::gateway::{Feature, SessionKind, Settlement};
 use edgectl_hub::method::MethodResponse;
+use edgectl_schemas::ids::Identity;
 use edgectl_schemas::twin;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::above::Above;
 use crate::agent::methods::method::{Methods, RESTART_MODULE, known_name};
 use crate::agent::metrics::AgentMetrics;
-use crate::client::device_client::{ClientError, ClientEvent, DeviceClient};
+use crate::client::device_client::{ClientError, ClientEvent, ClientOptions, DeviceClient, OnRefusal};
+use crate::client::token::TokenSource;
+use crate::link::Link;
 use crate::provisioning::{Loss, Protocol, Provisioning, is_asked_anew};
 
 /// How long a module that is restarted by a method gets to end.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the hub hears of the agent at least.
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// A report that the hub did not take is tried again after this time.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -48,6 +54,30 @@ impl AgentConnection for DeviceClient {
     async fn report(&self, patch: Value) -> Result<(), ClientError> {
         Self::report(self, patch).await.map(drop)
     }
+}
+
+/// Connects an agent to the hub above, over and over.
+pub fn connect(
+    above: &Above,
+    link: Link,
+    tls: Arc<rustls::ClientConfig>,
+    identity: Identity,
+    tokens: Arc<dyn TokenSource>,
+) -> (DeviceClient, mpsc::Receiver<ClientEvent>) {
+    DeviceClient::start(ClientOptions {
+        hub_host: above.hub_host.clone(),
+        address: above.mqtt,
+        link,
+        server_name: above.name.clone(),
+        identity,
+        tls,
+        tokens,
+        product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
+        auth_chain: None,
+        keep_alive: KEEP_ALIVE,
+        session: SessionKind::Persistent,
+        refusal: OnRefusal::Retry,
+    })
 }
 
 /// What the link joins.

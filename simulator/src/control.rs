@@ -34,6 +34,8 @@ pub enum Request {
     Status,
     /// The same of a fleet.
     Fleet,
+    /// What became of a roll-out over a fleet.
+    FleetReport,
     /// Lines that modules printed.
     Logs {
         /// The modules; all of the device if there are none.

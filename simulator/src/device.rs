@@ -28,11 +28,11 @@ use crate::agent::metrics::AgentMetrics;
 use crate::agent::reconcile::{Agent, AgentOptions, Question};
 use crate::agent::report::AgentFacts;
 use crate::agent::restart::RestartRules;
-use crate::agent_link::{AgentLink, STOP_TIMEOUT, reported};
+use crate::agent_link::{self, AgentLink, STOP_TIMEOUT, reported};
 use crate::authority::{Authority, AuthorityError};
 use crate::client::cloud_gateway::{CloudGateway, CloudGatewayOptions};
-use crate::client::device_client::{ClientOptions, DeviceClient, OnRefusal, SessionKind};
-use crate::client::registry::RegistryClient;
+use crate::client::device_client::DeviceClient;
+use crate::client::registry::{self, RegistryClient};
 use crate::client::token::KeyTokens;
 use crate::cloud;
 use crate::containers::{ContainerOptions, Containers};
@@ -67,8 +67,6 @@ use crate::workload::socket::WorkloadFacts;
 const WORKLOAD_API_VERSION: &str = "2022-08-03";
 /// Bytes of a module's log before it is put aside.
 const MAX_LOG_BYTES: u64 = 8 * 1024 * 1024;
-/// How often the agent's connection is heard of at least.
-const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// The agent looks at its modules this often.
 const AGENT_PERIOD: Duration = Duration::from_secs(5);
 /// How often it is checked that the state directory is still there.
@@ -135,6 +133,9 @@ pub enum DeviceError {
     /// The container engine that modules are to run with cannot be used.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A part of a fleet in a process of its own cannot run.
+    #[error("the shards: {0}")]
+    Shards(String),
     /// Something else that is needed cannot be had.
     #[error("{what}: {reason}")]
     Other {
@@ -344,7 +345,8 @@ impl Ground {
         let (cloud, files) = cloud::open(&self.state, &self.endpoints.hub_host_name, &self.clock)?;
         endpoints.clone().follow(&cloud, &self.state.cloud(), &self.tasks, &self.shutdown);
         let device_key = provision(&cloud, &self.device)?;
-        self.doors().serve_cloud(&cloud, listeners, &self.authority, files)?;
+        let listeners = vec![(cloud.host().to_owned(), listeners)];
+        self.doors().serve_cloud(&cloud, listeners, &self.authority, files, endpoints.settings.built_in())?;
         Ok((cloud, device_key))
     }
 
@@ -357,9 +359,9 @@ impl Ground {
     fn registry(&self, device_key: SharedKey) -> Result<Arc<RegistryClient>, DeviceError> {
         let identity = Identity::device(self.device.clone());
         let tokens = Arc::new(KeyTokens::new(&self.above.hub_host, &identity, device_key));
-        RegistryClient::new(self.above.https, self.link.clone(), &self.client_tls, self.device.clone(), tokens)
-            .map(Arc::new)
-            .map_err(|error| other("the client of the registry")(&error))
+        let http = registry::http(&self.client_tls).map_err(|error| other("the client of the registry")(&error))?;
+        let (https, link) = (self.above.https, self.link.clone());
+        Ok(Arc::new(RegistryClient::new(https, link, http, self.device.clone(), tokens)))
     }
 
     /// The edge hub with its front ends.
@@ -476,20 +478,8 @@ impl Ground {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let provisioning = Arc::new(Provisioning { registry: Arc::clone(&registry), own, edge: Arc::clone(edge) });
         let modules = Arc::new(Modules::new(registry, facts, self.state.sockets(), self.shutdown.clone()));
-        let (client, events) = DeviceClient::start(ClientOptions {
-            hub_host: self.endpoints.hub_host_name.clone(),
-            address: self.above.mqtt,
-            link: self.link.clone(),
-            server_name: self.above.name.clone(),
-            identity,
-            tls: Arc::clone(&self.client_tls),
-            tokens,
-            product: concat!("edgectl/", env!("CARGO_PKG_VERSION")).to_owned(),
-            auth_chain: None,
-            keep_alive: KEEP_ALIVE,
-            session: SessionKind::Persistent,
-            refusal: OnRefusal::Retry,
-        });
+        let (link, tls) = (self.link.clone(), Arc::clone(&self.client_tls));
+        let (client, events) = agent_link::connect(&self.above, link, tls, identity, tokens);
         client.wait_connected().await.map_err(|error| other("the agent's connection")(&error))?;
         let parent_host = options.parent.as_ref().map(|parent| parent.endpoints.gateway_host_name.clone());
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
@@ -505,7 +495,13 @@ impl Ground {
                 edge_hub: Box::new(move |environment| edge.set_environment(environment)),
                 runtime: Arc::clone(&module_runtime),
                 identities: Arc::<Modules>::clone(&modules),
-                environment: environment(&self.endpoints, parent_host),
+                environment: environment(
+                    hub_host,
+                    &self.device,
+                    &self.endpoints.gateway_host_name,
+                    &self.endpoints.management_uri,
+                    parent_host,
+                ),
                 facts,
                 profile: options.profile.clone(),
                 rules: RestartRules::default(),
@@ -552,22 +548,15 @@ impl Ground {
         metrics
     }
 
-    /// One of the runtime's own modules: the device asks for its key like for those of the others.
+    /// One of the runtime's own modules.
     async fn own_identity(
         &self,
         registry: &RegistryClient,
         module: ModuleId,
     ) -> Result<(Identity, Arc<KeyTokens>), DeviceError> {
-        let record = registry
-            .ensure_module(module.as_str())
-            .await
-            .map_err(|refusal| other("the identity of the runtime")(&refusal))?;
-        let key = record.keys().into_iter().next();
-        let key = key.ok_or_else(|| other("the identity of the runtime")(&"it has no key"))?;
-        let identity = Identity::module(self.device.clone(), module);
-        let tokens = Arc::new(KeyTokens::new(&self.endpoints.hub_host_name, &identity, key));
-        let known = identity.module.iter().map(|module| (module.to_string(), Arc::clone(&tokens)));
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).extend(known);
+        let found = registry.runtime_module(&self.endpoints.hub_host_name, module.clone()).await;
+        let (identity, tokens) = found.map_err(|refusal| other("the identity of the runtime")(&refusal))?;
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).push((module.to_string(), Arc::clone(&tokens)));
         Ok((identity, tokens))
     }
 }
@@ -603,17 +592,23 @@ fn provision(cloud: &CloudHub, device: &DeviceId) -> Result<SharedKey, DeviceErr
 }
 
 /// What the agent and its modules are told of the device.
-pub(crate) fn environment(endpoints: &Endpoints, parent_host: Option<String>) -> DeviceEnvironment {
+pub(crate) fn environment(
+    hub_host: &str,
+    device: &DeviceId,
+    gateway_host: &str,
+    management_uri: &str,
+    parent_host: Option<String>,
+) -> DeviceEnvironment {
     DeviceEnvironment {
-        hub_host: endpoints.hub_host_name.clone(),
-        device_id: endpoints.device_id.clone(),
-        device_host: endpoints.gateway_host_name.clone(),
+        hub_host: hub_host.to_owned(),
+        device_id: device.to_string(),
+        device_host: gateway_host.to_owned(),
         parent_host,
         api_version: WORKLOAD_API_VERSION.to_owned(),
         auth_scheme: "sasToken".to_owned(),
         log_level: "info".to_owned(),
         upstream_protocol: None,
-        management_uri: endpoints.management_uri.clone(),
+        management_uri: management_uri.to_owned(),
         network_id: "azure-iot-edge".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authority::Authority;
+use crate::custom_endpoints::settings::Routes;
 use crate::frontend::amqp::connection::Hub;
 use crate::frontend::http::blobs::{self, Files};
 use crate::frontend::http::serve::Door;
@@ -30,19 +31,23 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Serves a cloud hub to devices and services, under its own name.
+    /// Serves a cloud hub to devices and services, each of its listeners under a name. Routes say what consumers of the
+    /// built-in endpoint see.
     pub fn serve_cloud(
         &self,
         cloud: &Arc<CloudHub>,
-        listeners: HubListeners,
+        listeners: Vec<(String, HubListeners)>,
         authority: &Arc<Authority>,
         files: Files,
+        built_in: Routes,
     ) -> Result<(), TlsError> {
-        let tls = ServerTls::new(authority, &[cloud.host()], &self.clock)?;
-        let desk = ServiceDesk::new(cloud, self.tasks.clone(), self.shutdown.clone());
+        let desk = ServiceDesk::new(cloud, built_in, self.tasks.clone(), self.shutdown.clone());
         let hub = Hub { gateway: Arc::<CloudHub>::clone(cloud), desk: Some(desk) };
         let paths = service::router(Service { hub: Arc::clone(cloud) }).merge(blobs::router(files));
-        self.serve(hub, listeners, &tls, paths);
+        for (name, listeners) in listeners {
+            let tls = ServerTls::new(authority, &[&name], &self.clock)?;
+            self.serve(hub.clone(), listeners, &tls, paths.clone());
+        }
         Ok(())
     }
 

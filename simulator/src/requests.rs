@@ -292,7 +292,7 @@ impl Handler for Requests {
                 let status = self.status().await?;
                 serde_json::to_value(status).map_err(|error| error.to_string())
             }
-            Request::Fleet => Err(format!("{} is one device and no fleet", self.device)),
+            Request::Fleet | Request::FleetReport => Err(format!("{} is one device and no fleet", self.device)),
             Request::Logs { modules, follow, tail, since, until } => {
                 self.logs(modules, LogQuery { tail, since, until, follow }, items).await
             }

@@ -1,11 +1,14 @@
 //! Fleets: many devices behind one cloud hub, and roll-outs over them.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::binary::refused;
 use crate::device::{Solution, wait_until};
+use crate::docker_engine;
 
 /// A fleet, which ends with its solution.
 struct Fleet {
@@ -30,6 +33,14 @@ impl Fleet {
 
     fn edgectl(&self, arguments: &[&str]) -> assert_cmd::Command {
         self.solution.edgectl(&[&["--device", "fleet"], arguments].concat())
+    }
+
+    /// Deploys to all, and waits for the end.
+    fn rehearse(&self) -> Value {
+        self.deploy(&["base", "--target-condition", "*"]);
+        let report = self.solution.json(&["fleet", "report", "--wait", "--timeout", "120"]);
+        assert_eq!(report["settled"], true);
+        report
     }
 
     fn query(&self, query: &str) -> Value {
@@ -138,4 +149,84 @@ fn a_fleet_that_comes_back_smaller_has_forgotten_the_others() {
     refused(up(&["--devices", "2", "--failing", "200%"]), 2, "not a share");
     refused(up(&["--devices", "2", "--tag", "a=b:60%,c:60%"]), 2, "more than 100 %");
     refused(up(&["--devices", "2", "--prefix", "a b"]), 2, "--prefix");
+}
+
+/// The processes that run shards of fleets below a directory.
+fn shards(of: &Fleet) -> Vec<u32> {
+    let parent = fs::read_to_string(of.solution.root().join(".edgectl/device-fleet/lock")).unwrap();
+    let parent: u32 = parent.trim().parse().unwrap();
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    children.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+fn kill(process: u32) {
+    assert!(Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn shards_come_to_the_same_end_as_one_process() {
+    let chance = ["--devices", "30", "--seed", "5", "--failing", "20%", "--offline", "10%", "--tag", "a=b:50%"];
+    let arguments = [&chance[..], &["--messages", "4"]].concat();
+    let one = Fleet::up(&arguments).rehearse();
+    assert!(one["messages"].as_u64() > Some(50) && one["failing"].as_u64() > Some(0), "{one}");
+    let sharded = Fleet::up(&[&arguments[..], &["--shards", "3"]].concat());
+    assert_eq!(shards(&sharded).len(), 3);
+    assert_eq!(sharded.rehearse(), one);
+
+    // What is left of a shard that is killed comes back.
+    let before = sharded.status()["connected"].clone();
+    let killed = shards(&sharded)[0];
+    kill(killed);
+    wait_until("its devices are gone", || sharded.status()["connected"] != before);
+    wait_until("its devices come back", || sharded.status()["connected"] == before);
+    assert!(!shards(&sharded).contains(&killed));
+    assert_eq!(sharded.solution.json(&["fleet", "report", "--wait"]), one);
+
+    let left = shards(&sharded);
+    sharded.solution.edgectl(&["fleet", "down"]).assert().success();
+    assert!(left.iter().all(|process| !Path::new(&format!("/proc/{process}")).exists()));
+
+    // Another seed is another fleet.
+    let other = [&["--devices", "30", "--seed", "6", "--failing", "20%", "--messages", "4"][..]].concat();
+    assert_ne!(Fleet::up(&other).rehearse()["digest"], one["digest"]);
+}
+
+#[test]
+fn shards_end_with_a_fleet_that_is_killed() {
+    let fleet = Fleet::up(&["--devices", "4", "--shards", "2"]);
+    let left = shards(&fleet);
+    let lock = fs::read_to_string(fleet.solution.root().join(".edgectl/device-fleet/lock")).unwrap();
+    kill(lock.trim().parse().unwrap());
+    wait_until("the shards end", || left.iter().all(|process| !Path::new(&format!("/proc/{process}")).exists()));
+    fleet.start(&["--devices", "4", "--shards", "2"]);
+    assert_eq!(fleet.status()["connected"], 4);
+}
+
+#[test]
+fn what_a_fleet_cannot_be_is_told() {
+    let solution = Solution::new();
+    let fleet = |arguments: &[&str]| solution.edgectl(&[&["fleet"], arguments].concat()).assert();
+    refused(fleet(&["report"]), 1, "no fleet is running");
+    refused(fleet(&["up", "--devices", "2", "--listen", "127.0.0.1"]), 2, "--listen is for shards in a swarm");
+    refused(fleet(&["up", "--devices", "2", "--shards", "0"]), 2, "0");
+    refused(fleet(&["image"]), 2, "--push");
+    let swarm = |host: &str| {
+        let mut command = solution.edgectl(&["fleet", "up", "--devices", "2", "--engine", "swarm"]);
+        command.env("DOCKER_HOST", host).assert()
+    };
+    refused(swarm("unix:///nowhere.sock"), 6, "there is no container engine");
+    refused(swarm(docker_engine::host()), 6, "docker swarm init");
+}
+
+#[test]
+fn the_image_of_edgectl_runs_where_there_is_nothing_else() {
+    let solution = Solution::new();
+    let mut make = solution.edgectl(&["--json", "fleet", "image", "--load"]);
+    let made = make.env("DOCKER_HOST", docker_engine::host()).assert().success().get_output().stdout.clone();
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    let image = made["image"].as_str().unwrap();
+    let said =
+        docker_engine::docker(&["run", "--rm", "--network=none", "--read-only", "--user=65532", image, "version"]);
+    assert!(said.contains(env!("CARGO_PKG_VERSION")), "{said}");
+    docker_engine::docker(&["rmi", image]);
 }

@@ -1,6 +1,10 @@
 //! What `edgectl fleet` can do.
 
-use super::{down, status, up};
+use edgectl_simulator::control::{ControlError, Request};
+use serde::de::DeserializeOwned;
+
+use super::{down, image, report, status, up};
+use crate::commands::device;
 use crate::error::CommandError;
 use crate::settings::Context;
 use crate::solution::solution::Solution;
@@ -17,7 +21,7 @@ Examples:
   edgectl --device fleet events -f
   edgectl fleet down";
 
-/// Many simulated devices in one process behind one cloud hub, to rehearse a roll-out
+/// Many simulated devices behind one cloud hub, to rehearse a roll-out
 #[derive(Debug, clap::Args)]
 #[command(before_help = EXAMPLES)]
 #[command(after_help = "Commands that work with a cloud hub reach that of the fleet with `--device fleet`.")]
@@ -30,6 +34,8 @@ pub struct Args {
 enum Command {
     Up(up::Args),
     Status(status::Args),
+    Report(report::Args),
+    Image(image::Args),
     Down(down::Args),
 }
 
@@ -38,6 +44,8 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
     match args.command {
         Command::Up(args) => up::run(&args, context),
         Command::Status(args) => status::run(&args, context),
+        Command::Report(args) => report::run(&args, context),
+        Command::Image(args) => image::run(&args, context),
         Command::Down(args) => down::run(&args, context),
     }
 }
@@ -46,6 +54,16 @@ pub fn run(args: Args, context: &Context) -> Result<(), CommandError> {
 pub(super) fn solution(context: &Context) -> Result<Solution, CommandError> {
     let solution = context.solution()?;
     if solution.device_is_own { solution.with_device(NAME) } else { Ok(solution) }
+}
+
+/// Asks the running fleet.
+pub(super) async fn ask<T: DeserializeOwned>(solution: &Solution, request: &Request) -> Result<T, CommandError> {
+    let told = device::ask(&solution.device_state(), request).await.map_err(|error| match error {
+        ControlError::NotRunning => CommandError::failed("no fleet is running for this solution")
+            .hint("Run `edgectl fleet up --devices 100 -d` to start one."),
+        other => device::control_error(other),
+    })?;
+    serde_json::from_value(told).map_err(|error| CommandError::failed(error.to_string()))
 }
 
 /// What other commands need to work with a fleet.

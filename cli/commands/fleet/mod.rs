@@ -2,5 +2,8 @@
 
 pub mod command;
 mod down;
+mod image;
+mod report;
+mod shards;
 mod status;
 mod up;

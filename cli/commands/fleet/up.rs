@@ -1,17 +1,17 @@
 //! `edgectl fleet up`.
 
-use std::process::Command;
-
 use edgectl_schemas::ids::DeviceId;
 use edgectl_simulator::address::DeviceAddress;
 use edgectl_simulator::device::Stopped;
 use edgectl_simulator::fleet::chance::Seed;
-use edgectl_simulator::fleet::fleet::{Fleet, FleetOptions, Tag};
+use edgectl_simulator::fleet::fleet::{Fleet, FleetOptions, Shards};
 use edgectl_simulator::fleet::generators::Behaviour;
+use edgectl_simulator::fleet::registration::Tag;
 use edgectl_simulator::state::Endpoints;
 use serde::Serialize;
 
 use super::command::{flag, solution};
+use super::shards;
 use crate::commands::background;
 use crate::commands::device::{self, block_on};
 use crate::error::CommandError;
@@ -45,6 +45,9 @@ pub struct Args {
     /// How often a module sends, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = interval)]
     interval: f64,
+    /// How many messages a module sends [default: no end]
+    #[arg(long, value_name = "NUMBER")]
+    messages: Option<u64>,
     /// Which share of the modules ends at each start
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = share)]
     failing: f64,
@@ -54,6 +57,8 @@ pub struct Args {
     /// A tag that new devices get by chance, as in site=berlin:60%,paris:40%; may be given again
     #[arg(long = "tag", value_name = "NAME=VALUE:SHARE,…", value_parser = tag)]
     tags: Vec<Tag>,
+    #[command(flatten)]
+    shards: shards::Args,
     /// Listen at 127.0.N.2, given as 127.0.N.1
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
@@ -132,25 +137,13 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
         let _ = rustix::process::setsid();
     }
     device::start_logging(context.settings.verbose);
-    let options = options(args, solution)?;
+    let options = options(args, solution, args.shards.shards(solution, context)?)?;
     let stopped = block_on(async {
         let mut signals = device::Signals::listen()?;
-        let fleet = tokio::select! {
-            fleet = Fleet::start(options) => fleet.map_err(device::start_error)?,
-            signal = signals.next() => return Err(signal),
-        };
-        if let Some(index) = &context.settings.device_index {
-            KnownDevice::of(solution).remember(index);
-        }
-        let started = Started {
-            endpoints: fleet.endpoints(),
-            devices: args.devices,
-            flag: flag(solution),
-            detached: args.detached,
-        };
-        context.printer.item(&started);
+        // A signal waits meanwhile: what was started half could not be stopped.
+        let fleet = Fleet::start(options).await.map_err(device::start_error)?;
         let outcome = tokio::select! {
-            stopped = fleet.stopped() => Ok(stopped),
+            outcome = stay(&fleet, args, solution, context) => outcome,
             signal = signals.next() => Err(signal),
         };
         fleet.stop().await;
@@ -164,7 +157,19 @@ fn run_here(args: &Args, solution: &Solution, context: &Context) -> Result<(), C
     }
 }
 
-fn options(args: &Args, solution: &Solution) -> Result<FleetOptions, CommandError> {
+/// Says that the fleet runs as soon as it does, and waits for its end.
+async fn stay(fleet: &Fleet, args: &Args, solution: &Solution, context: &Context) -> Result<Stopped, CommandError> {
+    let endpoints = fleet.ready().await.map_err(device::start_error)?;
+    if let Some(index) = &context.settings.device_index {
+        KnownDevice::of(solution).remember(index);
+    }
+    let started = Started { endpoints, devices: args.devices, flag: flag(solution), detached: args.detached };
+    context.printer.item(&started);
+    Ok(fleet.stopped().await)
+}
+
+fn options(args: &Args, solution: &Solution, shards: Option<Shards>) -> Result<FleetOptions, CommandError> {
+    args.shards.check()?;
     let width = args.devices.to_string().len().max(4);
     let name = |number: u32| DeviceId::new(&format!("{}-{number:0width$}", args.prefix));
     let devices = (1..=args.devices).map(name).collect::<Result<Vec<_>, _>>();
@@ -177,25 +182,26 @@ fn options(args: &Args, solution: &Solution) -> Result<FleetOptions, CommandErro
         behaviour: Behaviour {
             seed: Seed(args.seed),
             interval: std::time::Duration::from_secs_f64(args.interval),
+            messages: args.messages,
             failing: args.failing,
         },
         offline: args.offline,
         tags: args.tags.clone(),
         custom_endpoints: device::custom_endpoints(solution, None),
+        shards,
     })
 }
 
 /// Starts this program again in the background and waits until the fleet runs.
 fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
     // What is wrong with them is told here.
-    options(args, solution)?;
-    let mut command = Command::new(&context.settings.program);
-    command.arg("--json").arg("-C").arg(&solution.root).args(["fleet", "up", "--detached"]);
-    command.args((0..context.settings.verbose).map(|_| "-v"));
+    options(args, solution, None)?;
+    let mut command = background::command("fleet", solution, context);
     command.arg("--device").arg(solution.device.as_str());
     command.arg(format!("--devices={}", args.devices)).arg(format!("--prefix={}", args.prefix));
     command.arg(format!("--seed={}", args.seed)).arg(format!("--interval={}", args.interval));
     command.arg(format!("--failing={}", args.failing)).arg(format!("--offline={}", args.offline));
+    command.args(args.messages.iter().map(|messages| format!("--messages={messages}"))).args(args.shards.given());
     command.args(args.address.iter().map(|address| format!("--address={address}")));
     for Tag { name, values } in &args.tags {
         let values: Vec<String> = values.iter().map(|(value, share)| format!("{value}:{share}")).collect();

@@ -1,7 +1,5 @@
 //! `edgectl sim up`.
 
-use std::process::Command;
-
 use edgectl_schemas::ids::DeviceId;
 use edgectl_schemas::sas::SharedKey;
 use edgectl_simulator::above::Parent;
@@ -275,9 +273,7 @@ async fn register_below(
 /// Starts this program again in the background and waits until the device says that it runs.
 fn start_behind(args: &Args, solution: &Solution, context: &Context) -> Result<(), CommandError> {
     let state = solution.device_state();
-    let mut command = Command::new(&context.settings.program);
-    command.arg("--json").arg("-C").arg(&solution.root).args(["sim", "up", "--detached"]);
-    command.args((0..context.settings.verbose).map(|_| "-v"));
+    let mut command = background::command("sim", solution, context);
     command.args(args.address.iter().flat_map(|address| ["--address", address]));
     command.args(args.runtime.iter().flat_map(|runtime| ["--runtime", runtime.as_str()]));
     command.arg("--device").arg(solution.device.as_str());

@@ -1,8 +1,11 @@
 //! What happens to whom: it follows from the seed and from names, so that the same fleet behaves in the same way each time,
 //! however many devices there are and in whatever order they start.
 
+use edgectl_schemas::ids::DeviceId;
+use serde::{Deserialize, Serialize};
+
 /// The seed of a fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed(pub u64);
 
 impl Seed {
@@ -21,6 +24,11 @@ impl Seed {
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let share = (self.number(matter, names) >> 11) as f64 / (1_u64 << 53) as f64;
         share
+    }
+
+    /// Whether a device connects, of which a share never does.
+    pub fn is_online(self, device: &DeviceId, offline: f64) -> bool {
+        self.share("offline", &[device.as_str()]) >= offline
     }
 }
 

@@ -1,41 +1,40 @@
 //! A fleet as a whole: the cloud hub, which listens as that of one device does, and the devices behind it.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use edgectl_hub::clock::{Clock, SystemClock};
 use edgectl_hub::cloud::hub::CloudHub;
-use edgectl_hub::cloud::registry::{Order, Wanted};
-use edgectl_hub::cloud::twins::Change;
-use edgectl_schemas::ids::{DeviceId, Identity};
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use serde_json::{Map, Value};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::generators::Behaviour;
-use super::member::Member;
-use super::report::report;
+use super::members::Members;
+use super::registration::{Tag, register};
+use super::requests::Requests;
+use super::shard::{self, ShardOrder};
+use super::shards::engine::ShardEngine;
+use super::way;
 use crate::above::{Above, endpoints};
 use crate::address::DeviceAddress;
 use crate::authority::Authority;
 use crate::cloud;
-use crate::control::{self, Handler, Request};
+use crate::control;
 use crate::custom_endpoints::delivery::CustomEndpoints;
 use crate::device::{DeviceError, Stopped, other, present};
 use crate::doors::Doors;
-use crate::ports;
+use crate::ports::{self, PortsError};
 use crate::state::{Endpoints, StateDirectory, read_json, write_json};
 
-/// Devices that start or stop at the same time.
-const AT_ONCE: usize = 32;
-/// Messages a second are counted over so many seconds.
-const RATE_SECONDS: usize = 10;
+/// How often it is looked at whether devices have connected, or left.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// So long devices of shards may take to leave.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a fleet needs to know.
 pub struct FleetOptions {
@@ -57,15 +56,24 @@ pub struct FleetOptions {
     pub tags: Vec<Tag>,
     /// Where the cloud hub brings what it receives, beside its built-in endpoint.
     pub custom_endpoints: CustomEndpoints,
+    /// Other processes for the devices; none for this one.
+    pub shards: Option<Shards>,
 }
 
-/// A tag that devices get by chance.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tag {
-    /// Its name; dots lead into objects.
-    pub name: String,
-    /// Its values, each with its share. Who is in none of the shares does not get the tag.
-    pub values: Vec<(String, f64)>,
+/// Shards in place of devices in the fleet's own process.
+pub struct Shards {
+    /// How many.
+    pub count: usize,
+    /// What runs them.
+    pub engine: Arc<dyn ShardEngine>,
+    /// Where the cloud hub listens for them, beside its own address; none where they reach that.
+    pub listen: Option<IpAddr>,
+}
+
+/// What runs a fleet's devices.
+enum Running {
+    Here(Members),
+    Shards(Arc<dyn ShardEngine>),
 }
 
 /// A running fleet.
@@ -73,7 +81,9 @@ pub struct Fleet {
     endpoints: Endpoints,
     state: StateDirectory,
     cloud: Arc<CloudHub>,
-    members: Vec<Member>,
+    /// The devices that connect.
+    online: Vec<DeviceId>,
+    running: Running,
     shutdown: CancellationToken,
     stop_asked: CancellationToken,
     tasks: TaskTracker,
@@ -81,7 +91,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts a fleet. Returns when its cloud hub listens and all of its devices run.
+    /// Starts a fleet. Returns when its cloud hub listens and its devices, or their shards, are started.
     pub async fn start(options: FleetOptions) -> Result<Self, DeviceError> {
         let state = options.state.clone();
         state.create()?;
@@ -100,43 +110,79 @@ impl Fleet {
         let (cloud, files) = cloud::open(&state, &endpoints.hub_host_name, &clock)?;
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         options.custom_endpoints.clone().follow(&cloud, &state.cloud(), &tasks, &shutdown);
-        register(&cloud, &options)?;
+        let Behaviour { seed, messages, .. } = options.behaviour;
+        register(&cloud, &options.devices, &options.tags, seed)?;
         let doors = Doors { clock: Arc::clone(&clock), tasks: tasks.clone(), shutdown: shutdown.clone() };
-        doors.serve_cloud(&cloud, hub, &authority, files)?;
+        let mut hubs = vec![(cloud.host().to_owned(), hub)];
+        if let Some(address) = options.shards.as_ref().and_then(|shards| shards.listen) {
+            hubs.push((address.to_string(), ports::listen_at_all(address).await.map_err(PortsError::from)?));
+        }
+        let at = hubs.last().map(|(_, hub)| hub.https.local_addr()).transpose();
+        let at = at
+            .map_err(|error| other("the cloud hub")(&error))?
+            .ok_or_else(|| other("the cloud hub")(&"it does not listen"))?;
+        doors.serve_cloud(&cloud, hubs, &authority, files, options.custom_endpoints.settings.built_in())?;
 
-        let seed = options.behaviour.seed;
-        let online =
-            options.devices.iter().filter(|device| seed.share("offline", &[device.as_str()]) >= options.offline);
-        let starts = online.map(|device| Member::start(&cloud, device.clone(), options.behaviour, &endpoints, &clock));
-        let started: Vec<_> = stream::iter(starts).buffer_unordered(AT_ONCE).collect().await;
-        let members = started.into_iter().collect::<Result<Vec<_>, _>>()?;
-
-        let rate = Arc::new(Rate::default());
-        let (counted, watched, ended) = (Arc::clone(&cloud), Arc::clone(&rate), shutdown.clone());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = ended.cancelled() => {}
-                () = watched.watch(&counted) => {}
-            }
-        });
+        let online = options.devices.iter().filter(|device| seed.is_online(device, options.offline)).cloned();
+        let online: Vec<DeviceId> = online.collect();
         let stop_asked = CancellationToken::new();
         let requests = Requests {
             cloud: Arc::clone(&cloud),
             name: options.name.to_string(),
-            seed: seed.0,
+            behaviour: options.behaviour,
+            offline: options.offline,
             devices: options.devices,
-            rate,
+            rate: Arc::default(),
+            tally: messages.map(|_| Arc::default()),
+            done_since: Mutex::default(),
             stop: stop_asked.clone(),
         };
+        watch(&requests, &tasks, &shutdown);
         let control = control::bind(&state.control_socket()).map_err(|error| other("the control socket")(&error))?;
         tasks.spawn(control::serve(control, Arc::new(requests), shutdown.clone()));
-        write_json(&state.endpoints(), &endpoints)?;
-        Ok(Self { endpoints, state, cloud, members, shutdown, stop_asked, tasks, _lock: lock })
+        // Last, so that nothing can fail any more that would leave shards behind.
+        let gateway_host = endpoints.gateway_host_name.clone();
+        let running = match options.shards {
+            None => {
+                let ties = online.iter().map(|device| ready(way::join(&cloud, device.clone()).map_err(Into::into)));
+                Running::Here(Members::start(ties, &gateway_host, options.behaviour, &clock).await?)
+            }
+            Some(Shards { count, engine, .. }) => {
+                let order = ShardOrder {
+                    hub_host: cloud.host().to_owned(),
+                    address: at.ip(),
+                    https_port: at.port(),
+                    trust_bundle: authority.trust_bundle().to_owned(),
+                    gateway_host,
+                    behaviour: options.behaviour,
+                    devices: Vec::new(),
+                };
+                shard::open_many_files();
+                engine.start(orders(&cloud, &order, &online, count)?).await?;
+                Running::Shards(engine)
+            }
+        };
+        Ok(Self { endpoints, state, cloud, online, running, shutdown, stop_asked, tasks, _lock: lock })
     }
 
-    /// Where the fleet is reached.
-    pub fn endpoints(&self) -> &Endpoints {
-        &self.endpoints
+    /// Waits until all devices are connected that are to be, and then says where the fleet is reached. Fails when a shard
+    /// cannot run.
+    pub async fn ready(&self) -> Result<&Endpoints, DeviceError> {
+        let is_away = |device: &DeviceId| !self.is_connected(device);
+        while let Running::Shards(engine) = &self.running
+            && self.online.iter().any(is_away)
+        {
+            if let Some(trouble) = engine.trouble().await {
+                return Err(DeviceError::Shards(trouble));
+            }
+            self.cloud.clock().sleep(LOOK_INTERVAL).await;
+        }
+        write_json(&self.state.endpoints(), &self.endpoints)?;
+        Ok(&self.endpoints)
+    }
+
+    fn is_connected(&self, device: &DeviceId) -> bool {
+        self.cloud.is_connected(&Identity::module(device.clone(), ModuleId::edge_agent()))
     }
 
     /// Waits until the fleet is asked to stop, or can no longer go on.
@@ -149,136 +195,69 @@ impl Fleet {
 
     /// Stops all devices, then the cloud hub.
     pub async fn stop(self) {
-        stream::iter(self.members).for_each_concurrent(AT_ONCE, Member::stop).await;
+        match &self.running {
+            Running::Here(_) => {}
+            Running::Shards(engine) => {
+                engine.stop().await;
+                self.left().await;
+            }
+        }
+        if let Running::Here(members) = self.running {
+            members.stop().await;
+        }
         self.cloud.stop().await;
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
         self.state.remove_sockets();
     }
-}
 
-/// Registers the devices that are not yet, gives those their tags, and removes those of an earlier, larger fleet.
-fn register(cloud: &CloudHub, options: &FleetOptions) -> Result<(), DeviceError> {
-    let known = |device: &DeviceId| cloud.registry().get(&Identity::device(device.clone())).is_some();
-    let new: Vec<&DeviceId> = options.devices.iter().filter(|device| !known(device)).collect();
-    let order = |device: &&DeviceId| Order {
-        identity: Identity::device(DeviceId::clone(device)),
-        wanted: Wanted { edge: Some(true), ..Wanted::default() },
-        condition: None,
-    };
-    let made = cloud.put_identities(new.iter().map(order).collect());
-    for outcome in made.map_err(|error| other("the registry")(&error))? {
-        outcome?;
-    }
-    let tagged: Vec<(Identity, Change)> = new
-        .into_iter()
-        .map(|device| {
-            let tags = tags(options, device);
-            (Identity::device(device.clone()), Change { tags: Some(Value::Object(tags)), ..Change::default() })
-        })
-        .filter(|(_, change)| change.tags.as_ref().and_then(Value::as_object).is_some_and(|tags| !tags.is_empty()))
-        .collect();
-    cloud.change_many(&tagged).map_err(|error| other("the tags")(&error))?;
-    let stem =
-        options.devices.first().map_or("", |first| first.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
-    let wanted: HashSet<&DeviceId> = options.devices.iter().collect();
-    let is_of_fleet = |name: &str| {
-        name.strip_prefix(stem).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    for registration in cloud.registry().devices() {
-        let identity = &registration.record.identity;
-        if registration.edge && is_of_fleet(identity.device.as_str()) && !wanted.contains(&identity.device) {
-            cloud.remove_identity(identity, None)?;
+    /// Waits until the devices of shards have gone, or had time to.
+    async fn left(&self) {
+        let clock = self.cloud.clock();
+        let deadline = clock.now() + LEAVE_TIMEOUT;
+        while clock.now() < deadline && self.online.iter().any(|device| self.is_connected(device)) {
+            clock.sleep(LOOK_INTERVAL).await;
         }
     }
-    Ok(())
 }
 
-/// The tags of a device.
-fn tags(options: &FleetOptions, device: &DeviceId) -> Map<String, Value> {
-    let mut tags = Map::new();
-    for tag in &options.tags {
-        let mut left = options.behaviour.seed.share(&format!("tag {}", tag.name), &[device.as_str()]);
-        let value = tag.values.iter().find(|(_, share)| {
-            left -= share;
-            left < 0.0
+/// Counts messages until the shutdown.
+fn watch(requests: &Requests, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let until_shutdown = |work: BoxFuture<'static, ()>| {
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = work => {}
+            }
         });
-        if let Some((value, _)) = value {
-            put(&mut tags, &tag.name, value);
-        }
+    };
+    let (cloud, rate) = (Arc::clone(&requests.cloud), Arc::clone(&requests.rate));
+    if let Some(tally) = &requests.tally {
+        let from = *cloud.events().next_number().borrow();
+        until_shutdown(Arc::clone(tally).follow(Arc::clone(&cloud), from).boxed());
     }
-    tags
+    until_shutdown(async move { rate.watch(&cloud).await }.boxed());
 }
 
-fn put(tags: &mut Map<String, Value>, name: &str, value: &str) {
-    match name.split_once('.') {
-        None => drop(tags.insert(name.to_owned(), value.into())),
-        Some((first, rest)) => {
-            let inner = tags.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                put(inner, rest, value);
-            }
-        }
-    }
-}
-
-/// How many messages come a second.
-#[derive(Default)]
-struct Rate {
-    samples: Mutex<VecDeque<(Instant, u64)>>,
-}
-
-impl Rate {
-    async fn watch(&self, cloud: &CloudHub) {
-        loop {
-            self.sample(cloud.clock().now(), cloud.events().telemetry());
-            cloud.clock().sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    fn sample(&self, at: Instant, count: u64) {
-        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.push_back((at, count));
-        if samples.len() > RATE_SECONDS + 1 {
-            samples.pop_front();
-        }
-    }
-
-    fn per_second(&self) -> f64 {
-        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some((begin, first)), Some((end, last))) = (samples.front(), samples.back()) else { return 0.0 };
-        let seconds = end.duration_since(*begin).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a number for people")]
-        let messages = last.saturating_sub(*first) as f64;
-        if seconds > 0.0 { (messages / seconds * 10.0).round() / 10.0 } else { 0.0 }
-    }
-}
-
-/// What a fleet answers on its control socket.
-struct Requests {
-    cloud: Arc<CloudHub>,
-    name: String,
-    seed: u64,
-    devices: Vec<DeviceId>,
-    rate: Arc<Rate>,
-    stop: CancellationToken,
-}
-
-#[async_trait]
-impl Handler for Requests {
-    async fn handle(&self, request: Request, items: mpsc::Sender<Value>) -> Result<Value, String> {
-        match request {
-            Request::Fleet => {
-                let report = report(&self.cloud, &self.name, self.seed, &self.devices, self.rate.per_second());
-                serde_json::to_value(report).map_err(|error| error.to_string())
-            }
-            Request::Events { follow, from } => cloud::events(&self.cloud, from, follow, items).await,
-            Request::Stop => {
-                self.stop.cancel();
-                Ok(Value::Null)
-            }
-            _ => Err(format!("{} is a fleet, and that is asked of one device: try `edgectl fleet status`", self.name)),
-        }
-    }
+/// What the shards have to know: all of them have some of the devices, with their keys.
+fn orders(
+    cloud: &CloudHub,
+    order: &ShardOrder,
+    devices: &[DeviceId],
+    count: usize,
+) -> Result<Vec<ShardOrder>, DeviceError> {
+    let keyed = |device: &DeviceId| {
+        let registration = cloud.registry().get(&Identity::device(device.clone()));
+        let key = registration.and_then(|found| found.record.keys().into_iter().next());
+        let key = key.ok_or_else(|| other("a shard")(&format!("{device} has no key")))?;
+        Ok((device.clone(), key.to_base64()))
+    };
+    let part = devices.len().div_ceil(count).max(1);
+    let parts = devices.chunks(part).map(|devices| {
+        let devices = devices.iter().map(keyed).collect::<Result<_, DeviceError>>()?;
+        Ok(ShardOrder { devices, ..order.clone() })
+    });
+    parts.collect()
 }

@@ -37,6 +37,8 @@ pub struct Generator {
     pub identity: Identity,
     /// How often it sends.
     pub interval: Duration,
+    /// How many messages it sends; none for no end.
+    pub messages: Option<u64>,
     /// When it sends first, so that a fleet does not send all at once.
     pub first: Duration,
     /// What its measurements follow from.
@@ -74,26 +76,42 @@ impl Generator {
         sent.inspect_err(|refusal| tracing::debug!(module = %self.identity, %refusal, "a message is not taken")).is_ok()
     }
 
+    /// The next measurement.
+    fn measure(&self, walk: &mut Walk, sequence: u64) -> Message {
+        let mut message = Message::new(walk.step(&self.clock.now_text()).to_string());
+        message.properties.set("sequenceNumber", sequence.to_string());
+        message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
+        message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
+        message
+    }
+
     async fn generate(&self, client: &Client, mut inputs: mpsc::Receiver<(Delivery, Receipt)>) -> Infallible {
         let module = self.identity.module.as_ref().map(ModuleId::as_str).unwrap_or_default();
         let mut walk = Walk::new(Ranges::default(), Some(self.seed));
         let mut sequence = 0_u64;
         let mut next = self.clock.now() + self.first;
+        let mut untaken: Option<Message> = None;
         loop {
             tokio::select! {
                 () = self.clock.sleep_until(next) => {
                     next += self.interval;
-                    let part = Part::of(module, &self.edge.status().routes);
-                    if part.is_fed {
+                    let routes = self.edge.status().routes;
+                    let part = Part::of(module, &routes);
+                    let is_done = self.messages.is_some_and(|messages| sequence >= messages);
+                    // A deployment's routes may come after its modules: without one a message would be lost.
+                    if part.is_fed || routes.is_empty() || is_done {
                         continue;
                     }
-                    sequence += 1;
-                    let mut message = Message::new(walk.step(&self.clock.now_text()).to_string());
-                    message.properties.set("sequenceNumber", sequence.to_string());
-                    message.system.set(system::CONTENT_TYPE, "application/json".to_owned());
-                    message.system.set(system::CONTENT_ENCODING, "utf-8".to_owned());
+                    let mut message = match untaken.take() {
+                        Some(message) => message,
+                        None => self.measure(&mut walk, sequence + 1),
+                    };
                     message.system.set(system::OUTPUT_NAME, part.output);
-                    self.send(client, message).await;
+                    if self.send(client, message.clone()).await {
+                        sequence += 1;
+                    } else {
+                        untaken = Some(message);
+                    }
                 }
                 Some((delivery, receipt)) = inputs.recv() => {
                     let mut message = Message::clone(&delivery.message);

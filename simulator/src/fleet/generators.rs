@@ -9,6 +9,7 @@ use edgectl_hub::clock::Clock;
 use edgectl_hub::edge::hub::EdgeHub;
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,12 +27,15 @@ const EDGE_HUB: &str = "edgeHub";
 const FAILED: i32 = 1;
 
 /// How the modules of a fleet behave.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Behaviour {
     /// What all chance follows from.
     pub seed: Seed,
     /// How often a module sends.
     pub interval: Duration,
+    /// How many messages a module sends after each of its starts; none for no end.
+    pub messages: Option<u64>,
     /// Which share of the modules ends at each start.
     pub failing: f64,
 }
@@ -79,7 +83,7 @@ impl Generators {
     }
 
     fn generate(&self, module: ModuleId, stop: CancellationToken) {
-        let Behaviour { seed, interval, .. } = self.behaviour;
+        let Behaviour { seed, interval, messages, .. } = self.behaviour;
         let names = [self.device.as_str(), module.as_str()];
         let generator = Generator {
             first: interval.mul_f64(seed.share("first", &names)),
@@ -87,6 +91,7 @@ impl Generators {
             edge: Arc::clone(&self.edge),
             identity: Identity::module(self.device.clone(), module),
             interval,
+            messages,
             clock: Arc::clone(&self.clock),
         };
         self.tasks.spawn(generator.run(stop));

@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgectl_hub::clock::Clock;
-use edgectl_hub::cloud::hub::CloudHub;
 use edgectl_hub::edge::hub::{EdgeHub, EdgeHubOptions};
 use edgectl_hub::edge::store::durability::Durability;
-use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::agent_connection::HubConnection;
 use super::generators::{Behaviour, Generators};
-use super::way::Way;
+use super::ties::{NO_WORKLOAD_API, Ties};
 use crate::agent::methods::method::{AgentIdentity, Methods};
 use crate::agent::methods::tasks::BackgroundTasks;
 use crate::agent::methods::uploads::Uploads;
@@ -24,7 +21,6 @@ use crate::agent::reconcile::{Agent, AgentOptions};
 use crate::agent::restart::RestartRules;
 use crate::agent_link::{AgentLink, STOP_TIMEOUT};
 use crate::device::{DeviceError, REPORT_QUEUE, environment, facts_of_agent};
-use crate::state::Endpoints;
 
 /// The agents of a fleet look at their modules this often; at changes they look at once.
 const AGENT_PERIOD: Duration = Duration::from_secs(30);
@@ -41,41 +37,36 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts a registered device. The endpoints are the fleet's, which its devices share.
+    /// Starts a registered device. The gateway's name is told to its modules.
     pub async fn start(
-        cloud: &Arc<CloudHub>,
-        device: DeviceId,
+        ties: Ties,
+        gateway_host: &str,
         behaviour: Behaviour,
-        endpoints: &Endpoints,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, DeviceError> {
-        let way = Arc::new(Way { cloud: Arc::clone(cloud), device: device.clone() });
+        let Ties { device, hub_host, upstream, scope, identities, agent, events, reported, tasks, shutdown } = ties;
         let options = EdgeHubOptions {
             device: device.clone(),
-            hub_host: endpoints.hub_host_name.clone(),
-            gateway_host: endpoints.gateway_host_name.clone(),
+            hub_host: hub_host.clone(),
+            gateway_host: gateway_host.to_owned(),
             directory: None,
             durability: Durability::Memory,
         };
-        let edge = EdgeHub::start(options, Arc::<Way>::clone(&way), Arc::<Way>::clone(&way), Arc::clone(clock)).await?;
-        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let edge = EdgeHub::start(options, upstream, scope, Arc::clone(clock)).await?;
         let runtime = Generators::new(Arc::clone(&edge), device.clone(), behaviour, Arc::clone(clock), tasks.clone());
         let runtime = Arc::new(runtime);
 
-        let agent = Identity::module(device.clone(), ModuleId::edge_agent());
-        let (connection, events) = HubConnection::new(Arc::clone(cloud), agent);
         let (desired, desired_seen) = watch::channel::<Option<Value>>(None);
         let (reports, reports_to_send) = mpsc::channel(REPORT_QUEUE);
         let facts = facts_of_agent(None);
-        let metrics = AgentMetrics::new(&endpoints.hub_host_name, device.as_str(), &facts, Arc::clone(clock));
+        let metrics = AgentMetrics::new(&hub_host, device.as_str(), &facts, Arc::clone(clock));
         let metrics = Arc::new(metrics);
         let hub = Arc::clone(&edge);
-        let own = Endpoints { device_id: device.to_string(), ..endpoints.clone() };
         let options = AgentOptions {
             edge_hub: Box::new(move |environment| hub.set_environment(environment)),
             runtime: Arc::<Generators>::clone(&runtime),
-            identities: way,
-            environment: environment(&own, None),
+            identities,
+            environment: environment(&hub_host, &device, gateway_host, NO_WORKLOAD_API, None),
             facts,
             profile: None,
             rules: RestartRules::default(),
@@ -84,12 +75,11 @@ impl Member {
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(clock),
         };
-        let known = cloud.twin_of(&Identity::module(device.clone(), ModuleId::edge_agent()))?;
-        let agent = Agent::new(options, Value::Object(known.reported.properties.clone()));
+        let running = Agent::new(options, reported);
         let (agent_shutdown, agent_tasks) = (CancellationToken::new(), TaskTracker::new());
-        agent_tasks.spawn(agent.run(desired_seen, reports, agent_shutdown.clone()));
+        agent_tasks.spawn(running.run(desired_seen, reports, agent_shutdown.clone()));
 
-        let identity = AgentIdentity { hub: endpoints.hub_host_name.clone(), device: device.to_string() };
+        let identity = AgentIdentity { hub: hub_host, device: device.to_string() };
         let background = BackgroundTasks::new(tasks.clone(), shutdown.clone(), Arc::clone(clock));
         let no_bundle = Arc::new(|_| {
             let refused = async { Err("devices of a fleet make no support bundles".to_owned()) };
@@ -98,7 +88,7 @@ impl Member {
         let methods =
             Methods { uploads: Uploads::new(identity, runtime, background, no_bundle), stop_timeout: STOP_TIMEOUT };
         let link = AgentLink {
-            client: Arc::<HubConnection>::clone(&connection),
+            client: agent,
             desired,
             methods: Arc::new(methods),
             provisioning: None,
@@ -106,7 +96,6 @@ impl Member {
             clock: Arc::clone(clock),
         };
         tasks.spawn(link.run(events, reports_to_send, shutdown.clone()));
-        tasks.spawn(connection.keep(shutdown.clone()));
         Ok(Self { edge, agent: agent_shutdown, agent_tasks, shutdown, tasks })
     }
 

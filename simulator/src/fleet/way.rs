@@ -1,4 +1,4 @@
-//! The way of a device of a fleet to its cloud hub: calls in place of a network.
+//! The way of a device of a fleet to the cloud hub in the same process: calls in place of a network.
 
 use std::sync::Arc;
 
@@ -12,21 +12,43 @@ use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::{DeviceId, Identity, ModuleId};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::admission::admit;
+use super::agent_connection::HubConnection;
+use super::ties::{NO_WORKLOAD_API, Ties};
 use crate::agent::identity::{IdentityError, IdentityProvider, ModuleIdentity};
 
 /// Who manages the modules of a deployment.
 const MANAGER: &str = "IotEdge";
-/// Modules of a fleet are no processes that could ask a workload API.
-const NO_WORKLOAD_API: &str = "unix:///dev/null";
 
 /// The way of one device.
-pub struct Way {
-    /// Where it leads.
-    pub cloud: Arc<CloudHub>,
-    /// Whose it is.
-    pub device: DeviceId,
+struct Way {
+    cloud: Arc<CloudHub>,
+    device: DeviceId,
+}
+
+/// Joins a registered device to the cloud hub in the same process.
+pub fn join(cloud: &Arc<CloudHub>, device: DeviceId) -> Result<Ties, RegistryError> {
+    let agent = Identity::module(device.clone(), ModuleId::edge_agent());
+    let known = cloud.twin_of(&agent)?;
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let (connection, events) = HubConnection::new(Arc::clone(cloud), agent);
+    tasks.spawn(Arc::clone(&connection).keep(shutdown.clone()));
+    let way = Arc::new(Way { cloud: Arc::clone(cloud), device: device.clone() });
+    Ok(Ties {
+        device,
+        hub_host: cloud.host().to_owned(),
+        upstream: Arc::<Way>::clone(&way),
+        scope: Arc::<Way>::clone(&way),
+        identities: way,
+        agent: connection,
+        events,
+        reported: Value::Object(known.reported.properties.clone()),
+        tasks,
+        shutdown,
+    })
 }
 
 #[async_trait]
