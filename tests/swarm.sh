@@ -30,19 +30,24 @@ clean() {
     sleep 1
     for number in $nodes; do
         [ "$status" = 0 ] || grep level=error "$place/$number/log" | tail -5 >&2 || true
+        # A shard outlives an engine that was killed.
+        ip netns pids "$prefix-$number" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
         ip netns del "$prefix-$number" 2>/dev/null || true
         umount "$place/$number"/exec/netns/* 2>/dev/null || true
     done
     ip netns del "$prefix-hub" 2>/dev/null || true
     # What the kernel still holds of it is left to the next start of the machine.
     rm -rf "$place" 2>/dev/null || true
+    # After what the engines said, so that it is not lost among that.
+    [ -z "$why" ] || echo "error: $why" >&2
     exit "$status"
 }
 trap clean EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+why=""
 fail() {
-    echo "error: $*" >&2
+    why=$*
     exit 1
 }
 wait_for() { # what, command

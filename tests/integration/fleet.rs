@@ -137,13 +137,23 @@ fn the_same_seed_gives_the_same_fleet_and_another_one_another() {
 }
 
 #[test]
-fn a_fleet_that_comes_back_smaller_has_forgotten_the_others() {
+fn a_fleet_comes_back_smaller_with_tags_it_lacked_and_without_the_others() {
     let fleet = Fleet::up(&["--devices", "5"]);
+    let patch = |device, tags| fleet.edgectl(&["twin", "patch", "--leaf", device, "--tags", tags]).assert().success();
+    patch("device-0001", r#"{"place": {"site": "rome"}}"#);
+    patch("device-0002", r#"{"place": {"floor": 3}}"#);
     refused(fleet.solution.edgectl(&["fleet", "up", "--devices", "5", "-d"]).assert(), 1, "running already");
     fleet.solution.edgectl(&["fleet", "down"]).assert().success();
-    fleet.start(&["--devices", "3"]);
+    fleet.start(&["--devices", "3", "--tag", "place.site=berlin"]);
     assert_eq!(fleet.status()["devices"], 3);
-    assert_eq!(fleet.query("SELECT deviceId FROM devices").as_array().unwrap().len(), 3);
+    let mut devices = fleet.query("SELECT deviceId, tags FROM devices");
+    devices.as_array_mut().unwrap().sort_by_key(|device| device["deviceId"].to_string());
+    let expected = json!([
+        { "deviceId": "device-0001", "tags": { "place": { "site": "rome" } } },
+        { "deviceId": "device-0002", "tags": { "place": { "floor": 3, "site": "berlin" } } },
+        { "deviceId": "device-0003", "tags": { "place": { "site": "berlin" } } },
+    ]);
+    assert_eq!(devices, expected);
     let up = |arguments: &[&str]| fleet.solution.edgectl(&[&["fleet", "up"], arguments].concat()).assert();
     refused(up(&["--devices", "0"]), 2, "0");
     refused(up(&["--devices", "2", "--failing", "200%"]), 2, "not a share");

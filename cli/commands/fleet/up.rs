@@ -54,7 +54,7 @@ pub struct Args {
     /// Which share of the devices never connects
     #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = share)]
     offline: f64,
-    /// A tag that new devices get by chance, as in site=berlin:60%,paris:40%; may be given again
+    /// A tag that devices without it get by chance, as in site=berlin:60%,paris:40%; may be given again
     #[arg(long = "tag", value_name = "NAME=VALUE:SHARE,…", value_parser = tag)]
     tags: Vec<Tag>,
     #[command(flatten)]

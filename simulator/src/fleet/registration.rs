@@ -20,27 +20,28 @@ pub struct Tag {
     pub values: Vec<(String, f64)>,
 }
 
-/// Registers the devices that are not yet, gives those their tags, and removes those of an earlier, larger fleet.
+/// Registers the devices that are not yet, gives all of them the tags that they lack, and removes those of an earlier, larger
+/// fleet.
 pub fn register(cloud: &CloudHub, devices: &[DeviceId], tags: &[Tag], seed: Seed) -> Result<(), DeviceError> {
     let known = |device: &DeviceId| cloud.registry().get(&Identity::device(device.clone())).is_some();
-    let new: Vec<&DeviceId> = devices.iter().filter(|device| !known(device)).collect();
-    let order = |device: &&DeviceId| Order {
-        identity: Identity::device(DeviceId::clone(device)),
+    let order = |device: &DeviceId| Order {
+        identity: Identity::device(device.clone()),
         wanted: Wanted { edge: Some(true), ..Wanted::default() },
         condition: None,
     };
-    let made = cloud.put_identities(new.iter().map(order).collect());
-    for outcome in made.map_err(|error| other("the registry")(&error))? {
+    let new = devices.iter().filter(|device| !known(device)).map(order).collect();
+    for outcome in cloud.put_identities(new).map_err(|error| other("the registry")(&error))? {
         outcome?;
     }
-    let tagged: Vec<(Identity, Change)> = new
-        .into_iter()
-        .map(|device| {
-            let tags = tags_of(device, tags, seed);
-            (Identity::device(device.clone()), Change { tags: Some(Value::Object(tags)), ..Change::default() })
-        })
-        .filter(|(_, change)| change.tags.as_ref().and_then(Value::as_object).is_some_and(|tags| !tags.is_empty()))
-        .collect();
+    let mut tagged: Vec<(Identity, Change)> = Vec::new();
+    for device in devices {
+        let identity = Identity::device(device.clone());
+        let twin = cloud.twin_of(&identity).map_err(|error| other("the tags")(&error))?;
+        let lacking = tags_of(device, tags.iter().filter(|tag| !has_tag(&twin.tags, &tag.name)), seed);
+        if !lacking.is_empty() {
+            tagged.push((identity, Change { tags: Some(Value::Object(lacking)), ..Change::default() }));
+        }
+    }
     cloud.change_many(&tagged).map_err(|error| other("the tags")(&error))?;
     let stem = devices.first().map_or("", |first| first.as_str().trim_end_matches(|c: char| c.is_ascii_digit()));
     let wanted: HashSet<&DeviceId> = devices.iter().collect();
@@ -56,20 +57,27 @@ pub fn register(cloud: &CloudHub, devices: &[DeviceId], tags: &[Tag], seed: Seed
     Ok(())
 }
 
-/// The tags of a device.
-fn tags_of(device: &DeviceId, all: &[Tag], seed: Seed) -> Map<String, Value> {
-    let mut tags = Map::new();
-    for tag in all {
+fn has_tag(tags: &Map<String, Value>, name: &str) -> bool {
+    match name.split_once('.') {
+        None => tags.contains_key(name),
+        Some((first, rest)) => tags.get(first).and_then(Value::as_object).is_some_and(|inner| has_tag(inner, rest)),
+    }
+}
+
+/// Those of the tags that a device has by chance.
+fn tags_of<'a>(device: &DeviceId, tags: impl Iterator<Item = &'a Tag>, seed: Seed) -> Map<String, Value> {
+    let mut found = Map::new();
+    for tag in tags {
         let mut left = seed.share(&format!("tag {}", tag.name), &[device.as_str()]);
         let value = tag.values.iter().find(|(_, share)| {
             left -= share;
             left < 0.0
         });
         if let Some((value, _)) = value {
-            put(&mut tags, &tag.name, value);
+            put(&mut found, &tag.name, value);
         }
     }
-    tags
+    found
 }
 
 fn put(tags: &mut Map<String, Value>, name: &str, value: &str) {
