@@ -21,6 +21,7 @@ need c++ g++
 need shellcheck shellcheck
 need docker docker.io
 need strip binutils
+need ssh-agent openssh-client
 need skopeo skopeo
 need docker-registry docker-registry
 need git git

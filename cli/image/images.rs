@@ -142,13 +142,22 @@ pub fn sweep(store: &Store) -> Result<u64, ImageError> {
 pub struct Site<'a> {
     /// Settings and printer.
     pub context: &'a Context,
-    solution: &'a Solution,
+    /// What is built.
+    pub solution: &'a Solution,
     /// Where images are kept.
     pub store: Store,
     options: Options,
 }
 
 impl Site<'_> {
+    /// Who the user is at registries.
+    pub fn logins(&self, module: &PlannedModule) -> Logins {
+        Logins {
+            settings: self.context.settings.engine_config.clone(),
+            manifest: plan::credentials(self.solution, self.context, &module.platform),
+        }
+    }
+
     fn build(&self, module: &PlannedModule, line: &Line<'_>, reasons: &mut Vec<String>) -> Result<Image, ImageError> {
         match module.builder() {
             Builder::Own => self.build_own(module, line, reasons),
@@ -234,10 +243,7 @@ impl Site<'_> {
             reason: error.to_string(),
             hint: "Correct `base` under `edgectl` in module.json.".to_owned(),
         })?;
-        let logins = Logins {
-            settings: self.context.settings.engine_config.clone(),
-            manifest: plan::credentials(self.solution, self.context, &module.platform),
-        };
+        let logins = self.logins(module);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

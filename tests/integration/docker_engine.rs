@@ -85,21 +85,46 @@ pub fn empty_image(architecture: &str) -> String {
 fn import(name: &str) {
     let root = tempdir().unwrap();
     let program = assert_cmd::cargo::cargo_bin!("edgectl");
-    let libraries = Command::new("ldd").arg(program).output().unwrap().stdout;
-    let libraries = String::from_utf8(libraries).unwrap();
-    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-        let place = root.path().join(&library[1..]);
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        fs::copy(library, place).unwrap();
-    }
+    copy_libraries(program, root.path());
     let place = root.path().join("bin/edgectl");
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     fs::create_dir(root.path().join("tmp")).unwrap();
     // Without what only a debugger needs it is a tenth.
     assert!(Command::new("strip").arg("-o").arg(&place).arg(program).status().unwrap().success());
-    let mut tar =
-        Command::new("tar").arg("-C").arg(root.path()).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
-    let import = ["-H", host(), "import", "-c", "ENTRYPOINT [\"/bin/edgectl\"]", "-", name];
+    import_root(root.path(), "ENTRYPOINT [\"/bin/edgectl\"]", name);
+}
+
+/// An image of a shell and further programs of this machine.
+pub fn shell_image(programs: &[&str]) -> String {
+    let name = format!("edgectl-tests/shell:{}", std::process::id());
+    let root = tempdir().unwrap();
+    for program in ["/bin/sh"].iter().chain(programs) {
+        copy_libraries(Path::new(program), root.path());
+        copy_file(Path::new(program), root.path());
+    }
+    import_root(root.path(), "CMD [\"/bin/sh\"]", &name);
+    name
+}
+
+fn copy_file(file: &Path, root: &Path) {
+    let place = root.join(file.strip_prefix("/").unwrap());
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    fs::copy(file, place).unwrap();
+}
+
+/// Copies what a program is linked with.
+fn copy_libraries(program: &Path, root: &Path) {
+    let libraries = Command::new("ldd").arg(program).output().unwrap().stdout;
+    let libraries = String::from_utf8(libraries).unwrap();
+    for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+        copy_file(Path::new(library.trim_end_matches(':')), root);
+    }
+}
+
+/// Makes an image of all that lies in a directory.
+fn import_root(root: &Path, change: &str, name: &str) {
+    let mut tar = Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().unwrap();
+    let import = ["-H", host(), "import", "-c", change, "-", name];
     let status = Command::new("docker").args(import).stdin(tar.stdout.take().unwrap()).stdout(Stdio::null()).status();
     assert!(status.unwrap().success() && tar.wait().unwrap().success());
 }

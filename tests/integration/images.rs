@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, names, refused};
 use crate::build::{BROKEN, Files, RUST, programs, run_record, solution};
@@ -44,10 +44,8 @@ pub fn document(layout: &Path, digest: &Value) -> Value {
     serde_json::from_slice(&blob(layout, digest)).unwrap()
 }
 
-/// What an image prints that has one program, run by an emulator if it has to be.
-pub fn run(layout: &Path, manifest: &Value, emulator: Option<&str>) -> String {
-    let manifest = document(layout, &manifest["digest"]);
-    let config = document(layout, &manifest["config"]["digest"]);
+/// The files of an image.
+pub fn unpacked(layout: &Path, manifest: &Value) -> TempDir {
     let place = tempdir().unwrap();
     for layer in manifest["layers"].as_array().unwrap() {
         let archive = place.path().join("layer.tar.gz");
@@ -55,6 +53,14 @@ pub fn run(layout: &Path, manifest: &Value, emulator: Option<&str>) -> String {
         let mut tar = Command::new("tar");
         assert!(tar.arg("-C").arg(place.path()).arg("-xzf").arg(&archive).status().unwrap().success());
     }
+    place
+}
+
+/// What an image prints that has one program, run by an emulator if it has to be.
+pub fn run(layout: &Path, manifest: &Value, emulator: Option<&str>) -> String {
+    let manifest = document(layout, &manifest["digest"]);
+    let config = document(layout, &manifest["config"]["digest"]);
+    let place = unpacked(layout, &manifest);
     let program = place.path().join(config["config"]["Entrypoint"][0].as_str().unwrap().trim_start_matches('/'));
     let mut command = match emulator {
         Some(emulator) => Command::new(emulator),

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::image::engine::context::BuildContext;
 use crate::image::engine::dockerfile::{self, DockerBuild};
 use crate::image::engine::load;
-use crate::image::engine::options::BuildOptions;
+use crate::image::engine::options::{BuildOptions, SecretSource};
+use crate::image::engine::session::Lent;
 use crate::image::error::ImageError;
 use crate::image::images::{Image, Record, Site};
 use crate::image::inputs::Inputs;
@@ -20,6 +23,9 @@ use crate::image::oci::layer;
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::output::progress::Line;
+
+/// Most bytes of a secret, as `BuildKit` has it.
+const MAX_SECRET_BYTES: usize = 500 << 10;
 
 impl Site<'_> {
     /// Builds the module's Dockerfile, and takes the image into the store.
@@ -52,11 +58,12 @@ impl Site<'_> {
         if let Some(image) = self.unchanged(known, &inputs, reasons) {
             return Ok(image);
         }
+        let lent = Arc::new(self.lent(module, &options)?);
         let workspace = self.workspace(module)?;
         let name = Digest::of(module.image.as_bytes()).hexadecimal()[..16].to_owned();
         let archive = workspace.join(format!("{name}.tar"));
         context.write(&archive)?;
-        let build = DockerBuild { module, context: &context, options: &options, platform, environment };
+        let build = DockerBuild { module, context: &context, options: &options, platform, environment, lent };
         let made = self.on_engine(&build, &archive, line);
         let image = made.and_then(|()| self.take(&archive, known_platform));
         // It was for this build alone.
@@ -64,6 +71,53 @@ impl Site<'_> {
         let image = image?;
         self.keep(module, &Record { inputs, tools: Vec::new(), outside: Vec::new(), image: image.clone() })?;
         Ok(image)
+    }
+
+    /// What the engine may ask for while it builds a module.
+    fn lent(&self, module: &PlannedModule, options: &BuildOptions) -> Result<Lent, ImageError> {
+        let environment = &self.context.settings.environment;
+        let root = &self.solution.root;
+        let secret = |(id, source): (&String, &SecretSource)| {
+            let variable = |name: &String| environment.get(name).map(|value| value.clone().into_bytes());
+            let file = |path: &Path| fs::read(root.join(path)).map_err(ImageError::io(root.join(path)));
+            let value = match source {
+                SecretSource::File(path) => file(path)?,
+                SecretSource::Variable(name) => variable(name).ok_or_else(|| ImageError::Missing {
+                    what: format!("the secret {id} is to be the variable {name}, which is not set"),
+                    hint: "Set it in the environment, or in .env.".to_owned(),
+                })?,
+                SecretSource::Named => variable(id).map_or_else(|| file(Path::new(id)), Ok)?,
+            };
+            if value.len() > MAX_SECRET_BYTES {
+                return Err(ImageError::Unbuildable {
+                    reason: format!("the secret {id} has more than {} KiB", MAX_SECRET_BYTES >> 10),
+                    hint: "Give the build less, as a key or a token.".to_owned(),
+                });
+            }
+            Ok((id.clone(), value))
+        };
+        let agent = |(id, socket): (&String, &Option<PathBuf>)| {
+            let own = || environment.get("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from);
+            let socket = socket.as_ref().map(|socket| root.join(socket)).or_else(own);
+            let socket = socket.ok_or_else(|| ImageError::Missing {
+                what: format!("the build is to use the SSH agent {id}, and none is running"),
+                hint: "Start one, `eval $(ssh-agent)`, and give it the key with `ssh-add`.".to_owned(),
+            })?;
+            let kind = fs::metadata(&socket).map_err(ImageError::io(&socket))?.file_type();
+            if !kind.is_socket() {
+                return Err(ImageError::Unfit {
+                    path: socket,
+                    reason: "is no socket of an SSH agent".to_owned(),
+                    hint: "Give keys to an agent with `ssh-add`, and use `--ssh default`.".to_owned(),
+                });
+            }
+            Ok((id.clone(), socket))
+        };
+        Ok(Lent {
+            secrets: options.secrets.iter().map(secret).collect::<Result<_, _>>()?,
+            agents: options.agents.iter().map(agent).collect::<Result<_, _>>()?,
+            logins: self.logins(module),
+        })
     }
 
     /// Builds an archive's context on the engine, and puts the image into the archive.

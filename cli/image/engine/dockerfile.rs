@@ -1,17 +1,20 @@
 //! Building an image from a Dockerfile, on a container engine: with `BuildKit` where the engine has it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bollard_buildkit_proto::moby::buildkit::v1::StatusResponse;
 use edgectl_simulator::runtime::docker::engine::{Engine, EngineHost};
 use futures_util::StreamExt as _;
+use prost::Message as _;
 use reqwest::{Body, Client};
 use serde_json::{Value, json};
 
 use super::context::BuildContext;
 use super::options::BuildOptions;
-use super::trace::{self, Said};
+use super::session::{Lent, Session};
 use crate::error::chain;
 use crate::image::error::ImageError;
 use crate::image::plan::PlannedModule;
@@ -23,7 +26,6 @@ use crate::output::progress::Line;
 const LINES_KEPT: usize = 60;
 
 /// A build of a module on an engine.
-#[derive(Debug)]
 pub struct DockerBuild<'a> {
     /// The module.
     pub module: &'a PlannedModule,
@@ -35,6 +37,8 @@ pub struct DockerBuild<'a> {
     pub platform: Option<String>,
     /// Values for build arguments that have none.
     pub environment: &'a std::collections::BTreeMap<String, String>,
+    /// What the engine may ask for meanwhile.
+    pub lent: Arc<Lent>,
 }
 
 impl DockerBuild<'_> {
@@ -42,9 +46,19 @@ impl DockerBuild<'_> {
     pub async fn run(&self, engine: &Engine, archive: &Path, line: &Line<'_>) -> Result<(), ImageError> {
         let with_kit = engine.product() == "Docker";
         let (client, address) = client(engine.host())?;
+        let session = match (with_kit, self.lent.needs_kit()) {
+            (true, _) => Some(Session::open(&client, &address, Arc::clone(&self.lent)).await?),
+            (false, true) => {
+                return Err(ImageError::Unbuildable {
+                    reason: format!("{} takes no secrets and no SSH agents for a build", engine.product()),
+                    hint: "Use an engine with BuildKit, or remove --secret and --ssh from `buildOptions`.".to_owned(),
+                });
+            }
+            (false, false) => None,
+        };
         let length = archive.metadata().map_err(ImageError::io(archive))?.len();
         let request = client
-            .post(format!("{address}/v1.41/build?{}", self.query(with_kit)))
+            .post(format!("{address}/v1.41/build?{}", self.query(session.as_ref())))
             .header("content-type", "application/x-tar")
             .header("content-length", length)
             .body(Body::wrap_stream(content::stream(archive, 0).await?));
@@ -79,17 +93,19 @@ impl DockerBuild<'_> {
         } else if text("id") == Some("moby.buildkit.trace")
             && let Some(bytes) = text("aux").and_then(|aux| BASE64.decode(aux).ok())
         {
-            for said in trace::read(&bytes) {
-                match said {
-                    Said::Step(step) => told.line.update(&step),
-                    Said::Output(output) => told.output(&output),
-                }
+            // What is not understood is passed over.
+            let status = StatusResponse::decode(bytes.as_slice()).unwrap_or_default();
+            for step in &status.vertexes {
+                told.line.update(&step.name);
+            }
+            for log in &status.logs {
+                told.output(&String::from_utf8_lossy(&log.msg));
             }
         }
         Ok(())
     }
 
-    fn query(&self, with_kit: bool) -> String {
+    fn query(&self, session: Option<&Session>) -> String {
         let mut arguments = self.options.arguments.clone();
         for (name, value) in &mut arguments {
             if let (true, Some(own)) = (value.is_null(), self.environment.get(name)) {
@@ -101,11 +117,12 @@ impl DockerBuild<'_> {
             ("dockerfile", self.context.dockerfile()),
             ("rm", "true".to_owned()),
             ("forcerm", "true".to_owned()),
-            ("version", if with_kit { "2" } else { "1" }.to_owned()),
+            ("version", if session.is_some() { "2" } else { "1" }.to_owned()),
             ("buildargs", json!(arguments).to_string()),
             ("labels", json!(self.options.labels).to_string()),
             ("cachefrom", json!(self.options.cache_from).to_string()),
         ];
+        parameters.extend(session.map(|session| ("session", session.id.clone())));
         parameters.extend(self.platform.clone().map(|platform| ("platform", platform)));
         parameters.extend(self.options.parameters.iter().filter(|(name, _)| *name != "forcerm").cloned());
         let parts: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();

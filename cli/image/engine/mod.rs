@@ -6,4 +6,4 @@ pub mod dockerfile;
 pub mod dockerignore;
 pub mod load;
 pub mod options;
-pub mod trace;
+pub mod session;

@@ -1,11 +1,26 @@
 //! `buildOptions` of `module.json`: flags of `docker build`, read as iotedgedev reads them.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde_json::{Map, Value, json};
 
+use super::session::DEFAULT_AGENT;
 use crate::image::error::ImageError;
 
 /// What is passed over, as it is decided elsewhere.
 const PASSED_OVER: [&str; 6] = ["--rm", "-t", "--tag", "-f", "--file", "--progress"];
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file, as seen from the solution.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// A variable of the secret's name; where there is none, a file of that name.
+    Named,
+}
 
 /// What an engine is told about a build, by the parameters of its interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +35,10 @@ pub struct BuildOptions {
     pub cache_from: Vec<String>,
     /// The platform, where the options name one.
     pub platform: Option<String>,
+    /// Secrets for steps that mount them, by their names.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// SSH agents for steps that mount them, by their names: their sockets, or none for the user's own.
+    pub agents: BTreeMap<String, Option<PathBuf>>,
 }
 
 impl BuildOptions {
@@ -54,6 +73,15 @@ impl BuildOptions {
                 self.labels.insert(name, json!(value.unwrap_or_default()));
             }
             "--cache-from" => self.cache_from.push(value.to_owned()),
+            "--secret" => {
+                let (id, source) = secret(value)?;
+                self.secrets.insert(id, source);
+            }
+            "--ssh" => {
+                let (id, socket) = pair();
+                let id = if id.is_empty() { DEFAULT_AGENT.to_owned() } else { id };
+                self.agents.insert(id, socket.map(PathBuf::from));
+            }
             "--platform" => self.platform = Some(value.to_owned()),
             "--add-host" => self.parameters.push(("extrahosts", value.to_owned())),
             "--target" => self.parameters.push(("target", value.to_owned())),
@@ -78,6 +106,27 @@ impl BuildOptions {
         let on = value.is_empty() || value.eq_ignore_ascii_case("true");
         (on || value.eq_ignore_ascii_case("false")).then(|| self.parameters.push((name, on.to_string())))
     }
+}
+
+/// What `--secret` says, as `docker build` reads it: `id=NAME`, and `src=FILE` or `env=VARIABLE`, with commas between them.
+fn secret(text: &str) -> Option<(String, SecretSource)> {
+    let (mut id, mut source, mut kind) = (None, None, None);
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=')?;
+        match name.to_ascii_lowercase().as_str() {
+            "id" => id = Some(value.to_owned()),
+            "src" | "source" => source = Some(SecretSource::File(value.into())),
+            "env" => source = Some(SecretSource::Variable(value.to_owned())),
+            "type" if matches!(value, "file" | "env") => kind = Some(value),
+            _ => return None,
+        }
+    }
+    let source = match (source, kind) {
+        // `src` names the variable where the type says that it is one.
+        (Some(SecretSource::File(name)), Some("env")) => SecretSource::Variable(name.to_str()?.to_owned()),
+        (source, _) => source.unwrap_or(SecretSource::Named),
+    };
+    Some((id.filter(|id| !id.is_empty())?, source))
 }
 
 /// A size such as `512m`, in bytes.
@@ -128,8 +177,32 @@ mod tests {
         for option in ["-t x", "--rm=false", "-f other", ""] {
             assert_eq!(read(&[option]), Some(BuildOptions::default()), "{option}");
         }
-        for option in ["--secret id=a", "--ulimit nofile=1", "--ssh default", "--no-cache maybe", "-m many"] {
+        for option in ["--ulimit nofile=1", "--no-cache maybe", "-m many"] {
             assert_eq!(read(&[option]), None, "{option}");
         }
+    }
+
+    #[test]
+    fn secrets_and_agents_are_read() {
+        let variable = |name: &str| SecretSource::Variable(name.to_owned());
+        let cases = [
+            ("id=a", SecretSource::Named),
+            ("id=a,src=b/c", SecretSource::File("b/c".into())),
+            ("type=file,id=a,source=/b", SecretSource::File("/b".into())),
+            ("id=a,env=B", variable("B")),
+            ("type=env,id=a,src=B", variable("B")),
+        ];
+        for (text, source) in cases {
+            let read = read(&[&format!("--secret {text}")]).unwrap();
+            assert_eq!(read.secrets, BTreeMap::from([("a".to_owned(), source)]), "{text}");
+        }
+        for text in ["", "src=b", "id=,src=b", "id=a,type=vault", "id=a,other=b"] {
+            assert_eq!(read(&[&format!("--secret {text}")]), None, "{text}");
+        }
+        let agents = read(&["--ssh default", "--ssh=git=/run/agent"]).unwrap().agents;
+        assert_eq!(
+            agents,
+            BTreeMap::from([("default".to_owned(), None), ("git".to_owned(), Some("/run/agent".into()))])
+        );
     }
 }

@@ -13,7 +13,7 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::login::{Challenge, challenge};
-use super::reference::Reference;
+use super::reference::{self, Reference};
 use crate::error::{CommandError, ErrorKind, chain};
 use crate::image::error::ImageError;
 
@@ -116,12 +116,14 @@ pub struct Logins {
 }
 
 impl Logins {
-    async fn find(&self, reference: &Reference) -> (Option<RegistryCredential>, Option<HelperError>) {
+    /// Who the user is at a registry, and why that may not be known.
+    pub async fn at(&self, registry: &str) -> (Option<RegistryCredential>, Option<HelperError>) {
+        let registry = reference::usual_name(registry);
         let own = match &self.settings {
-            Some(settings) => credentials::find(settings, reference.login()).await,
+            Some(settings) => credentials::find(settings, reference::login(registry)).await,
             None => Ok(None),
         };
-        let of_manifest = || self.manifest.iter().find(|known| known.address == reference.registry).cloned();
+        let of_manifest = || self.manifest.iter().find(|known| known.address == registry).cloned();
         match own {
             Ok(found) => (found.or_else(of_manifest), None),
             // Everybody may do some things, so this is told only where the registry says no.
@@ -156,7 +158,7 @@ impl Registry {
                 registry: reference.registry.clone(),
                 reason: chain(&error),
             })?;
-        let (credential, trouble) = logins.find(reference).await;
+        let (credential, trouble) = logins.at(&reference.registry).await;
         Ok(Self {
             http,
             name: reference.registry.clone(),

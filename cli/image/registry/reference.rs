@@ -39,17 +39,22 @@ impl Reference {
         if self.registry == HUB.0 { HUB.1 } else { &self.registry }
     }
 
-    /// What the registry is called in the user's settings.
-    pub fn login(&self) -> &str {
-        if self.registry == HUB.0 { DOCKER_HUB } else { &self.registry }
-    }
-
     /// The address that requests begin with. Registries of this machine need no encryption.
     pub fn address(&self) -> String {
         let name = self.host().rsplit_once(':').map_or(self.host(), |(name, _)| name);
         let is_local = name == "localhost" || name.starts_with("127.") || name == "[::1]";
         format!("{}://{}", if is_local { "http" } else { "https" }, self.host())
     }
+}
+
+/// What a registry is called where people and manifests write of it.
+pub fn usual_name(registry: &str) -> &str {
+    if registry == HUB.1 || registry == DOCKER_HUB { HUB.0 } else { registry }
+}
+
+/// What a registry is called in the user's settings, by its usual name.
+pub fn login(registry: &str) -> &str {
+    if registry == HUB.0 { DOCKER_HUB } else { registry }
 }
 
 impl FromStr for Reference {
