@@ -18,6 +18,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::binary::{edgectl, refused};
 use crate::build::{programs, solution};
+use crate::docker_engine;
 use crate::images::{C, PYTHON};
 use crate::registry::{Running, at, based, debian_registry, debian_registry_with};
 use crate::registry_faults::{Fault, answer, faulty};
@@ -100,8 +101,13 @@ fn give(mut stream: TcpStream, key: &EcdsaKeyPair, chain: &str, state: &mut Stat
     reader.take(length).read_to_string(&mut body).unwrap();
     let is_form = line.starts_with("POST /token ");
     let query = if is_form { body } else { line.split(['?', ' ']).nth(2).unwrap_or_default().to_owned() };
+    let plain = |text: &str| {
+        [("%20", " "), ("+", " "), ("%3A", ":"), ("%2C", ",")]
+            .iter()
+            .fold(text.to_owned(), |text, (code, meant)| text.replace(code, meant))
+    };
     let fields: Vec<(&str, String)> =
-        query.split('&').filter_map(|field| field.split_once('=')).map(|(k, v)| (k, v.replace("%20", " "))).collect();
+        query.split('&').filter_map(|field| field.split_once('=')).map(|(k, v)| (k, plain(v))).collect();
     let has = |name: &str, value: &str| fields.iter().any(|(found, known)| *found == name && known == value);
     assert!(has("service", "tests"), "{query}");
     let scopes: Vec<String> = fields
@@ -111,7 +117,9 @@ fn give(mut stream: TcpStream, key: &EcdsaKeyPair, chain: &str, state: &mut Stat
         .collect();
     state.asked.push(scopes.clone());
     let is_known = if is_form {
-        has("grant_type", "refresh_token") && has("refresh_token", "refresh")
+        // The second is what engines ask with.
+        (has("grant_type", "refresh_token") && has("refresh_token", "refresh"))
+            || (has("grant_type", "password") && has("username", "me") && has("password", "secret"))
     } else {
         login == Some(format!("Basic {}", BASE64.encode("me:secret")))
     };
@@ -177,10 +185,18 @@ impl User {
     }
 
     fn build(&self, place: &Path, arguments: &[&str]) -> Assert {
+        self.command(place, arguments).assert()
+    }
+
+    fn build_with_engine(&self, place: &Path) -> Assert {
+        self.command(place, &["--image"]).env("DOCKER_HOST", docker_engine::host()).assert()
+    }
+
+    fn command(&self, place: &Path, arguments: &[&str]) -> assert_cmd::Command {
         let path = format!("{}:{}", self.helper.path().display(), std::env::var("PATH").unwrap());
         let mut command = edgectl(place);
         command.arg("build").args(arguments).env("DOCKER_CONFIG", self.settings.path()).env("PATH", path);
-        command.assert()
+        command
     }
 
     fn push(&self, place: &Path) -> Assert {
@@ -346,4 +362,38 @@ fn a_token_in_the_place_of_a_password_gets_tokens() {
 fn result_with(user: &User, place: &Path) -> Value {
     let built = user.build(place, &["--image", "--json"]).success();
     serde_json::from_slice(&built.get_output().stdout).unwrap()
+}
+
+/// A solution whose Dockerfile has an image of a registry as its base.
+fn on_top_of(registry: &Running) -> TempDir {
+    let place = solution(&[("filed", "csharp", &[])]);
+    let dockerfile = format!("FROM {}/cee:1-amd64\n", registry.address);
+    fs::write(place.path().join("modules/filed/Dockerfile.amd64"), dockerfile).unwrap();
+    at(place.path(), &["filed"], "edgectl-tests");
+    place
+}
+
+#[test]
+fn an_engine_pulls_the_base_of_a_dockerfile_as_the_user() {
+    let (tokens, user) = (TokenServer::start(), User::new());
+    let cee = solution(&[("cee", "c", C)]);
+    for (registry, refusal) in
+        [(debian_registry(true), "401 Unauthorized"), (tokens.registry(&tokens.address), "failed to authorize")]
+    {
+        at(cee.path(), &["cee"], &registry.address);
+        user.password(&registry.address, "secret");
+        user.push(cee.path()).success();
+        let filed = on_top_of(&registry);
+        user.password(&registry.address, "wrong");
+        refused(user.build_with_engine(filed.path()), 5, refusal);
+        user.password(&registry.address, "secret");
+        user.build_with_engine(filed.path()).success();
+    }
+    let registry = tokens.registry(&tokens.address);
+    at(cee.path(), &["cee"], &registry.address);
+    user.config(&json!({ "credHelpers": { registry.address.clone(): "edgetest" } }));
+    user.helper_says(&login("<token>", "refresh"), 0);
+    user.push(cee.path()).success();
+    let filed = on_top_of(&registry);
+    user.build_with_engine(filed.path()).success();
 }
