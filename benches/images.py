@@ -105,6 +105,12 @@ def measure(place, registry):
     ours = told("an image of 5 MiB", rounds(lambda: change(program, SIZE), EDGECTL, "build", "--image", cwd=one))
     theirs = told("`docker build --no-cache`", rounds(lambda: change(docker / "program", SIZE), *build, cwd=docker))
     print(f"| ratio | {theirs / ours:.1f} |")
+    far, there = place / "far", "registry.example.com"
+    solution(far, ["module"], there, SIZE)
+    run(EDGECTL, "build", "--image", cwd=far)
+    elsewhere = far / "modules/module/program"
+    ours = told("one for a registry elsewhere", rounds(lambda: change(elsewhere, SIZE), EDGECTL, "build", "--image", cwd=far))
+    print(f"| ratio | {theirs / ours:.1f} |")
     three = ("build", "--image", "-P", "amd64,arm64v8,arm32v7")
     told("the same for three platforms", rounds(lambda: change(program, SIZE), EDGECTL, *three, cwd=one))
     run(EDGECTL, "build", "--image", cwd=ten)

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Does the work for each item, as many at once as the machine has processors. The results are in the order of the items.
+/// Does the work for each item, one more at once than the machine has processors, since some waits for a disk. The results
+/// are in the order of the items.
 pub fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(items.len());
+    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1;
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
     std::thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..workers.min(items.len()) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

@@ -19,7 +19,7 @@ use crate::image::oci::base::{self, Base, Origin};
 use crate::image::oci::config;
 use crate::image::oci::digest::Digest;
 use crate::image::oci::document::{CONFIG, Descriptor, INDEX, Index, MANIFEST, Manifest};
-use crate::image::oci::layer::{self, Layer};
+use crate::image::oci::layer::{self, Layer, Packing};
 use crate::image::oci::layout;
 use crate::image::oci::store::Store;
 use crate::image::oci::sweep;
@@ -38,7 +38,7 @@ use crate::solution::module_json::Builder;
 use crate::solution::solution::Solution;
 
 /// Raised when the same inputs are made into other images.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// The layout with all images of a solution, in its state.
 const LAYOUT: &str = "oci";
 /// The folder in it with the layers that were made from something that is known.
@@ -321,8 +321,9 @@ impl Site<'_> {
         let described = revision.zip(git).map(|(revision, git)| revision.describe(&git, &module.directory));
         let described = described.unwrap_or_default();
         let time = epoch.or(described.time).unwrap_or(0);
-        let own: Vec<Layer> =
-            content.parts.iter().map(|part| self.layer(part, epoch.unwrap_or(0))).collect::<Result<_, _>>()?;
+        let packing = packing(module);
+        let own = content.parts.iter().map(|part| self.layer(part, epoch.unwrap_or(0), packing));
+        let own: Vec<Layer> = own.collect::<Result<_, _>>()?;
         let mut settings = content.settings;
         settings.labels = labels(module, base, &described, time);
         let config = config::compose(base.map(|base| &base.config), platform, &settings, &own, time);
@@ -340,15 +341,16 @@ impl Site<'_> {
     }
 
     /// Writes a layer, unless one was made from the same before.
-    fn layer(&self, part: &Part, time: u64) -> Result<Layer, ImageError> {
-        let Some(key) = &part.key else { return layer::write(&self.store, &part.files, time, part.purpose) };
-        let key = Digest::of(format!("{FORMAT} {key} {time}").as_bytes());
+    fn layer(&self, part: &Part, time: u64, packing: Packing) -> Result<Layer, ImageError> {
+        let write = || layer::write(&self.store, &part.files, time, part.purpose, packing);
+        let Some(key) = &part.key else { return write() };
+        let key = Digest::of(format!("{FORMAT} {packing:?} {key} {time}").as_bytes());
         let path = self.store.root().join(LAYERS).join(format!("{}.json", key.hexadecimal()));
         let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Layer>(&bytes).ok());
         if let Some(known) = known.filter(|known| self.store.verify(&known.descriptor)) {
             return Ok(known);
         }
-        let layer = layer::write(&self.store, &part.files, time, part.purpose)?;
+        let layer = write()?;
         write_atomically(&path, json!(layer).to_string().as_bytes()).map_err(ImageError::io(path))?;
         Ok(layer)
     }
@@ -403,6 +405,13 @@ pub fn keep_entries(store: &Store, entries: &[Descriptor]) -> Result<(), ImageEr
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     layout::add(store.root(), entries)
+}
+
+/// How the layers of a module's image are kept. It follows from the image's name alone, so that an image has one digest
+/// whatever is done with it.
+pub fn packing(module: &PlannedModule) -> Packing {
+    let is_local = module.image.parse().is_ok_and(|name: Reference| name.is_local());
+    if is_local { Packing::Plain } else { Packing::Gzip }
 }
 
 fn add_tools(inputs: &mut Inputs, tools: &[PathBuf]) {

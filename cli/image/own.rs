@@ -10,7 +10,7 @@ use super::error::ImageError;
 use super::oci::config::{self, Settings};
 use super::oci::document::{CONFIG, Descriptor, MANIFEST, Manifest};
 use super::oci::files::Files;
-use super::oci::layer;
+use super::oci::layer::{self, Packing};
 use super::oci::store::Store;
 use super::platform::Platform;
 
@@ -27,10 +27,10 @@ pub fn make(store: &Store, program: &Path) -> Result<Descriptor, ImageError> {
     for library in &libraries {
         files.add_program(&library.to_string_lossy(), library);
     }
-    let libraries = layer::write(store, &files, 0, "libraries")?;
+    let libraries = layer::write(store, &files, 0, "libraries", Packing::Gzip)?;
     let mut files = Files::default();
     files.add_program(PROGRAM, program);
-    let program = layer::write(store, &files, 0, "edgectl")?;
+    let program = layer::write(store, &files, 0, "edgectl", Packing::Gzip)?;
     let settings = Settings { entrypoint: entrypoint(&maps), ..Settings::default() };
     let platform = Platform::of_machine();
     let layers = [libraries, program];

@@ -44,6 +44,7 @@ mod snapshot;
 mod support_bundle;
 mod templates;
 mod terminal;
+mod toolchains;
 mod top;
 mod user_templates;
 mod validate;

@@ -33,7 +33,7 @@ pub fn service_python() -> &'static Path {
 }
 
 /// A Python in a folder of that name, with packages from the registry at hand.
-fn python_with(name: &str, wanted: &[&str], modules: &str) -> PathBuf {
+pub fn python_with(name: &str, wanted: &[&str], modules: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let python = place.join("bin/python");
     let has_modules = || {

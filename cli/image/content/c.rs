@@ -46,21 +46,42 @@ pub fn compile(job: Job<'_>) -> Result<(PathBuf, Vec<PathBuf>), ImageError> {
 }
 
 /// What the compiler is told, beside what a Makefile says.
-fn flags(job: Job<'_>) -> (&'static str, &'static str) {
-    (if job.is_debug() { "-g -O0" } else { "-O2" }, if job.whole { "-static" } else { "" })
+fn flags(job: Job<'_>, compiler: &Compiler) -> (&'static str, &'static str) {
+    // What debuggers read of zig's own libraries says where on this machine those were compiled.
+    let link = match (job.whole, compiler.is_zig() && !job.is_debug()) {
+        (true, true) => "-static -s",
+        (true, false) => "-static",
+        (false, true) => "-s",
+        (false, false) => "",
+    };
+    (if job.is_debug() { "-g -O0" } else { "-O2" }, link)
 }
 
 fn with_cmake(job: Job<'_>, compiler: &Compiler, sources: &Path, build: &Path) -> Result<PathBuf, ImageError> {
     let cmake = find(job, "cmake", "cmake")?;
-    let (_, link) = flags(job);
+    let (_, link) = flags(job, compiler);
     let kind = if job.is_debug() { "Debug" } else { "Release" };
     if !build.join("CMakeCache.txt").is_file() {
         let mut command = Command::new(&cmake);
-        command.env("CC", compiler.words()).arg("-S").arg(sources).arg("-B").arg(build).args([
-            format!("-DCMAKE_BUILD_TYPE={kind}"),
-            format!("-DCMAKE_EXE_LINKER_FLAGS={link}"),
-            "-DCMAKE_SYSTEM_NAME=Linux".to_owned(),
-        ]);
+        command
+            .env("CC", compiler.words())
+            .arg("-S")
+            .arg(sources)
+            .arg("-B")
+            .arg(build)
+            .args([format!("-DCMAKE_BUILD_TYPE={kind}"), format!("-DCMAKE_EXE_LINKER_FLAGS={link}")]);
+        if let Some(cpp) = compiler.for_cpp() {
+            command.env("CXX", cpp.words());
+        }
+        if let Some(machine) = toolchain::foreign_machine(job.platform)? {
+            command.args(["-DCMAKE_SYSTEM_NAME=Linux".to_owned(), format!("-DCMAKE_SYSTEM_PROCESSOR={machine}")]);
+        }
+        // Where the sources are shows in no image.
+        for name in ["CFLAGS", "CXXFLAGS"] {
+            let own = job.environment.get(name).map(|own| format!("{own} ")).unwrap_or_default();
+            let map = |place: &Path| format!("-ffile-prefix-map={}=.", place.display());
+            command.env(name, format!("{own}{} {}", map(sources), map(build)));
+        }
         if let Err(error) = run(job, &mut command, "cmake") {
             // What was found out half would be believed the next time.
             let _ = fs::remove_dir_all(build);
@@ -73,7 +94,7 @@ fn with_cmake(job: Job<'_>, compiler: &Compiler, sources: &Path, build: &Path) -
 
 fn with_make(job: Job<'_>, compiler: &Compiler, sources: &Path) -> Result<PathBuf, ImageError> {
     let make = find(job, "make", "make")?;
-    let (optimise, link) = flags(job);
+    let (optimise, link) = flags(job, compiler);
     let mut command = Command::new(&make);
     command.arg("-C").arg(sources).arg(format!("CC={}", compiler.words()));
     for (name, value) in [("CFLAGS", optimise), ("LDFLAGS", link)] {
@@ -100,7 +121,7 @@ fn alone(job: Job<'_>, compiler: &Compiler, sources: &Path, workspace: &Path) ->
         });
     }
     let program = workspace.join(job.module.build.program.as_deref().unwrap_or(&directory_name(job)));
-    let (optimise, link) = flags(job);
+    let (optimise, link) = flags(job, compiler);
     let mut command = compiler.command();
     command.args(optimise.split(' ')).args(["-Wall", "-pthread"]).args(link.split(' ').filter(|flag| !flag.is_empty()));
     // Where the sources are shows in no image.

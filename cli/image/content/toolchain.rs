@@ -20,6 +20,8 @@ struct Names {
     rust: [&'static str; 2],
     /// What `CC` has at its end in builds for several platforms.
     suffix: &'static str,
+    /// What such a machine says that it is, as `CMake` wants to know.
+    machine: &'static str,
 }
 
 const NAMES: [Names; 4] = [
@@ -30,6 +32,7 @@ const NAMES: [Names; 4] = [
         zig: "x86_64-linux-musl",
         rust: ["x86_64-unknown-linux-musl", "x86_64-unknown-linux-gnu"],
         suffix: "x86_64_unknown_linux_gnu",
+        machine: "x86_64",
     },
     Names {
         platform: "linux/arm64",
@@ -38,6 +41,7 @@ const NAMES: [Names; 4] = [
         zig: "aarch64-linux-musl",
         rust: ["aarch64-unknown-linux-musl", "aarch64-unknown-linux-gnu"],
         suffix: "aarch64_unknown_linux_gnu",
+        machine: "aarch64",
     },
     Names {
         platform: "linux/arm/v7",
@@ -46,6 +50,7 @@ const NAMES: [Names; 4] = [
         zig: "arm-linux-musleabihf",
         rust: ["armv7-unknown-linux-musleabihf", "armv7-unknown-linux-gnueabihf"],
         suffix: "armv7_unknown_linux_gnueabihf",
+        machine: "armv7l",
     },
     Names {
         platform: "linux/riscv64",
@@ -54,6 +59,7 @@ const NAMES: [Names; 4] = [
         zig: "riscv64-linux-musl",
         rust: ["riscv64gc-unknown-linux-musl", "riscv64gc-unknown-linux-gnu"],
         suffix: "riscv64gc_unknown_linux_gnu",
+        machine: "riscv64",
     },
 ];
 
@@ -91,13 +97,34 @@ impl Compiler {
 
     /// What `CC` is set to.
     pub fn words(&self) -> String {
-        let mut words = self.program.display().to_string();
-        for argument in &self.arguments {
-            words.push(' ');
-            words.push_str(argument);
-        }
-        words
+        let program = [self.program.display().to_string()];
+        program.into_iter().chain(self.arguments.iter().cloned()).collect::<Vec<_>>().join(" ")
     }
+
+    /// Whether it is zig.
+    pub fn is_zig(&self) -> bool {
+        self.arguments.first().is_some_and(|mode| mode == "cc")
+    }
+
+    /// The compiler for C++ that belongs to it, if there is one.
+    pub fn for_cpp(&self) -> Option<Self> {
+        if self.is_zig() {
+            let arguments = [&["c++".to_owned()], &self.arguments[1..]].concat();
+            return Some(Self { program: self.program.clone(), arguments });
+        }
+        let name = self.program.file_name()?.to_str()?;
+        let (before, after) = [("gcc", "g++"), ("clang", "clang++"), ("cc", "c++")]
+            .iter()
+            .find_map(|(c, cpp)| Some((name.strip_suffix(c)?, cpp)))?;
+        let program = self.program.with_file_name(format!("{before}{after}"));
+        program.is_file().then(|| Self { program, arguments: self.arguments.clone() })
+    }
+}
+
+/// What a foreign machine for which is compiled says that it is; none for this one.
+pub fn foreign_machine(platform: &Platform) -> Result<Option<&'static str>, ImageError> {
+    let names = names(platform)?;
+    Ok((!Platform::of_machine().accepts(platform)).then_some(names.machine))
 }
 
 /// Finds a C compiler for a platform.
@@ -231,6 +258,13 @@ mod tests {
             c_compiler(&environment, &other()).unwrap().words(),
             format!("{} cc -target riscv64-linux-musl", zig.display())
         );
+        let zig = c_compiler(&environment, &other()).unwrap();
+        assert_eq!(zig.for_cpp().unwrap().arguments, ["c++", "-target", "riscv64-linux-musl"]);
+        let (place, environment) = machine(&["riscv64-linux-gnu-gcc"], &[]);
+        assert_eq!(c_compiler(&environment, &other()).unwrap().for_cpp(), None);
+        fs::write(place.path().join("riscv64-linux-gnu-g++"), "").unwrap();
+        let found = c_compiler(&environment, &other()).unwrap().for_cpp().unwrap();
+        assert_eq!(found.words(), place.path().join("riscv64-linux-gnu-g++").display().to_string());
         let (_place, environment) = machine(&[], &[]);
         let error = c_compiler(&environment, &other()).unwrap_err();
         assert!(error.hint().unwrap().contains("gcc-riscv64-linux-gnu"), "{error:?}");

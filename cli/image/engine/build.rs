@@ -14,12 +14,12 @@ use crate::image::engine::load;
 use crate::image::engine::options::{BuildOptions, SecretSource};
 use crate::image::engine::session::Lent;
 use crate::image::error::ImageError;
-use crate::image::images::{Image, Record, Site};
+use crate::image::images::{self, Image, Record, Site};
 use crate::image::inputs::Inputs;
 use crate::image::oci::base;
 use crate::image::oci::digest::Digest;
 use crate::image::oci::document::{Descriptor, MANIFEST, Manifest};
-use crate::image::oci::layer;
+use crate::image::oci::layer::{self, Packing};
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::output::progress::Line;
@@ -65,7 +65,7 @@ impl Site<'_> {
         context.write(&archive)?;
         let build = DockerBuild { module, context: &context, options: &options, platform, environment, lent };
         let made = self.on_engine(&build, &archive, line);
-        let image = made.and_then(|()| self.take(&archive, known_platform));
+        let image = made.and_then(|()| self.take(&archive, known_platform, images::packing(module)));
         // It was for this build alone.
         let _ = fs::remove_file(&archive);
         let image = image?;
@@ -137,10 +137,13 @@ impl Site<'_> {
     }
 
     /// Takes an engine's image into the store.
-    fn take(&self, archive: &Path, wanted: Option<Platform>) -> Result<Image, ImageError> {
+    fn take(&self, archive: &Path, wanted: Option<Platform>, packing: Packing) -> Result<Image, ImageError> {
         let found = base::of_engine(&self.store, archive)?;
-        let layers: Vec<Descriptor> =
-            found.layers.iter().map(|layer| layer::compress(&self.store, layer)).collect::<Result<_, _>>()?;
+        let pack = |layer: &Descriptor| match packing {
+            Packing::Plain => Ok(layer.clone()),
+            Packing::Gzip => layer::compress(&self.store, layer),
+        };
+        let layers: Vec<Descriptor> = found.layers.iter().map(pack).collect::<Result<_, _>>()?;
         let platform = base::platform_of(&found.config).or(wanted).unwrap_or_else(Platform::of_machine);
         let size = layers.iter().map(|layer| layer.size).sum();
         let own_layers = layers.len();

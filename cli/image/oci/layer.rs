@@ -1,8 +1,8 @@
-//! Layers: an archive of files, compressed. The same files give the same bytes, on every machine and at any time.
+//! Layers: an archive of files, compressed or not. The same files give the same bytes, on every machine and at any time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -39,17 +39,40 @@ pub struct Layer {
     pub purpose: String,
 }
 
+/// How a layer is kept and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is: for what stays on this machine, where compressing takes longer than anything else.
+    Plain,
+    /// Compressed with gzip.
+    Gzip,
+}
+
 /// Writes files as a layer into a store. `time`, in seconds since 1970, is when all of them are said to have changed.
-pub fn write(store: &Store, files: &Files, time: u64, purpose: &str) -> Result<Layer, ImageError> {
-    let mut incoming = Compressed::new(store.receive()?);
-    let mut archive = tar::Builder::new(&mut incoming);
+pub fn write(store: &Store, files: &Files, time: u64, purpose: &str, packing: Packing) -> Result<Layer, ImageError> {
+    let incoming = store.receive()?;
+    let (descriptor, diff_id) = match packing {
+        Packing::Plain => {
+            let mut plain = BufWriter::with_capacity(READ, Plain { incoming, hash: Sha256::new(), size: 0 });
+            archive(files, time, &mut plain)?;
+            let plain = plain.into_inner().map_err(|error| ImageError::io("the layer")(error.into_error()))?;
+            plain.finish()?
+        }
+        Packing::Gzip => {
+            let mut compressed = Compressed::new(incoming);
+            archive(files, time, &mut compressed)?;
+            compressed.finish()?
+        }
+    };
+    Ok(Layer { descriptor, diff_id, purpose: purpose.to_owned() })
+}
+
+fn archive(files: &Files, time: u64, writer: impl Write) -> Result<(), ImageError> {
+    let mut archive = tar::Builder::new(writer);
     for (path, entry) in files.iter() {
         append(&mut archive, path, entry, time)?;
     }
-    archive.finish().map_err(ImageError::io("the layer"))?;
-    drop(archive);
-    let (descriptor, diff_id) = incoming.finish()?;
-    Ok(Layer { descriptor, diff_id, purpose: purpose.to_owned() })
+    archive.finish().map_err(ImageError::io("the layer"))
 }
 
 /// Compresses a layer that is not, in the store.
@@ -108,6 +131,34 @@ impl Read for Exact<'_> {
             return Err(io::Error::other(format!("{} became shorter while it was read", self.path.display())));
         }
         Ok(count)
+    }
+}
+
+/// Keeps what is written into it as it is.
+struct Plain {
+    incoming: Incoming,
+    hash: Sha256,
+    size: u64,
+}
+
+impl Plain {
+    fn finish(self) -> Result<(Descriptor, Digest), ImageError> {
+        let digest = Digest::of_hash(self.hash);
+        self.incoming.keep(&digest)?;
+        Ok((Descriptor::new(LAYER, digest.clone(), self.size), digest))
+    }
+}
+
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.incoming.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.incoming.flush()
     }
 }
 
@@ -261,15 +312,20 @@ mod tests {
             fs::write(place.path().join(name), content).unwrap();
         }
         let store = Store::new(&place.path().join("store"));
-        let first = write(&store, &files(place.path(), &["run", &long]), 0, "code").unwrap();
+        let write = |order: &[&str], packing| write(&store, &files(place.path(), order), 0, "code", packing).unwrap();
+        let first = write(&["run", &long], Packing::Gzip);
+        let as_it_is = write(&["run", &long], Packing::Plain);
         fs::write(place.path().join(&long), "long").unwrap();
-        let second = write(&store, &files(place.path(), &[&long, "run"]), 0, "code").unwrap();
-        assert_eq!(first, second);
+        assert_eq!(write(&[&long, "run"], Packing::Gzip), first);
+        assert_eq!(write(&[&long, "run"], Packing::Plain), as_it_is);
 
         let bytes = store.read(&first.descriptor).unwrap();
         let mut plain = Vec::new();
         MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
         assert_eq!(Digest::of(&plain), first.diff_id);
+        assert_eq!(store.read(&as_it_is.descriptor).unwrap(), plain);
+        assert_eq!(as_it_is.diff_id, first.diff_id);
+        assert_eq!(compress(&store, &as_it_is.descriptor).unwrap(), first.descriptor);
         let mut archive = tar::Archive::new(plain.as_slice());
         let found: Vec<(String, u32, u64, u64)> = archive
             .entries()
@@ -289,7 +345,9 @@ mod tests {
     fn no_files_are_a_layer_too() {
         let place = tempfile::tempdir().unwrap();
         let store = Store::new(place.path());
-        let layer = write(&store, &Files::default(), 0, "").unwrap();
-        assert!(store.verify(&layer.descriptor));
+        for packing in [Packing::Plain, Packing::Gzip] {
+            let layer = write(&store, &Files::default(), 0, "", packing).unwrap();
+            assert!(store.verify(&layer.descriptor));
+        }
     }
 }

@@ -39,11 +39,15 @@ impl Reference {
         if self.registry == HUB.0 { HUB.1 } else { &self.registry }
     }
 
+    /// Whether the registry is on this machine.
+    pub fn is_local(&self) -> bool {
+        let name = self.host().rsplit_once(':').map_or(self.host(), |(name, _)| name);
+        name == "localhost" || name.starts_with("127.") || name == "[::1]"
+    }
+
     /// The address that requests begin with. Registries of this machine need no encryption.
     pub fn address(&self) -> String {
-        let name = self.host().rsplit_once(':').map_or(self.host(), |(name, _)| name);
-        let is_local = name == "localhost" || name.starts_with("127.") || name == "[::1]";
-        format!("{}://{}", if is_local { "http" } else { "https" }, self.host())
+        format!("{}://{}", if self.is_local() { "http" } else { "https" }, self.host())
     }
 }
 
