@@ -94,16 +94,19 @@ fn import(name: &str) {
     import_root(root.path(), "ENTRYPOINT [\"/bin/edgectl\"]", name);
 }
 
-/// An image of a shell and further programs of this machine.
-pub fn shell_image(programs: &[&str]) -> String {
-    let name = format!("edgectl-tests/shell:{}", std::process::id());
-    let root = tempdir().unwrap();
-    for program in ["/bin/sh"].iter().chain(programs) {
-        copy_libraries(Path::new(program), root.path());
-        copy_file(Path::new(program), root.path());
-    }
-    import_root(root.path(), "CMD [\"/bin/sh\"]", &name);
-    name
+/// An image of a shell and some programs of this machine.
+pub fn shell_image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let name = format!("edgectl-tests/shell:{}", std::process::id());
+        let root = tempdir().unwrap();
+        for program in ["/bin/sh", "/bin/mkdir", "/bin/sleep", "/usr/bin/sha256sum", "/usr/bin/ssh-add"] {
+            copy_libraries(Path::new(program), root.path());
+            copy_file(Path::new(program), root.path());
+        }
+        import_root(root.path(), "CMD [\"/bin/sh\"]", &name);
+        name
+    })
 }
 
 fn copy_file(file: &Path, root: &Path) {

@@ -146,9 +146,23 @@ impl Drop for Agent {
 }
 
 #[test]
+fn what_a_step_says_in_pieces_is_shown_in_lines() {
+    let base = docker_engine::shell_image();
+    let place = solution(&[("filed", "csharp", FILES)]);
+    with(place.path(), |file| file["image"]["buildOptions"] = json!(["--network none"]));
+    let dockerfile =
+        format!("FROM {base}\nRUN printf 'no'; sleep 0.3; printf ' room\\nat'; sleep 0.3; printf ' all'; exit 3\n");
+    fs::write(place.path().join("modules/filed/Dockerfile.amd64"), dockerfile).unwrap();
+    let assert = edgectl(place.path()).args(["build", "--image"]).env("DOCKER_HOST", docker_engine::host()).assert();
+    let text = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    refused(assert, 5, "module filed was not built");
+    assert!(text.contains("filed | no room\nfiled | at all\n"), "{text}");
+}
+
+#[test]
 fn steps_use_secrets_and_an_agent_that_do_not_become_part_of_the_image() {
     let agent = Agent::start();
-    let base = docker_engine::shell_image(&["/usr/bin/ssh-add", "/usr/bin/sha256sum", "/bin/mkdir"]);
+    let base = docker_engine::shell_image();
     let dockerfile = format!(
         "FROM {base} AS made
 RUN mkdir -p /root /out

@@ -1,5 +1,6 @@
 //! Building an image from a Dockerfile, on a container engine: with `BuildKit` where the engine has it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ pub struct DockerBuild<'a> {
     /// What the image is for; what the Dockerfile says, where that is not known.
     pub platform: Option<String>,
     /// Values for build arguments that have none.
-    pub environment: &'a std::collections::BTreeMap<String, String>,
+    pub environment: &'a BTreeMap<String, String>,
     /// What the engine may ask for meanwhile.
     pub lent: Arc<Lent>,
 }
@@ -65,7 +66,7 @@ impl DockerBuild<'_> {
         let lost = |error: reqwest::Error| ImageError::Engine { reason: chain(&error) };
         let answer = request.send().await.map_err(lost)?;
         let is_refused = !answer.status().is_success();
-        let mut told = Told { lines: Vec::new(), line };
+        let mut told = Told { lines: Vec::new(), begun: BTreeMap::new(), line };
         let mut rest = Vec::new();
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {
@@ -84,12 +85,12 @@ impl DockerBuild<'_> {
         let text = |name: &str| message.get(name).and_then(Value::as_str);
         if let Some(error) = text("error").or(text("message").filter(|_| is_refused)) {
             // The engine repeats what failed; the program that did has said why.
-            let lines = std::mem::take(&mut told.lines);
+            let lines = told.all();
             told.line.say(&[lines.as_slice(), &[error.trim().to_owned()]].concat().join("\n"));
             return Err(ImageError::Failed { tool: "docker build", reason: None });
         }
         if let Some(output) = text("stream") {
-            told.output(output);
+            told.output("", output.as_bytes());
         } else if text("id") == Some("moby.buildkit.trace")
             && let Some(bytes) = text("aux").and_then(|aux| BASE64.decode(aux).ok())
         {
@@ -99,7 +100,7 @@ impl DockerBuild<'_> {
                 told.line.update(&step.name);
             }
             for log in &status.logs {
-                told.output(&String::from_utf8_lossy(&log.msg));
+                told.output(&log.vertex, &log.msg);
             }
         }
         Ok(())
@@ -133,17 +134,40 @@ impl DockerBuild<'_> {
 /// What a build has said so far.
 struct Told<'a> {
     lines: Vec<String>,
+    /// The beginnings of lines that have not ended, by the steps that said them.
+    begun: BTreeMap<String, Vec<u8>>,
     line: &'a Line<'a>,
 }
 
 impl Told<'_> {
-    fn output(&mut self, text: &str) {
+    /// Takes in what a step wrote, which need not be whole lines.
+    fn output(&mut self, step: &str, bytes: &[u8]) {
+        let mut text = self.begun.remove(step).unwrap_or_default();
+        text.extend_from_slice(bytes);
+        let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let begun = text.split_off(end);
+        if !begun.is_empty() {
+            self.begun.insert(step.to_owned(), begun);
+        }
+        self.take(&text);
+    }
+
+    fn take(&mut self, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
         for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
             self.line.update(line);
             self.lines.push(line.to_owned());
         }
         let more = self.lines.len().saturating_sub(LINES_KEPT);
         self.lines.drain(..more);
+    }
+
+    /// All that is kept, with lines that never ended.
+    fn all(&mut self) -> Vec<String> {
+        for text in std::mem::take(&mut self.begun).into_values() {
+            self.take(&text);
+        }
+        std::mem::take(&mut self.lines)
     }
 }
 
