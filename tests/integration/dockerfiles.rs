@@ -1,6 +1,7 @@
 //! `edgectl build` of modules with Dockerfiles, on a real engine.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -197,8 +198,8 @@ COPY --from=made /out /out
     let found = |name: &str| fs::read_to_string(image.path().join("out").join(name)).unwrap();
     assert_eq!(found("keys"), agent.keys());
     for (name, secret) in [("file", "from a file"), ("word", "from a variable"), ("token", "by its name")] {
-        let digest = ring::digest::digest(&ring::digest::SHA256, secret.as_bytes());
-        let hexadecimal: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert!(found(name).starts_with(&hexadecimal), "{name}: {}", found(name));
+        let mut tool = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        tool.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
+        assert_eq!(found(name).into_bytes(), tool.wait_with_output().unwrap().stdout, "{name}");
     }
 }
