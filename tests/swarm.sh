@@ -138,6 +138,14 @@ wait_for "the death of a node is not noticed" is_down
 all_back() { [ "$(connected)" = "$before" ]; }
 wait_for "devices of a node that died do not come back" all_back
 
+none_left() { [ -z "$(engine 1 service ls -q)$(engine 1 secret ls -q)" ]; }
 edgectl --device many fleet down >/dev/null
-[ -z "$(engine 1 service ls -q)$(engine 1 secret ls -q)" ] || fail "services or secrets are left in the swarm"
+none_left || fail "services or secrets are left in the swarm"
+
+# The fleet itself is killed: its shards go with `fleet down`.
+edgectl --device many fleet up -d --devices 2 --engine swarm --image "$image" --listen $network.1 >/dev/null
+kill -9 "$(cat "$place/app/.edgectl/device-many/lock")"
+none_left && fail "a fleet that was killed has no services"
+edgectl --device many fleet down >/dev/null
+none_left || fail "services or secrets of a fleet that was killed are left in the swarm"
 echo "a fleet of $devices devices: one process and five shards on three engines have the same report"

@@ -111,7 +111,7 @@ impl StateDirectory {
         self.root.join("modules")
     }
 
-    /// The container engine on which there may be containers of the device.
+    /// The container engine on which there may be containers of the device, or shards of the fleet.
     pub fn engine(&self) -> PathBuf {
         self.root.join("engine")
     }

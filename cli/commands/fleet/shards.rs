@@ -109,9 +109,8 @@ impl Args {
                 .hint("Give an address of this machine with --listen.")
         })?;
         let arguments = [internal::NAME, internal::FLEET_SHARD, "--order", ORDER_PATH].map(str::to_owned).to_vec();
-        let label = solution.device_state().root().display().to_string();
         let count = shards.map_or(nodes.count, usize::from);
-        let engine: Arc<dyn ShardEngine> = Arc::new(Swarm::new(engine, label, image, arguments));
+        let engine: Arc<dyn ShardEngine> = Arc::new(Swarm::new(engine, solution.device_state(), image, arguments));
         Ok(Shards { count, engine, listen: Some(listen) })
     }
 }

@@ -5,6 +5,7 @@
 //! their node's network as it is: they connect to the cloud hub, and nobody connects to them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -19,9 +20,11 @@ use bollard::models::{
 use bollard::query_parameters::{ListSecretsOptions, ListServicesOptions, ListTasksOptions};
 
 use super::engine::ShardEngine;
+use crate::containers::Containers;
 use crate::device::{DeviceError, other};
 use crate::fleet::shard::ShardOrder;
 use crate::runtime::docker::engine::{Engine, EngineError};
+use crate::state::StateDirectory;
 
 /// Where a task finds its order.
 pub const ORDER_PATH: &str = "/run/secrets/shard";
@@ -41,6 +44,7 @@ const STOP_GRACE_NS: i64 = 20_000_000_000;
 /// A swarm that can be used.
 pub struct Swarm {
     engine: Engine,
+    state: StateDirectory,
     label: String,
     image: String,
     arguments: Vec<String>,
@@ -49,10 +53,21 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// Uses the swarm that an engine manages. The label tells this fleet from all others; the arguments make the image's
-    /// program a shard with the order at [`ORDER_PATH`].
-    pub fn new(engine: Engine, label: String, image: String, arguments: Vec<String>) -> Self {
-        Self { engine, label, image, arguments, services: Mutex::default() }
+    /// Uses the swarm that an engine manages. Where its state lies tells this fleet from all others; the arguments make the
+    /// image's program a shard with the order at [`ORDER_PATH`].
+    pub fn new(engine: Engine, state: StateDirectory, image: String, arguments: Vec<String>) -> Self {
+        let label = label(&state);
+        Self { engine, state, label, image, arguments, services: Mutex::default() }
+    }
+
+    /// Removes what a fleet left in a swarm that was killed. True if it left anything.
+    pub async fn sweep(state: &StateDirectory) -> Result<bool, EngineError> {
+        let Ok(host) = fs::read_to_string(state.engine()) else { return Ok(false) };
+        let engine = Engine::connect(&host.trim().parse()?).await?;
+        let swarm = Self::new(engine, state.clone(), String::new(), Vec::new());
+        swarm.remove().await.map_err(|error| swarm.engine.explain(error))?;
+        Containers::forget(state);
+        Ok(true)
     }
 
     fn labels(&self) -> HashMap<String, String> {
@@ -163,6 +178,9 @@ impl Swarm {
 #[async_trait]
 impl ShardEngine for Swarm {
     async fn start(&self, orders: Vec<ShardOrder>) -> Result<(), DeviceError> {
+        // Noted before there is anything, so that nothing can be left that nobody knows of.
+        let noted = fs::write(self.state.engine(), self.engine.host().to_string());
+        noted.map_err(|error| other("the engine of the shards")(&error))?;
         self.remove().await.map_err(|error| self.explain(error))?;
         for (number, order) in (1..).zip(orders) {
             if let Err(error) = self.create(number, &order).await {
@@ -183,10 +201,16 @@ impl ShardEngine for Swarm {
     }
 
     async fn stop(&self) {
-        if let Err(error) = self.remove().await {
-            tracing::warn!(%error, label = self.label, "services of the fleet are left in the swarm");
+        match self.remove().await {
+            Ok(()) => Containers::forget(&self.state),
+            Err(error) => tracing::warn!(%error, label = self.label, "services of the fleet are left in the swarm"),
         }
     }
+}
+
+/// Whose services and secrets are those of a fleet.
+fn label(state: &StateDirectory) -> String {
+    state.root().display().to_string()
 }
 
 /// What is wrong with the newest task of a service, if anything is.
