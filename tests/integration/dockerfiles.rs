@@ -179,6 +179,7 @@ COPY --from=made /out /out
     let place = solution(&[("filed", "csharp", FILES)]);
     fs::write(place.path().join("modules/filed/Dockerfile.amd64"), dockerfile).unwrap();
     fs::write(place.path().join("key.txt"), "from a file").unwrap();
+    fs::write(place.path().join(".env"), "WORD=\"from a variable\"\n").unwrap();
     let options = ["--secret id=file,src=key.txt", "--secret id=word,env=WORD", "--secret id=TOKEN", "--ssh default"];
     // The engine of the tests has no other network.
     with(place.path(), |file| {
@@ -187,7 +188,7 @@ COPY --from=made /out /out
     let result = edgectl(place.path())
         .args(["build", "--json", "--output", "oci:out"])
         .env("DOCKER_HOST", docker_engine::host())
-        .envs([("WORD", "from a variable"), ("TOKEN", "by its name"), ("SSH_AUTH_SOCK", &agent.socket())])
+        .envs([("TOKEN", "by its name"), ("SSH_AUTH_SOCK", &agent.socket())])
         .assert()
         .success();
     let result: Value = serde_json::from_slice(&result.get_output().stdout).unwrap();

@@ -23,6 +23,7 @@ use crate::image::oci::layer::{self, Packing};
 use crate::image::plan::PlannedModule;
 use crate::image::platform::Platform;
 use crate::output::progress::Line;
+use crate::solution::dotenv;
 
 /// Most bytes of a secret, as `BuildKit` has it.
 const MAX_SECRET_BYTES: usize = 500 << 10;
@@ -45,7 +46,9 @@ impl Site<'_> {
         let known_platform = module.runs_on().ok().flatten();
         let platform = options.platform.clone().or_else(|| known_platform.as_ref().map(ToString::to_string));
         let context = BuildContext::read(&module.context, &module.dockerfile)?;
-        let environment = &self.context.settings.environment;
+        let own = &self.context.settings.environment;
+        // A file that cannot be read was told of when the modules were planned.
+        let environment = &dotenv::variables(&self.solution.root, own).unwrap_or_else(|_| own.clone());
         let host = self.context.settings.engine_host.as_deref();
         let facts = BTreeMap::from([
             ("the builder".to_owned(), format!("the engine at {}", host.unwrap_or("the usual place"))),
@@ -58,7 +61,7 @@ impl Site<'_> {
         if let Some(image) = self.unchanged(known, &inputs, reasons) {
             return Ok(image);
         }
-        let lent = Arc::new(self.lent(module, &options)?);
+        let lent = Arc::new(self.lent(module, &options, environment)?);
         let workspace = self.workspace(module)?;
         let name = Digest::of(module.image.as_bytes()).hexadecimal()[..16].to_owned();
         let archive = workspace.join(format!("{name}.tar"));
@@ -74,8 +77,12 @@ impl Site<'_> {
     }
 
     /// What the engine may ask for while it builds a module.
-    fn lent(&self, module: &PlannedModule, options: &BuildOptions) -> Result<Lent, ImageError> {
-        let environment = &self.context.settings.environment;
+    fn lent(
+        &self,
+        module: &PlannedModule,
+        options: &BuildOptions,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Lent, ImageError> {
         let root = &self.solution.root;
         let secret = |(id, source): (&String, &SecretSource)| {
             let variable = |name: &String| environment.get(name).map(|value| value.clone().into_bytes());
