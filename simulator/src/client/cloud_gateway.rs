@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use edgectl_hub::clock::within;
 use edgectl_hub::gateway::{
-    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind, Settlement,
+    Attachment, Client, ClientLink, Credential, Delivery, Feature, Gateway, Refusal, SessionKind,
 };
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
@@ -280,9 +280,10 @@ async fn hand_on_notices(mut notices: mpsc::Receiver<Value>, missed: Arc<Notify>
 async fn deliver(mut delivery: IncomingDelivery, link: &dyn ClientLink) {
     let message = Arc::new(std::mem::take(&mut delivery.message));
     let handed = Delivery { destination: delivery.destination.clone(), message, redelivered: delivery.redelivered };
-    let settlement = tokio::select! {
-        settlement = link.deliver_one(handed) => settlement.unwrap_or(Settlement::Abandon),
-        () = delivery.lost() => Settlement::Abandon,
-    };
-    delivery.settle(settlement);
+    tokio::select! {
+        settlement = link.deliver_one(handed) => if let Ok(settlement) = settlement {
+            delivery.settle(settlement);
+        },
+        () = delivery.lost() => {}
+    }
 }

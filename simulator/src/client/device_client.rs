@@ -139,23 +139,23 @@ pub struct IncomingDelivery {
     pub message: Message,
     /// Whether it may have come before.
     pub redelivered: bool,
-    pub(super) acknowledge: Option<oneshot::Sender<()>>,
+    pub(super) settle: Option<oneshot::Sender<Settlement>>,
 }
 
 impl IncomingDelivery {
     /// Waits until the message cannot be settled any more, because its connection is gone.
     pub async fn lost(&mut self) {
-        match &mut self.acknowledge {
-            Some(acknowledge) => acknowledge.closed().await,
+        match &mut self.settle {
+            Some(settle) => settle.closed().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Settles the message. MQTT knows only one way: what is not completed comes again after the next connection.
+    /// Settles the message. One that is dropped in place of that stays with the hub, which gives it up for lost.
     pub fn settle(mut self, settlement: Settlement) {
-        if let (Settlement::Complete | Settlement::Reject, Some(acknowledge)) = (settlement, self.acknowledge.take()) {
+        if let Some(settle) = self.settle.take() {
             // After a lost connection there is nobody to tell; the message comes again.
-            let _ = acknowledge.send(());
+            let _ = settle.send(settlement);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use edgectl_hub::gateway::Destination;
+use bytes::Bytes;
+use edgectl_hub::gateway::{Destination, Settlement};
 use edgectl_hub::message::Message;
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_wire::mqtt::packet::{Packet, PacketId};
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::device_client::{ClientEvent, IncomingDelivery};
 use crate::mqtt::{property_bag, topic};
 
-/// A message. PUBACK is sent when the owner settles it.
+/// A message. The hub is told when the owner settles it.
 pub(super) fn delivery(
     destination: Destination,
     bag: &str,
@@ -25,22 +26,26 @@ pub(super) fn delivery(
     };
     let mut message = Message::new(publish.payload);
     property_bag::read(bag, &mut message);
-    let acknowledge = id.map(|id| acknowledge(id, out.clone()));
-    ClientEvent::Delivery(IncomingDelivery { destination, message, redelivered, acknowledge })
+    let settle = id.map(|id| settle(id, out.clone()));
+    ClientEvent::Delivery(IncomingDelivery { destination, message, redelivered, settle })
 }
 
-fn acknowledge(id: PacketId, out: mpsc::Sender<Packet>) -> oneshot::Sender<()> {
-    let (acknowledge, settled) = oneshot::channel();
+fn settle(id: PacketId, out: mpsc::Sender<Packet>) -> oneshot::Sender<Settlement> {
+    let (settle, settled) = oneshot::channel();
     tokio::spawn(async move {
         tokio::select! {
-            settled = settled => if settled.is_ok() {
+            settled = settled => if let Ok(settlement) = settled {
+                let packet = match topic::settlement(id, settlement) {
+                    Some(topic) => unacknowledged(topic, Bytes::new()),
+                    None => Packet::PubAck(id),
+                };
                 // A connection that is gone cannot be told; the message comes again.
-                let _ = out.send(Packet::PubAck(id)).await;
+                let _ = out.send(packet).await;
             },
             () = out.closed() => {}
         }
     });
-    acknowledge
+    settle
 }
 
 /// A call. The owner's answer is sent when it has one.
@@ -63,6 +68,6 @@ pub(super) fn method(name: String, request_id: String, publish: Publish, out: mp
 }
 
 /// A packet of quality 0.
-pub(super) fn unacknowledged(topic: String, payload: bytes::Bytes) -> Packet {
+pub(super) fn unacknowledged(topic: String, payload: Bytes) -> Packet {
     Packet::Publish(Publish { topic, payload, delivery: Delivery::AtMostOnce, retain: false })
 }

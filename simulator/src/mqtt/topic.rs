@@ -1,8 +1,9 @@
 //! Topics, parsed once into what they mean. Identifiers stand in topics as they are; property bags are encoded.
 
-use edgectl_hub::gateway::Feature;
+use edgectl_hub::gateway::{Feature, Settlement};
 use edgectl_schemas::ids::Identity;
 use edgectl_schemas::sas::decode;
+use edgectl_wire::mqtt::packet::PacketId;
 
 /// What a client publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,23 @@ pub enum Published {
         /// Names the request.
         request_id: String,
     },
+    /// An edge hub settles a cloud-to-device message in a way for which MQTT has no packet; see [`settlement`].
+    Settled {
+        /// The packet that brought the message.
+        id: PacketId,
+        /// How it is settled.
+        settlement: Settlement,
+    },
     /// A topic of the hub's own that means nothing: the connection is closed.
     Forbidden,
     /// Any other topic: the message is dropped.
     Unknown,
 }
+
+/// How settlements begin, after `$iothub/`.
+const SETTLED: &str = "edgectl/settled/";
+/// The settlements that MQTT lacks.
+const SETTLEMENTS: [(Settlement, &str); 2] = [(Settlement::Abandon, "abandon"), (Settlement::Reject, "reject")];
 
 /// The status of a method's answer that is no number.
 const STATUS_NOT_A_NUMBER: i32 = 400_000;
@@ -61,6 +74,9 @@ impl Published {
                 return Self::Forbidden;
             }
             return Self::Report { request_id: request_id(query) };
+        }
+        if let Some(settled) = rest.strip_prefix(SETTLED) {
+            return parse_settled(settled).unwrap_or(Self::Forbidden);
         }
         match rest.strip_prefix("methods/res/").and_then(|rest| rest.split_once('/')) {
             Some((status, query)) => match request_id(query) {
@@ -89,6 +105,13 @@ fn parse_message(topic: &str) -> Option<Published> {
     let bag = rest.strip_prefix("messages/events")?;
     let bag = if bag.is_empty() { bag } else { bag.strip_prefix('/')? };
     Some(Published::Message { from: Identity::parse(&identity).ok()?, bag: bag.to_owned() })
+}
+
+/// `{settlement}/{packet}`.
+fn parse_settled(rest: &str) -> Option<Published> {
+    let (word, id) = rest.split_once('/')?;
+    let (settlement, _) = SETTLEMENTS.into_iter().find(|(_, known)| *known == word)?;
+    Some(Published::Settled { id: id.parse().ok()?, settlement })
 }
 
 /// The value of `$rid` in `?$rid=…&…`, as it stands: the answer must have the same.
@@ -144,6 +167,13 @@ pub fn messages(identity: &Identity, bag: &str) -> String {
         None => format!("devices/{}/messages/events/{bag}", identity.device),
         Some(module) => format!("devices/{}/modules/{module}/messages/events/{bag}", identity.device),
     }
+}
+
+/// The topic with which an edge hub settles a message other than by PUBACK, in place of that. The service has no such
+/// topic: the real edge hub speaks AMQP upwards, where this is a disposition.
+pub fn settlement(id: PacketId, settlement: Settlement) -> Option<String> {
+    let (_, word) = SETTLEMENTS.into_iter().find(|(known, _)| *known == settlement)?;
+    Some(format!("$iothub/{SETTLED}{word}/{id}"))
 }
 
 /// The topic of a message to an input, up to the bag.
@@ -288,9 +318,21 @@ mod tests {
             ),
             ("$iothub/methods/res/0/?$rid=a%2Db", Published::MethodResponse { status: 0, request_id: "a-b".into() }),
             ("$iothub/methods/res/ok/?$rid=1", Published::MethodResponse { status: 400_000, request_id: "1".into() }),
+            ("$iothub/edgectl/settled/complete/1", Published::Forbidden),
+            ("$iothub/edgectl/settled/reject/0", Published::Forbidden),
         ] {
             assert_eq!(Published::parse(topic), meaning, "{topic}");
         }
+    }
+
+    #[test]
+    fn edge_hubs_settle_where_mqtt_has_no_packet() {
+        let id = PacketId::MAX;
+        for way in [Settlement::Abandon, Settlement::Reject] {
+            let topic = settlement(id, way).unwrap();
+            assert_eq!(Published::parse(&topic), Published::Settled { id, settlement: way }, "{topic}");
+        }
+        assert_eq!(settlement(id, Settlement::Complete), None, "PUBACK says it");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Messages from the cloud to devices: taken, rejected, given back.
 
+use edgectl_hub::cloud::cloud_to_device::MAX_DELIVERIES;
+use edgectl_hub::cloud::feedback::Fate;
 use edgectl_hub::gateway::{Feature, Settlement};
 use edgectl_hub::message::{Message, system};
 
@@ -74,6 +76,39 @@ async fn a_device_rejects_or_gives_back() {
         site.cloud.send_to_device(&id(&leaf).device, Message::new("next")).unwrap();
         gets(client.as_mut(), "next", Settlement::Complete).await;
         waiting(&site, &leaf, 0).await;
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn who_sent_a_message_is_told_how_it_was_settled() {
+    let site = Site::start().await;
+    for place in Behaviour::GivingBack.places() {
+        let leaf = format!("leaf-{}-{}", place.0, place.1);
+        site.add_leaf(&leaf, None);
+        let mut client = connect(&site, place, &leaf).await;
+        client.listen(Feature::CloudToDevice).await;
+        let told = [
+            (Settlement::Complete, 1, Fate::Success),
+            (Settlement::Reject, 1, Fate::Rejected),
+            (Settlement::Abandon, MAX_DELIVERIES, Fate::DeliveryCountExceeded),
+        ];
+        for (settlement, deliveries, fate) in told {
+            let mut sent = Message::new("x");
+            sent.system.set(system::ACK, "full".to_owned());
+            site.cloud.send_to_device(&id(&leaf).device, sent).unwrap();
+            for number in 1..=deliveries {
+                let received = client.receive().await;
+                let count = received.message.system.get(system::DELIVERY_COUNT).map(str::to_owned);
+                assert!(count.is_none_or(|count| count == number.to_string()), "delivery {number} at {leaf}");
+                client.settle(&received, settlement).await;
+            }
+            waiting(&site, &leaf, 0).await;
+            let batch = site.cloud.feedback().take().unwrap();
+            let fates: Vec<Fate> = batch.records.iter().map(|record| record.status_code).collect();
+            assert_eq!(fates, [fate], "{settlement:?} at {leaf}");
+            site.cloud.feedback().settle(&batch, true).unwrap();
+        }
     }
     site.stop().await;
 }

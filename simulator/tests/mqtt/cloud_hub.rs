@@ -10,7 +10,7 @@ use edgectl_hub::cloud::events::ReceivedEvent;
 use edgectl_hub::cloud::hub::{CloudHub, CloudHubOptions};
 use edgectl_hub::cloud::registry::Wanted;
 use edgectl_hub::cloud::twins::Change;
-use edgectl_hub::gateway::{ClientLink as _, Feature};
+use edgectl_hub::gateway::{ClientLink as _, Feature, Settlement};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message, system};
 use edgectl_hub::method::{MethodRequest, MethodResponse};
 use edgectl_schemas::ids::Identity;
@@ -389,9 +389,9 @@ async fn a_redelivery_says_that_it_is_one() {
             let Ok(Some(Packet::Publish(publish))) = decode(&mut outbox.take(), 1000) else { panic!("no message") };
             let Delivery::AtLeastOnce { id, duplicate } = publish.delivery else { panic!("no acknowledgement") };
             assert_eq!((publish.topic.as_str(), duplicate), ("devices/d1/modules/m1/inputs/in1/", redelivered));
-            link.acknowledged(id);
+            link.settled(id, Settlement::Complete);
         });
-        assert_eq!(settled, Ok(edgectl_hub::gateway::Settlement::Complete));
+        assert_eq!(settled, Ok(Settlement::Complete));
     }
 }
 

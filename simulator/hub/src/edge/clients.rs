@@ -28,8 +28,6 @@ use crate::method::{MAX_PAYLOAD_BYTES, MethodRequest, MethodResponse};
 const RETURN_TIME: Duration = Duration::from_secs(30);
 /// For the cloud hub to say what a twin is like, while a client waits. Some give up after ten seconds.
 const LOOK_TIME: Duration = Duration::from_secs(5);
-/// Deliveries after which a message from the cloud is given up, as the cloud hub does it.
-const MAX_DELIVERIES: usize = 10;
 
 #[async_trait]
 impl Gateway for EdgeHub {
@@ -222,20 +220,16 @@ impl Downstream for EdgeHub {
         }
     }
 
-    /// What goes upwards may have no way to give a message back, as MQTT has none, so one that the client gives back or
-    /// leaves behind is handed over again from here.
-    async fn cloud_to_device(&self, identity: &Identity, mut delivery: Delivery) -> Settlement {
-        for _ in 0..MAX_DELIVERIES {
-            // The cloud sends while the client is here; one that just left may be back in a moment.
-            let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
-            let Some(link) = within(self.clock.as_ref(), RETURN_TIME, link).await else { return Settlement::Abandon };
-            match link.deliver_one(delivery.clone()).await {
-                Ok(Settlement::Abandon) | Err(LinkClosed) => delivery.redelivered = true,
-                Ok(settlement) => return settlement,
-            }
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Result<Settlement, LinkClosed> {
+        // The cloud sends while the client is here; one that just left may be back in a moment.
+        let link = self.sessions.wait_for(identity, Feature::CloudToDevice);
+        let link = within(self.clock.as_ref(), RETURN_TIME, link).await.ok_or(LinkClosed)?;
+        let settlement = link.deliver_one(delivery).await.unwrap_or(Settlement::Abandon);
+        if settlement == Settlement::Abandon {
+            // The cloud sends it again at once.
             self.clock.sleep(REDELIVERY_DELAY).await;
         }
-        Settlement::Reject
+        Ok(settlement)
     }
 
     async fn is_gone(&self, identity: &Identity) -> bool {

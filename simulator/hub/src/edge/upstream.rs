@@ -28,8 +28,8 @@ pub trait Downstream: Send + Sync {
     async fn reconnected(&self, identity: &Identity);
     /// The cloud calls a method.
     async fn invoke(&self, identity: &Identity, request: MethodRequest) -> Result<MethodResponse, Refusal>;
-    /// The cloud sends a message to a device.
-    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Settlement;
+    /// The cloud sends a message to a device. Fails if the device is not here to settle it.
+    async fn cloud_to_device(&self, identity: &Identity, delivery: Delivery) -> Result<Settlement, LinkClosed>;
     /// Whether the registry, asked now, has removed or disabled a client.
     async fn is_gone(&self, identity: &Identity) -> bool;
     /// The chain from a client to this device, `client;…;device`.
@@ -225,7 +225,7 @@ impl ClientLink for CloudLink {
         match delivery.destination {
             Destination::CloudToDevice => {
                 let downstream = self.downstream.upgrade().ok_or(LinkClosed)?;
-                Ok(downstream.cloud_to_device(&self.identity, delivery).await)
+                downstream.cloud_to_device(&self.identity, delivery).await
             }
             // A cloud hub has no routes into modules.
             Destination::Input(_) => Ok(Settlement::Reject),

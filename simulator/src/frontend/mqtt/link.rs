@@ -55,12 +55,11 @@ impl MqttLink {
         Arc::new(Self { identity, outbox, closed, waiting: Mutex::default() })
     }
 
-    /// The client acknowledged a delivery.
-    pub fn acknowledged(&self, id: PacketId) {
+    /// The client settled a delivery.
+    pub fn settled(&self, id: PacketId, settlement: Settlement) {
         let receipt = self.lock().receipts.remove(&id);
         if let Some(receipt) = receipt {
-            // MQTT has no way to say no.
-            receipt.settle(Settlement::Complete);
+            receipt.settle(settlement);
         }
     }
 

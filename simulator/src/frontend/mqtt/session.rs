@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use edgectl_hub::clock::Clock;
-use edgectl_hub::gateway::{Attachment, Client, Gateway, Refusal};
+use edgectl_hub::gateway::{Attachment, Client, Gateway, Refusal, Settlement};
 use edgectl_hub::message::{MAX_MESSAGE_BYTES, Message};
 use edgectl_hub::method::MethodResponse;
 use edgectl_wire::mqtt::packet::{Packet, PacketId, QualityOfService};
@@ -63,7 +63,7 @@ impl Session {
     pub fn received(&mut self, packet: Packet) -> Result<Option<Packet>, Reason> {
         match packet {
             Packet::Publish(publish) => self.published(publish)?,
-            Packet::PubAck(id) => self.link.acknowledged(id),
+            Packet::PubAck(id) => self.link.settled(id, Settlement::Complete),
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(unsubscribe),
             Packet::PingReq => return Ok(Some(Packet::PingResp)),
@@ -129,6 +129,7 @@ impl Session {
             Published::MethodResponse { status, request_id } => {
                 self.link.method_answered(&request_id, MethodResponse { status, payload: publish.payload });
             }
+            Published::Settled { id, settlement } => self.link.settled(id, settlement),
         }
         self.messages.push(message, acknowledgement);
         Ok(())
